@@ -1,0 +1,40 @@
+"""One training question on the straight path from data to noise, and its answer.
+
+Shape letters: B batch, C channels, H W height and width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from flux_lora.flow.times import TimeSampler
+
+
+@dataclass(frozen=True)
+class FlowPoint:
+    """One training question: from here, at this time, which way is the noise?"""
+
+    noisy: Tensor  # BCHW, in the latents' dtype
+    time: Tensor  # B, float32, in (0, 1)
+    velocity: Tensor  # BCHW, float32, the answer: d noisy / d time
+
+
+def point_at(latents: Tensor, noise: Tensor, time: Tensor) -> FlowPoint:
+    """The point at `time` on the line from the latents to the noise.
+
+        noisy = (1 - time) * latents + time * noise        velocity = noise - latents
+
+    Worked out in float32, so that bfloat16 latents do not blur the answer.
+    """
+    start, end = latents.float(), noise.float()
+    time = time.to(device=latents.device, dtype=torch.float32)
+    noisy = torch.lerp(start, end, time.view(-1, 1, 1, 1))
+    return FlowPoint(noisy=noisy.to(latents.dtype), time=time, velocity=end - start)
+
+
+def draw_point(latents: Tensor, sample_times: TimeSampler, generator: Generator) -> FlowPoint:
+    """A random question about these latents. All draws are made on the CPU, so every device sees the same."""
+    time = sample_times(latents.shape[0], generator)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
+    return point_at(latents, noise, time)

@@ -1,0 +1,33 @@
+"""Which times to train at. Time is the position on the path: 0 is data, 1 is noise."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor
+
+TimeSampler = Callable[[int, Generator], Tensor]
+"""(count, generator) -> times, each in (0, 1)"""
+
+NEAREST_END = 1e-5
+"""Times keep this distance from 0 and 1, where there is nothing to learn."""
+
+
+def shifted(time: Tensor, shift: float) -> Tensor:
+    """Move times towards noise, as FLUX's scheduler does for large pictures.
+
+        shift * t / (1 + (shift - 1) * t)
+
+    1 leaves them alone; exp(mu) equals the scheduler's dynamic shift by mu.
+    """
+    return shift * time / (1 + (shift - 1) * time)
+
+
+def logit_normal(mean: float, std: float, shift: float) -> TimeSampler:
+    """Mostly middle times: sigmoid of a normal draw, then shifted."""
+
+    def sample(count: int, generator: Generator) -> Tensor:
+        normal = torch.randn(count, generator=generator)
+        time = shifted(torch.sigmoid(mean + std * normal), shift)
+        return time.clamp(NEAREST_END, 1 - NEAREST_END)
+
+    return sample

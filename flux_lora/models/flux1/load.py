@@ -1,0 +1,126 @@
+"""Open the parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from safetensors import SafetensorError
+from torch import nn
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from flux_lora.errors import ModelError
+from flux_lora.models.flux1.text import TextEncoders
+from flux_lora.models.mini import mini_folder
+
+MINI = "mini"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+INDEX = "model_index.json"
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+def model_folder(path: str) -> str:
+    """Where a pipeline is: the embedded base for "mini", a folder on this disk, or the hub id as it was given."""
+    folder = mini_folder() if path == MINI else Path(path).expanduser()
+    if (folder / INDEX).is_file():
+        return str(folder)
+    if not folder.exists() and path != MINI and HUB_ID.fullmatch(path):
+        return path
+    raise ModelError(
+        f"{folder} is not a diffusers pipeline folder: it has no {INDEX}",
+        fix="set model.path to a folder that has one, to a hub id such as black-forest-labs/FLUX.1-dev, or to mini",
+    )
+
+
+def part_folder(path: str, part: str, revision: str = "") -> Path:
+    """One part of a pipeline (vae, transformer, ...) as a folder on this disk, fetched from the hub if need be."""
+    place = model_folder(path)
+    root = Path(place)
+    if not root.is_dir():
+        with _hub_errors_explained(place):
+            root = Path(snapshot_download(place, revision=revision or None, allow_patterns=[INDEX, f"{part}/*"]))
+    if not (root / part).is_dir():
+        raise ModelError(f"{root} has no {part}/", fix=f"fetch the whole model again, with its {part} folder")
+    return root / part
+
+
+def load_transformer(path: str, dtype: torch.dtype, *, revision: str = "") -> FluxTransformer2DModel:
+    """The transformer, frozen."""
+    folder = part_folder(path, "transformer", revision)
+    with _broken_files_explained(folder):
+        return _frozen(FluxTransformer2DModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
+
+
+def load_vae(path: str, dtype: torch.dtype = torch.float32, *, revision: str = "") -> AutoencoderKL:
+    """The VAE, frozen. It is small, and worth its float32."""
+    folder = part_folder(path, "vae", revision)
+    with _broken_files_explained(folder):
+        return _frozen(AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True))
+
+
+def load_text_encoders(path: str, dtype: torch.dtype = torch.float32, *, revision: str = "") -> TextEncoders:
+    """CLIP and T5 with their tokenizers, frozen. FLUX.1-dev's T5 takes 9 GiB in bfloat16, twice that in float32."""
+    clip_tokenizer, clip, t5_tokenizer, t5 = (
+        part_folder(path, part, revision) for part in ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+    )
+    with _broken_files_explained(t5.parent):
+        return TextEncoders(
+            clip_tokenizer=CLIPTokenizer.from_pretrained(clip_tokenizer),
+            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True)),
+            t5_tokenizer=T5TokenizerFast.from_pretrained(t5_tokenizer),
+            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True)),
+        )
+
+
+def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteScheduler:
+    """The sampler's schedule, with the model's own shift."""
+    folder = part_folder(path, "scheduler", revision)
+    with _broken_files_explained(folder):
+        return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
+
+
+def _frozen(model: Part) -> Part:
+    return model.requires_grad_(False).eval()
+
+
+@contextmanager
+def _broken_files_explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{folder} cannot be opened: {reason}", fix="fetch the model again; a file is missing or cut short"
+        ) from error
+
+
+@contextmanager
+def _hub_errors_explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except GatedRepoError as error:
+        raise ModelError(
+            f"{name} needs an accepted licence",
+            fix=f"accept it on https://huggingface.co/{name}, then run: hf auth login",
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"the hub has no model {name} that you can see",
+            fix="check the spelling of model.path, or run: hf auth login",
+        ) from error
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"{name} is not on this disk, and the hub cannot be reached",
+            fix="go online once, or set model.path to a folder that holds the model",
+        ) from error
+    except HfHubHTTPError as error:
+        raise ModelError(
+            f"the hub did not give {name}: {str(error).strip().partition(chr(10))[0]}",
+            fix="check model.revision and the network, then run it again",
+        ) from error

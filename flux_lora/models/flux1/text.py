@@ -1,0 +1,40 @@
+"""Captions -> the two texts that FLUX.1 hears: T5's sequence, and CLIP's one summary.
+
+Shape letters: B batch, T text tokens, D text width, P pooled width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+
+from flux_lora.models.family import Text
+
+
+@dataclass(frozen=True)
+class TextEncoders:
+    """FLUX.1's two readers, each with its tokenizer."""
+
+    clip_tokenizer: CLIPTokenizer
+    clip: CLIPTextModel
+    t5_tokenizer: T5TokenizerFast
+    t5: T5EncoderModel
+
+
+@torch.no_grad()
+def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) -> Text:
+    """Read the captions as FluxPipeline.encode_prompt does.
+
+    T5 is padded to `tokens` and not masked: FLUX.1 was trained to hear the padding too.
+    """
+    clip_ids = _ids(encoders.clip_tokenizer, captions, encoders.clip_tokenizer.model_max_length)
+    t5_ids = _ids(encoders.t5_tokenizer, captions, tokens)
+    pooled = encoders.clip(clip_ids.to(encoders.clip.device)).pooler_output
+    return Text(t5=encoders.t5(t5_ids.to(encoders.t5.device))[0], pooled=pooled)
+
+
+def _ids(tokenizer: CLIPTokenizer | T5TokenizerFast, captions: Sequence[str], length: int) -> Tensor:
+    padded = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
+    return padded.input_ids
