@@ -1,0 +1,1 @@
+"""Every knob: its default, its reason, the rules between knobs, and how YAML becomes a RunConfig."""
