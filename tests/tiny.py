@@ -14,7 +14,7 @@ from transformers import (
     CLIPVisionConfig,
     T5Config,
     T5EncoderModel,
-    T5TokenizerFast,
+    T5Tokenizer,
 )
 
 TEXT_WIDTH = 32
@@ -86,10 +86,10 @@ def tiny_clip_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=CLIP_TOKENS)
 
 
-def tiny_t5_tokenizer() -> T5TokenizerFast:
+def tiny_t5_tokenizer() -> T5Tokenizer:
     """Single characters only; the real class."""
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in LETTERS)]
-    return T5TokenizerFast(vocab=pieces, extra_ids=0, model_max_length=T5_TOKENS)
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=T5_TOKENS)
 
 
 def _clip_text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:

@@ -17,7 +17,7 @@ def encode_pixels(vae: AutoencoderKL, pixels: Tensor, generator: Generator | Non
 
     Without a generator the answer is the posterior's mode, the same each time.
     """
-    posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+    posterior = vae.encode(pixels.to(vae.device, vae.dtype), return_dict=False)[0]
     latents = posterior.mode() if generator is None else posterior.sample(generator)
     return (latents - vae.config["shift_factor"]) * vae.config["scaling_factor"]
 

@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5TokenizerFast
+from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from flux_lora.errors import ModelError
 from flux_lora.models.flux1.text import TextEncoders
@@ -21,8 +21,10 @@ from flux_lora.models.mini import mini_folder
 MINI = "mini"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 INDEX = "model_index.json"
+TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 Part = TypeVar("Part", bound=nn.Module)
+Place = torch.device | str
 
 
 def model_folder(path: str) -> str:
@@ -50,31 +52,37 @@ def part_folder(path: str, part: str, revision: str = "") -> Path:
     return root / part
 
 
-def load_transformer(path: str, dtype: torch.dtype, *, revision: str = "") -> FluxTransformer2DModel:
+def load_transformer(
+    path: str, dtype: torch.dtype, *, device: Place = "cpu", revision: str = ""
+) -> FluxTransformer2DModel:
     """The transformer, frozen."""
     folder = part_folder(path, "transformer", revision)
     with _broken_files_explained(folder):
-        return _frozen(FluxTransformer2DModel.from_pretrained(folder, dtype=dtype, use_safetensors=True))
+        transformer = FluxTransformer2DModel.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    return _frozen(transformer, device)
 
 
-def load_vae(path: str, dtype: torch.dtype = torch.float32, *, revision: str = "") -> AutoencoderKL:
+def load_vae(
+    path: str, dtype: torch.dtype = torch.float32, *, device: Place = "cpu", revision: str = ""
+) -> AutoencoderKL:
     """The VAE, frozen. It is small, and worth its float32."""
     folder = part_folder(path, "vae", revision)
     with _broken_files_explained(folder):
-        return _frozen(AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True))
+        vae = AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    return _frozen(vae, device)
 
 
-def load_text_encoders(path: str, dtype: torch.dtype = torch.float32, *, revision: str = "") -> TextEncoders:
+def load_text_encoders(
+    path: str, dtype: torch.dtype = torch.float32, *, device: Place = "cpu", revision: str = ""
+) -> TextEncoders:
     """CLIP and T5 with their tokenizers, frozen. FLUX.1-dev's T5 takes 9 GiB in bfloat16, twice that in float32."""
-    clip_tokenizer, clip, t5_tokenizer, t5 = (
-        part_folder(path, part, revision) for part in ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
-    )
+    clip_tokenizer, clip, t5_tokenizer, t5 = (part_folder(path, part, revision) for part in TEXT_PARTS)
     with _broken_files_explained(t5.parent):
         return TextEncoders(
             clip_tokenizer=CLIPTokenizer.from_pretrained(clip_tokenizer),
-            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True)),
-            t5_tokenizer=T5TokenizerFast.from_pretrained(t5_tokenizer),
-            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True)),
+            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True), device),
+            t5_tokenizer=T5Tokenizer.from_pretrained(t5_tokenizer),
+            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True), device),
         )
 
 
@@ -82,11 +90,16 @@ def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteSc
     """The sampler's schedule, with the model's own shift."""
     folder = part_folder(path, "scheduler", revision)
     with _broken_files_explained(folder):
-        return FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
+        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
+    assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler), "a pair is returned only when asked for"
+    return scheduler
 
 
-def _frozen(model: Part) -> Part:
-    return model.requires_grad_(False).eval()
+def _frozen(model: Part, device: Place) -> Part:
+    model.requires_grad_(False)
+    model.eval()
+    nn.Module.to(model, device)
+    return model
 
 
 @contextmanager

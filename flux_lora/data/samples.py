@@ -1,0 +1,51 @@
+"""Find the samples of a folder: each image, and the caption in the .txt beside it."""
+
+import codecs
+from dataclasses import dataclass
+from pathlib import Path
+
+from flux_lora.errors import DataError
+
+IMAGE_ENDINGS = frozenset((".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+CAPTION_ENDING = ".txt"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image file and its caption. A missing caption is an empty one, for the judge to speak of."""
+
+    image: Path
+    caption: str
+
+
+def find_samples(folder: Path) -> list[Sample]:
+    """The samples directly in a folder, sorted by name. Sub-folders, held_out among them, are left alone."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder", fix="set data.folder to the folder that holds your images")
+    images = sorted(file for file in folder.iterdir() if _is_image(file))
+    if not images:
+        raise DataError(
+            f"{folder} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})",
+            fix="put 10 to 30 images in it, each with a caption in a .txt of the same name",
+        )
+    return [Sample(image=image, caption=read_caption(image.with_suffix(CAPTION_ENDING))) for image in images]
+
+
+def read_caption(file: Path) -> str:
+    """A caption as one line of text, whatever editor wrote it; empty if the file is missing."""
+    if not file.is_file():
+        return ""
+    return " ".join(_decoded(file.read_bytes()).split())
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_ENDINGS and file.is_file() and not file.name.startswith(".")
+
+
+def _decoded(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
