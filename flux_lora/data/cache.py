@@ -21,7 +21,6 @@ from flux_lora.data.decode import fit, open_image, to_pixels
 from flux_lora.data.plan import Prepared
 from flux_lora.models.family import Text
 
-
 Told = Callable[[str], None]
 """Hears the name of a picture, or a caption, each time one is encoded rather than read from the cache."""
 

@@ -8,14 +8,13 @@ from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from flux_lora.errors import ModelError
 from flux_lora.models.flux1.text import TextEncoders
+from flux_lora.models.hub import fetched
 from flux_lora.models.mini import mini_folder
 
 MINI = "mini"
@@ -45,8 +44,7 @@ def part_folder(path: str, part: str, revision: str = "") -> Path:
     place = model_folder(path)
     root = Path(place)
     if not root.is_dir():
-        with _hub_errors_explained(place):
-            root = Path(snapshot_download(place, revision=revision or None, allow_patterns=[INDEX, f"{part}/*"]))
+        root = fetched(place, [INDEX, f"{part}/*"], revision)
     if not (root / part).is_dir():
         raise ModelError(f"{root} has no {part}/", fix=f"fetch the whole model again, with its {part} folder")
     return root / part
@@ -110,30 +108,4 @@ def _broken_files_explained(folder: Path) -> Iterator[None]:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{folder} cannot be opened: {reason}", fix="fetch the model again; a file is missing or cut short"
-        ) from error
-
-
-@contextmanager
-def _hub_errors_explained(name: str) -> Iterator[None]:
-    try:
-        yield
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{name} needs an accepted licence",
-            fix=f"accept it on https://huggingface.co/{name}, then run: hf auth login",
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"the hub has no model {name} that you can see",
-            fix="check the spelling of model.path, or run: hf auth login",
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"{name} is not on this disk, and the hub cannot be reached",
-            fix="go online once, or set model.path to a folder that holds the model",
-        ) from error
-    except HfHubHTTPError as error:
-        raise ModelError(
-            f"the hub did not give {name}: {str(error).strip().partition(chr(10))[0]}",
-            fix="check model.revision and the network, then run it again",
         ) from error

@@ -1,0 +1,72 @@
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from flux_lora.errors import ModelError
+from flux_lora.models.flux1.load import (
+    load_scheduler,
+    load_text_encoders,
+    load_transformer,
+    load_vae,
+    model_folder,
+    part_folder,
+)
+from flux_lora.models.mini import mini_folder
+
+
+def assert_frozen(model: nn.Module) -> None:
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_every_part_of_a_folder_opens_frozen(tiny_flux):
+    path = str(tiny_flux)
+    encoders = load_text_encoders(path)
+    for part in (load_transformer(path, torch.float32), load_vae(path), encoders.clip, encoders.t5):
+        assert_frozen(part)
+    assert load_scheduler(path).config["use_dynamic_shifting"]
+
+
+def test_weights_are_in_the_dtype_asked_for(tiny_flux):
+    path = str(tiny_flux)
+    encoders = load_text_encoders(path, torch.bfloat16)
+    for part in (load_transformer(path, torch.bfloat16), load_vae(path, torch.bfloat16), encoders.clip, encoders.t5):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.bfloat16}
+
+
+def test_mini_is_the_folder_inside_the_package():
+    assert mini_folder().parts[-4:] == ("flux_lora", "models", "mini", "weights")
+
+
+def test_a_folder_that_is_no_pipeline_is_refused_with_the_file_it_lacks(tmp_path):
+    with pytest.raises(ModelError, match="model_index.json") as refusal:
+        model_folder(str(tmp_path))
+    assert "model.path" in refusal.value.fix
+
+
+def test_a_hub_id_is_left_as_it_is():
+    assert model_folder("black-forest-labs/FLUX.1-dev") == "black-forest-labs/FLUX.1-dev"
+
+
+def test_a_path_that_does_not_exist_is_not_taken_for_a_hub_id():
+    with pytest.raises(ModelError, match="/nowhere/at/all"):
+        model_folder("/nowhere/at/all")
+
+
+def test_a_missing_part_is_named(tiny_flux, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_flux, broken)
+    shutil.rmtree(broken / "vae")
+    with pytest.raises(ModelError, match="has no vae/"):
+        part_folder(str(broken), "vae")
+
+
+def test_weights_that_are_cut_short_are_a_persons_to_fetch_again(tiny_flux, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_flux, broken)
+    weights = broken / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="transformer cannot be opened"):
+        load_transformer(str(broken), torch.float32)
