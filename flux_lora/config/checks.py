@@ -1,0 +1,105 @@
+"""Rules between knobs. A rule says what is wrong and the way out; nothing is raised here."""
+
+from collections.abc import Iterator
+
+from flux_lora.config.choices import Device, OptimizerName
+from flux_lora.config.schema import RunConfig
+
+PIXELS_PER_TOKEN = 16
+"""Side of the square of pixels behind one image token of FLUX: 8 for the VAE, 2 for packing."""
+
+Broken = tuple[str, str]
+"""(problem, fix)"""
+
+
+def broken_rules(config: RunConfig) -> Iterator[Broken]:
+    """Each broken rule, and the way out."""
+    yield from _too_small(config)
+    yield from _shares(config)
+    yield from _pixels(config)
+    yield from _saving(config)
+    yield from _hardware(config)
+    yield from _words(config)
+
+
+def _too_small(config: RunConfig) -> Iterator[Broken]:
+    at_least_one = {
+        "adapter.rank": (config.adapter.rank, "16 is a good start"),
+        "train.steps": (config.train.steps, "about 80 for each picture"),
+        "train.batch_size": (config.train.batch_size, "1 needs the least memory"),
+        "train.save_every": (config.train.save_every, "a tenth to a quarter of train.steps"),
+        "data.repeats": (config.data.repeats, "1 shows each picture once a round"),
+        "model.text_tokens": (config.model.text_tokens, "512 for FLUX.1-dev"),
+        "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
+        "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),
+        "evaluate.steps": (config.evaluate.steps, "20 is enough to judge"),
+        "preview.steps": (config.preview.steps, "20 is enough to judge"),
+    }
+    for key, (value, hint) in at_least_one.items():
+        if value < 1:
+            yield f"{key} is {value}", f"set {key} to 1 or more ({hint})"
+    above_zero = {
+        "adapter.alpha": (config.adapter.alpha, "the rank is a good value"),
+        "train.learning_rate": (config.train.learning_rate, "1e-4 is a good start"),
+        "train.clip": (config.train.clip, "1.0 is usual"),
+        "train.time_shift": (config.train.time_shift, "1 shifts nothing"),
+        "train.time_std": (config.train.time_std, "1.0 is usual"),
+    }
+    for key, (amount, hint) in above_zero.items():
+        if not amount > 0:
+            yield f"{key} is {amount:g}", f"set {key} above 0 ({hint})"
+
+
+def _shares(config: RunConfig) -> Iterator[Broken]:
+    shares = {
+        "train.caption_dropout": (config.train.caption_dropout, "0.05"),
+        "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),
+        "evaluate.min_adherence": (config.evaluate.min_adherence, "0.85"),
+    }
+    for key, (value, usual) in shares.items():
+        if not 0 <= value <= 1:
+            yield f"{key} is {value:g}, not a share between 0 and 1", f"set {key}={usual}"
+
+
+def _pixels(config: RunConfig) -> Iterator[Broken]:
+    for key, pixels in (("data.resolution", config.data.resolution), ("preview.size", config.preview.size)):
+        if pixels % PIXELS_PER_TOKEN or pixels < 0:
+            near = max(PIXELS_PER_TOKEN, pixels // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN)
+            yield f"{key} is {pixels}, not a multiple of {PIXELS_PER_TOKEN}", f"set {key}={near}"
+    if config.data.resolution == 0:
+        yield "data.resolution is 0", "set data.resolution=512"
+
+
+def _saving(config: RunConfig) -> Iterator[Broken]:
+    train = config.train
+    if train.save_every > train.steps > 0:
+        yield (
+            f"train.save_every is {train.save_every} but train.steps is {train.steps}: nothing would be saved midway",
+            f"set train.save_every to {max(1, train.steps // 4)}",
+        )
+    if train.warmup_steps < 0 or train.warmup_steps >= max(1, train.steps):
+        yield (
+            f"train.warmup_steps is {train.warmup_steps} of {train.steps} steps: the full rate would never be reached",
+            f"set train.warmup_steps to {max(0, train.steps // 20)}",
+        )
+    if not config.evaluate.strengths:
+        yield "evaluate.strengths is empty: no checkpoint could be chosen", "set evaluate.strengths=[1.0]"
+
+
+def _hardware(config: RunConfig) -> Iterator[Broken]:
+    hardware = config.hardware
+    if config.train.optimizer is OptimizerName.adamw8bit and hardware.device is Device.cpu:
+        yield "train.optimizer is adamw8bit, which needs CUDA, and hardware.device is cpu", "set train.optimizer=adamw"
+    if hardware.threads < 0:
+        yield f"hardware.threads is {hardware.threads}", "set hardware.threads to 0 (torch decides) or more"
+
+
+def _words(config: RunConfig) -> Iterator[Broken]:
+    for key, word in (("data.trigger", config.data.trigger), ("data.class_word", config.data.class_word)):
+        if not word.strip():
+            yield f"{key} is empty", f"set {key} to the word that the captions use"
+    if config.data.trigger.strip() and config.data.trigger.strip().lower() == config.data.class_word.strip().lower():
+        yield (
+            f"data.trigger and data.class_word are both {config.data.trigger!r}: the class itself would be overwritten",
+            "choose a rare word as data.trigger",
+        )

@@ -1,0 +1,113 @@
+"""What composing a run complains about, in words that name the way out.
+
+It reads the text of Hydra's and OmegaConf's exceptions and never imports them.
+"""
+
+import re
+from collections.abc import Sequence
+
+from flux_lora.config.knobs import Knob, all_knobs, nearest, nearest_key, sections
+from flux_lora.errors import ConfigError
+
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list such as [1,2]", str: "a text"}
+FLAGS = ("--multirun", "--cfg", "--config-dir", "--help", "--info", "--resolve", "--package", "--shell-completion")
+GIVEN_BY_HAND = {
+    "data.folder": "add data.folder=<your folder of photos, each with a caption beside it>",
+    "data.trigger": "add data.trigger=<the rare word that your captions use for the new thing>",
+    "data.class_word": "add data.class_word=<what it is, in one common word: mug, cat, woman>",
+}
+
+
+def stray_word(word: str) -> ConfigError:
+    """A word that is neither a flag nor key=value."""
+    near = nearest(word, FLAGS) if word.startswith("-") else nearest_key(word)
+    written = near if near.startswith("-") or not near else f"{near}=<value>"
+    return ConfigError(
+        f"{word!r} is neither a flag nor key=value", fix=f"did you mean {written}?" if near else "write key=value"
+    )
+
+
+def unknown_key(key: str, *, groups: Sequence[str]) -> ConfigError:
+    """A key that no knob and no group has."""
+    near = nearest_key(key, also=groups)
+    return ConfigError(
+        f"there is no knob {key!r}",
+        fix=f"did you mean {near!r}?" if near else "see all knobs: flux-lora train --help",
+    )
+
+
+def unreadable(override: str) -> ConfigError:
+    """An override that the grammar does not take."""
+    key, _, value = override.partition("=")
+    return ConfigError(
+        f"{override!r} cannot be read: its value has characters with a meaning of their own",
+        fix=f"quote the value, and the whole for the shell: '{key}=\"{value}\"'",
+    )
+
+
+def no_such_option(file: str, options: Sequence[str]) -> ConfigError:
+    """A group's file that does not exist."""
+    group, _, name = file.rpartition("/")
+    near = nearest(name, options)
+    choices = ", ".join(sorted(options))
+    return ConfigError(
+        f"there is no {group} {name!r}",
+        fix=f"did you mean {group}={near}? There are: {choices}" if near else f"{group} is one of: {choices}",
+    )
+
+
+def missing_values(keys: Sequence[str]) -> ConfigError:
+    """Knobs that nobody gave a value."""
+    have = "has" if len(keys) == 1 else "have"
+    return ConfigError(
+        f"{' and '.join(keys)} {have} no value",
+        fix="\n     ".join(GIVEN_BY_HAND.get(key, f"add {key}=<value>") for key in keys),
+    )
+
+
+def translated(error: Exception, *, where: str = "") -> ConfigError:
+    """The complaint behind an exception of Hydra or OmegaConf."""
+    text = "\n".join(str(each) for each in _chain(error))
+    place = re.search(r"In '([^']+)'", text)
+    prefix = f"{where or (place.group(1) if place else '')}: ".removeprefix(": ")
+    key_line = re.search(r"full_key: (\S+)", text)
+    key = key_line.group(1) if key_line else ""
+    knob = next((each for each in all_knobs() if each.key == key), None)
+    if "not in '" in text and key:
+        unknown = unknown_key(key, groups=())
+        return ConfigError(prefix + unknown.problem, fix=unknown.fix)
+    if knob:
+        return ConfigError(f"{prefix}{key} cannot be {_value_seen(text)}", fix=_fix_for(knob, _value_seen(text)))
+    if key in sections():
+        inner = next(each.key for each in all_knobs() if each.key.startswith(f"{key}."))
+        return ConfigError(f"{prefix}{key} is a section of knobs", fix=f"set one of them, such as {inner}=<value>")
+    if "Ambiguous value" in text:
+        return ConfigError(_plain_line(text), fix="add --multirun for one run each, or write a list: key=[1,2]")
+    return ConfigError(prefix + _plain_line(text), fix="see what is composed: add --cfg job")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _value_seen(text: str) -> str:
+    seen = re.search(r"[Vv]alue:? '([^']*)'", text) or re.search(r"value: (.*)", text)
+    return repr(seen.group(1)) if seen else "that"
+
+
+def _fix_for(knob: Knob, seen: str) -> str:
+    if knob.choices:
+        near = nearest(seen.strip("'"), knob.choices)
+        choices = ", ".join(knob.choices)
+        return f"did you mean {knob.key}={near}? There are: {choices}" if near else f"it is one of: {choices}"
+    example = "" if knob.default in ("???", "") else f", for instance {knob.key}={knob.default}"
+    return f"give {KINDS.get(knob.kind, 'a value')}{example}"
+
+
+def _plain_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("In '")]
+    return lines[0] if lines else "the recipe cannot be composed"

@@ -1,0 +1,249 @@
+"""YAML and overrides in, a frozen RunConfig out. The only module that knows Hydra and OmegaConf.
+
+The command line is Hydra's own (`hydra.main` on the arguments after the verb), so overrides, groups,
+sweeps, --cfg, --info, --config-dir and tab completion are what its users know. Switched off are its
+changed working directory, its output folder and its logging.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from flux_lora.config import complaints
+from flux_lora.config.assets import asset_folder
+from flux_lora.config.checks import broken_rules
+from flux_lora.config.knobs import all_knobs, sections
+from flux_lora.config.schema import DataConfig, ModelConfig, RunConfig, TrainConfig
+from flux_lora.errors import ConfigError
+
+RECIPE_FILE = "recipe.yaml"
+GROUPS = ("recipe", "model", "hardware", "tracker")
+PRIMARY = "flux_lora"
+SCHEMA = "flux_lora_schema"
+
+OmegaConf.register_new_resolver("template", lambda name: str(asset_folder("data_templates") / name), replace=True)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments after the verb, sorted: Hydra's flags must stand before the overrides."""
+
+    flags: tuple[str, ...]
+    overrides: tuple[str, ...]
+    run: str
+    """The folder of run=<folder>: its recipe is reopened instead of a recipe being named."""
+    config_dir: str
+    sweeps: bool
+    shows: bool
+    """Hydra itself answers: --cfg, --info, --shell-completion."""
+
+    @property
+    def completes(self) -> bool:
+        """A shell asks what could follow."""
+        return "-sc" in self.flags or "--shell-completion" in self.flags
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """Sort the arguments, and refuse what is neither a flag nor key=value."""
+    overrides = tuple(each for each in arguments if "=" in each and not each.startswith("-") or each[:1] in "+~")
+    flags = tuple(each for each in arguments if each not in overrides)
+    run = [each.removeprefix("run=") for each in overrides if each.startswith("run=")]
+    parsed, unknown = get_args_parser().parse_known_args(list(flags))
+    stray = [*unknown, *parsed.overrides]
+    if stray:
+        raise complaints.stray_word(stray[0])
+    if parsed.config_dir and not Path(parsed.config_dir).is_dir():
+        raise ConfigError(f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it")
+    return Request(
+        flags=(*flags, "--resolve") if parsed.cfg == "job" and not parsed.resolve else flags,
+        overrides=tuple(each for each in overrides if not each.startswith("run=")),
+        run=run[-1] if run else "",
+        config_dir=parsed.config_dir or "",
+        sweeps=parsed.multirun,
+        shows=bool(parsed.cfg or parsed.info or parsed.shell_completion),
+    )
+
+
+def compose_config(overrides: Sequence[str], *, config_dir: Path | None = None) -> RunConfig:
+    """Defaults, then groups, then the recipe, then overrides; typed, frozen and checked."""
+    flags = ("--config-dir", str(config_dir)) if config_dir else ()
+    return config_of(read_request([*flags, *overrides]))
+
+
+def reopen(run_dir: Path, overrides: Sequence[str]) -> RunConfig:
+    """The recipe of a run folder, with overrides on top."""
+    return config_of(read_request([f"run={run_dir}", *overrides]))
+
+
+def config_of(request: Request) -> RunConfig:
+    """What one run is made of."""
+    composed: list[DictConfig] = []
+    through_hydra(request, job=lambda tree: composed.append(_with_run_folder(tree)))
+    return _frozen(composed[0])
+
+
+def read_recipe(file: Path) -> RunConfig:
+    """A run folder's recipe, checked as any other."""
+    return _frozen(_stored(file))
+
+
+def write_recipe(config: RunConfig, file: Path) -> None:
+    """Everything resolved, beside first and then renamed."""
+    half_written = file.with_suffix(".partial")
+    continues = f"# What this run is made of. Continue it: flux-lora train run={file.parent}\n"
+    half_written.write_text(continues + OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+    half_written.replace(file)
+
+
+def through_hydra(request: Request, *, job: Callable[[DictConfig], None]) -> None:
+    """Let Hydra compose, and call the job once for each run, or let it answer by itself."""
+    _register(_stored(Path(request.run) / RECIPE_FILE) if request.run else None)
+    if not request.completes:
+        _refuse_unknown_keys(request)
+    overrides = [_appended(each) for each in request.overrides] if request.run else request.overrides
+    with _as_command_line([*request.flags, *overrides]):
+        try:
+            hydra.main(config_path=str(asset_folder("recipes")), config_name=PRIMARY, version_base="1.3")(job)()
+        except MissingConfigException as error:
+            raise complaints.no_such_option(error.missing_cfg_file or "", error.options or ()) from error
+        except (HydraException, OmegaConfBaseException) as error:
+            raise complaints.translated(error) from error
+
+
+def changes_of_this_job() -> tuple[str, ...]:
+    """The overrides of the sweep job that Hydra is about to run, with a run folder of its own."""
+    task = tuple(HydraConfig.get().overrides.task)
+    if any(each.startswith("run.dir=") for each in task):
+        return task
+    differs = ",".join(each for each in task if not each.startswith("recipe="))
+    name = re.sub(r"[^\w.,=+-]+", "_", f"{HydraConfig.get().runtime.choices.get('recipe', '')}-{differs}")
+    return (*task, f"run.dir='runs/{name[:150]}'")
+
+
+def _register(stored: DictConfig | None) -> None:
+    """Hand Hydra the schema, or a stored recipe in its place, and the groups on top of it."""
+    store = ConfigStore.instance()
+    groups = [] if stored else [{"model": "mini"}, {"hardware": "cpu"}, {"tracker": "none"}, {"recipe": "???"}]
+    quiet = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+    sweep = {"dir": "runs/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "."}
+    store.store(SCHEMA, stored or _schema())
+    store.store(
+        PRIMARY,
+        {
+            "defaults": [SCHEMA, *groups, "_self_", *quiet],
+            "hydra": {"run": {"dir": "."}, "output_subdir": None, "sweep": sweep},
+        },
+    )
+
+
+def _schema() -> DictConfig:
+    tree = _writable(OmegaConf.structured(RunConfig))
+    for section, kind in (("model", ModelConfig), ("data", DataConfig), ("train", TrainConfig)):
+        tree[section] = OmegaConf.structured(kind)
+    tree = _writable(tree)
+    tree.run.dir = "runs/${hydra:runtime.choices.recipe}"
+    return tree
+
+
+def _writable(node: DictConfig) -> DictConfig:
+    """OmegaConf marks a frozen dataclass read-only, and Hydra then cannot merge YAML over it."""
+    OmegaConf.set_readonly(node, False)
+    for key in node:
+        if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
+            _writable(node[key])
+    return node
+
+
+def _stored(file: Path) -> DictConfig:
+    if not file.is_file():
+        raise ConfigError(f"there is no {file}", fix="name a run folder: train and run write one with recipe.yaml in it")
+    try:
+        tree = OmegaConf.merge(_schema(), OmegaConf.load(file))
+    except OmegaConfBaseException as error:
+        raise complaints.translated(error, where=str(file)) from error
+    assert isinstance(tree, DictConfig), "the schema is a mapping, and so is what is merged over it"
+    tree.run.dir = str(file.parent)
+    return tree
+
+
+def _refuse_unknown_keys(request: Request) -> None:
+    folders = [asset_folder("recipes"), *([Path(request.config_dir)] if request.config_dir else [])]
+    groups = {path.relative_to(folder).as_posix() for folder in folders for path in folder.rglob("*/")}
+    known = {knob.key for knob in all_knobs()} | set(sections()) | groups
+    keys = [_key_of(override) for override in request.overrides]
+    for key in keys:
+        if key not in known and key.split("/")[0].split(".")[0] != "hydra":
+            raise complaints.unknown_key(key, groups=sorted(groups))
+    if "recipe" not in keys and not request.run:
+        recipes = sorted(file.stem for folder in folders for file in (folder / "recipe").glob("*.yaml"))
+        raise ConfigError("no recipe is named", fix="add one of: " + ", ".join(f"recipe={each}" for each in recipes))
+
+
+def _key_of(override: str) -> str:
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException as error:
+        raise complaints.unreadable(override) from error
+    if parsed.is_delete():
+        raise ConfigError(f"{override} would remove a knob", fix=f"give it a value: {parsed.key_or_group}=<value>")
+    return parsed.key_or_group
+
+
+def _appended(override: str) -> str:
+    """A reopened recipe has no groups left in it; Hydra then takes hardware=cpu only as +hardware=cpu."""
+    return f"+{override}" if override.split("=")[0] in GROUPS else override
+
+
+def _with_run_folder(tree: DictConfig) -> DictConfig:
+    """Only while Hydra's job runs is the name of the recipe known."""
+    tree.run.dir = tree.run.dir
+    return tree
+
+
+def _frozen(tree: DictConfig) -> RunConfig:
+    try:
+        OmegaConf.resolve(tree)
+    except OmegaConfBaseException as error:
+        raise complaints.translated(error) from error
+    missing = sorted(OmegaConf.missing_keys(tree))
+    if missing:
+        raise complaints.missing_values(missing)
+    config = OmegaConf.to_object(tree)
+    assert isinstance(config, RunConfig), "the root of the schema is RunConfig"
+    config = replace(
+        config,
+        preview=replace(config.preview, prompts=tuple(config.preview.prompts)),
+        evaluate=replace(config.evaluate, strengths=tuple(config.evaluate.strengths)),
+    )
+    broken = list(broken_rules(config))
+    if broken:
+        raise ConfigError("\n".join(problem for problem, _ in broken), fix="\n     ".join(fix for _, fix in broken))
+    return config
+
+
+@contextmanager
+def _as_command_line(arguments: Sequence[str]) -> Iterator[None]:
+    """hydra.main reads sys.argv, and hides its exceptions unless it is told not to."""
+    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = [argv[0], *arguments], "1"
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        if full is None:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
