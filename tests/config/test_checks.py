@@ -1,0 +1,44 @@
+"""Rules between knobs."""
+
+import pytest
+
+from flux_lora.config.checks import broken_rules
+from flux_lora.config.compose import compose_config
+from flux_lora.errors import ConfigError
+
+
+def problem_with(*overrides: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        compose_config(["recipe=demo", *overrides])
+    return caught.value
+
+
+def test_a_recipe_that_ships_breaks_no_rule():
+    assert list(broken_rules(compose_config(["recipe=demo"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "problem", "fix"),
+    [
+        ("data.resolution=1000", "data.resolution is 1000, not a multiple of 16", "set data.resolution=992"),
+        ("adapter.rank=0", "adapter.rank is 0", "set adapter.rank to 1 or more (16 is a good start)"),
+        ("train.learning_rate=-1", "train.learning_rate is -1", "set train.learning_rate above 0"),
+        ("train.save_every=9999", "nothing would be saved midway", "set train.save_every to 75"),
+        ("train.warmup_steps=300", "the full rate would never be reached", "set train.warmup_steps to 15"),
+        ("train.caption_dropout=5", "not a share between 0 and 1", "set train.caption_dropout=0.05"),
+        ("train.optimizer=adamw8bit", "needs CUDA", "set train.optimizer=adamw"),
+        ("data.trigger=' '", "data.trigger is empty", "the word that the captions use"),
+        ("data.trigger=Mug", "the class itself would be overwritten", "choose a rare word"),
+        ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
+        ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),
+    ],
+)
+def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: str, fix: str):
+    error = problem_with("data.class_word=mug", override)
+    assert problem in error.problem
+    assert fix in error.fix
+
+
+def test_all_broken_rules_are_said_at_once():
+    error = problem_with("data.resolution=1000", "train.clip=0", "train.batch_size=0")
+    assert len(error.problem.splitlines()) == len(error.fix.splitlines()) == 3
