@@ -1,0 +1,1 @@
+"""Text and an adapter -> pictures, the same ones diffusers makes."""

@@ -1,0 +1,86 @@
+"""Pictures from a base (with or without an adapter in it), made by diffusers' own FluxPipeline."""
+
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from PIL import Image
+from torch import Tensor
+
+from flux_lora.models.family import Text
+from flux_lora.models.flux1.latents import decode_latents
+from flux_lora.models.flux1.packing import unpack
+from flux_lora.render.spec import RenderSpec
+
+PIXELS_AT_ONCE = 512 * 512
+"""Small pictures share a model call, large ones go one by one: memory stays that of one large picture."""
+ABSENT: Any = None
+"""A part the pipeline does without; diffusers allows that and its annotations do not."""
+
+
+def render(
+    transformer: FluxTransformer2DModel,
+    vae: AutoencoderKL,
+    scheduler: FlowMatchEulerDiscreteScheduler,
+    text: Text,
+    spec: RenderSpec,
+) -> list[Image.Image]:
+    """One picture for each of spec.shots(), in that order; text has one row for each of spec.prompts.
+
+    The noise of a picture comes from its own seed on the CPU, so it does not depend on the machine
+    or on its neighbours in a batch.
+    """
+    assert text.t5.shape[:2] == (len(spec.prompts), spec.text_tokens), "text must be encoded from this spec"
+    pipeline = _pipeline(transformer, vae, scheduler)
+    seeds = spec.seeds * len(spec.prompts)
+    rows = [row for row in range(len(spec.prompts)) for _ in spec.seeds]
+    at_once = max(1, PIXELS_AT_ONCE // (spec.width * spec.height))
+    pictures: list[Image.Image] = []
+    for start in range(0, len(rows), at_once):
+        these = slice(start, start + at_once)
+        pixels = _sample(pipeline, _rows(text, rows[these]), seeds[these], spec)
+        drawn = pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
+        pictures.extend(cast(list[Image.Image], drawn))
+    return pictures
+
+
+def _pipeline(
+    transformer: FluxTransformer2DModel, vae: AutoencoderKL, scheduler: FlowMatchEulerDiscreteScheduler
+) -> FluxPipeline:
+    pipeline = FluxPipeline(
+        scheduler=scheduler,
+        vae=vae,
+        text_encoder=ABSENT,
+        tokenizer=ABSENT,
+        text_encoder_2=ABSENT,
+        tokenizer_2=ABSENT,
+        transformer=transformer,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _rows(text: Text, rows: list[int]) -> Text:
+    return Text(t5=text.t5[rows], pooled=text.pooled[rows])
+
+
+@torch.no_grad()
+def _sample(pipeline: FluxPipeline, text: Text, seeds: tuple[int, ...], spec: RenderSpec) -> Tensor:
+    """Pixels BCHW. The VAE keeps its own dtype, hence latents out and not pictures."""
+    text = text.to(pipeline.transformer.device, pipeline.transformer.dtype)
+    (tokens,) = pipeline(
+        prompt_embeds=cast(torch.FloatTensor, text.t5),
+        pooled_prompt_embeds=cast(torch.FloatTensor, text.pooled),
+        height=spec.height,
+        width=spec.width,
+        num_inference_steps=spec.steps,
+        guidance_scale=spec.guidance,
+        max_sequence_length=spec.text_tokens,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        output_type="latent",
+        return_dict=False,
+    )
+    scale = pipeline.vae_scale_factor
+    return decode_latents(
+        pipeline.vae, unpack(cast(Tensor, tokens), height=spec.height // scale, width=spec.width // scale)
+    )

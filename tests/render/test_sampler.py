@@ -1,0 +1,72 @@
+"""Pictures are those that diffusers makes."""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+from PIL import Image
+
+from flux_lora.models.family import Text
+from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
+from flux_lora.models.flux1.text import encode_text
+from flux_lora.render import sampler
+from flux_lora.render.sampler import render
+from flux_lora.render.spec import RenderSpec
+
+SPEC = RenderSpec(prompts=("a red cube", "rain"), seeds=(7, 8), width=48, height=32, text_tokens=32, steps=3)
+
+
+def _pictures(folder: Path, spec: RenderSpec = SPEC) -> list[Image.Image]:
+    text = encode_text(load_text_encoders(str(folder)), spec.prompts, spec.text_tokens)
+    transformer = load_transformer(str(folder), torch.float32)
+    return render(transformer, load_vae(str(folder)), load_scheduler(str(folder)), text, spec)
+
+
+def _far(one: Image.Image, other: Image.Image) -> int:
+    return int(np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max())
+
+
+def test_a_render_is_what_flux_pipeline_makes_of_the_same_words(tiny_flux: Path) -> None:
+    pipeline = FluxPipeline.from_pretrained(tiny_flux)
+    pipeline.set_progress_bar_config(disable=True)
+    for shot, ours in zip(SPEC.shots(), _pictures(tiny_flux), strict=True):
+        theirs = pipeline(
+            shot.prompt,
+            width=SPEC.width,
+            height=SPEC.height,
+            num_inference_steps=SPEC.steps,
+            guidance_scale=SPEC.guidance,
+            max_sequence_length=SPEC.text_tokens,
+            generator=torch.Generator("cpu").manual_seed(shot.seed),
+            return_dict=False,
+        )[0][0]
+        assert ours.size == (48, 32)
+        assert _far(ours, cast(Image.Image, theirs)) <= 1
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(tiny_flux: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = _pictures(tiny_flux)
+    monkeypatch.setattr(sampler, "PIXELS_AT_ONCE", 1)
+    for one, other in zip(together, _pictures(tiny_flux), strict=True):
+        assert _far(one, other) <= 1
+
+
+def test_seed_and_prompt_both_change_the_picture(tiny_flux: Path) -> None:
+    first, other_seed, other_prompt, _ = _pictures(tiny_flux)
+    assert _far(first, other_seed) > 1
+    assert _far(first, other_prompt) > 1
+
+
+def test_text_of_another_length_is_our_mistake(tiny_flux: Path) -> None:
+    text = Text(t5=torch.zeros(2, 8, 32), pooled=torch.zeros(2, 32))
+    with pytest.raises(AssertionError, match="encoded from this spec"):
+        render(
+            load_transformer(str(tiny_flux), torch.float32),
+            load_vae(str(tiny_flux)),
+            load_scheduler(str(tiny_flux)),
+            text,
+            SPEC,
+        )
