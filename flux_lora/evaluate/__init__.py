@@ -1,0 +1,1 @@
+"""Did it learn the subject, does it still follow prompts, and what did it spoil?"""

@@ -1,0 +1,134 @@
+"""The prompts an adapter is judged by.
+
+A prompts file has two sections, one prompt a line:
+
+    [trigger]
+    a {trigger} {class} on a wooden table
+    [unrelated]
+    a red bicycle in the rain
+
+Class prompts need no section: they are the trigger prompts without the trigger.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flux_lora.errors import DataError
+
+SECTIONS = ("trigger", "unrelated")
+PLACEHOLDERS = ("{trigger}", "{class}")
+
+STANDARD_SCENES = (
+    "a photo of a {trigger} {class}",
+    "a {trigger} {class} on a wooden table",
+    "a {trigger} {class} in front of a white wall",
+    "a {trigger} {class} on the grass in a park",
+    "a {trigger} {class} on a beach at sunset",
+    "a {trigger} {class} in a city street at night",
+)
+STANDARD_UNRELATED = (
+    "a bowl of fruit on a kitchen table",
+    "a red bicycle leaning on a brick wall",
+    "a mountain lake in the morning",
+    "a cat asleep on a sofa",
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What to render. class_[i] is trigger[i] without the trigger."""
+
+    trigger: tuple[str, ...]
+    class_: tuple[str, ...]
+    unrelated: tuple[str, ...]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All of them, in the order in which pictures of this suite are kept."""
+        return self.trigger + self.class_ + self.unrelated
+
+
+def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
+    """The suite of a prompts file, with {trigger} and {class} filled in."""
+    if not file.is_file():
+        raise DataError(
+            f"{file} does not exist, so there is nothing to judge the adapter by",
+            fix="copy data_templates/product/prompts.txt there and change it, or name a file: data.prompts=<file>",
+        )
+    sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
+    section = ""
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        line = line.strip()
+        if line.startswith("["):
+            section = _section(line, f"{file}:{number}")
+        elif line and not line.startswith("#"):
+            sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
+    for name, prompts in sections.items():
+        if len(prompts) < 2:
+            raise DataError(
+                f"{file} has {len(prompts)} prompt(s) under [{name}]; scores compare at least 2",
+                fix=f"write 4 or more prompts under [{name}], one a line",
+            )
+    return make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
+
+
+def standard_prompts(trigger: str, class_word: str) -> Suite:
+    """A suite for a folder that brings none."""
+    return make_suite(STANDARD_SCENES, STANDARD_UNRELATED, trigger, class_word)
+
+
+def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, class_word: str) -> Suite:
+    """Fill in the placeholders of each scene twice: with the trigger, and without."""
+    return Suite(
+        trigger=tuple(_fill(scene, trigger, class_word) for scene in scenes),
+        class_=tuple(_without_trigger(scene, class_word) for scene in scenes),
+        unrelated=tuple(_fill(prompt, "", class_word) for prompt in unrelated),
+    )
+
+
+def _section(line: str, where: str) -> str:
+    name = line.strip("[] ").lower()
+    if name not in SECTIONS:
+        raise DataError(f"{where} opens a section {line}", fix="use [trigger] or [unrelated]")
+    return name
+
+
+def _inside(section: str, where: str) -> str:
+    if not section:
+        raise DataError(f"{where} has a prompt before any section", fix="put [trigger] above it")
+    return section
+
+
+def _checked(prompt: str, section: str, where: str) -> str:
+    unknown = [name for name in re.findall(r"\{[^}]*\}", prompt) if name not in PLACEHOLDERS]
+    if unknown:
+        raise DataError(f"{where} has the placeholder {unknown[0]}", fix="use {trigger} or {class}")
+    if section == "trigger" and "{trigger}" not in prompt:
+        raise DataError(f"{where} is under [trigger] and has no {{trigger}}", fix='write "a {trigger} {class} ..."')
+    if section == "unrelated" and "{trigger}" in prompt:
+        raise DataError(f"{where} is under [unrelated] and says {{trigger}}", fix="move it under [trigger]")
+    return prompt
+
+
+def _without_trigger(scene: str, class_word: str) -> str:
+    """Take the trigger out; where it stood alone, the class word steps in, and "a" may become "an"."""
+    if "{class}" not in scene:
+        scene = scene.replace("{trigger}", "{trigger} {class}")
+    named = scene.replace("{class}", class_word)
+    articled = re.sub(r"\b([Aa])n? \{trigger\} (?=(\w+))", _article, named)
+    return _tidy(articled.replace("{trigger}", ""))
+
+
+def _article(match: re.Match[str]) -> str:
+    sounds_open = match[2][0].lower() in "aeiou" and not re.match(r"uni|us|eu|one", match[2].lower())
+    return f"{match[1]}{'n' if sounds_open else ''} "
+
+
+def _fill(scene: str, trigger: str, class_word: str) -> str:
+    return _tidy(scene.replace("{trigger}", trigger).replace("{class}", class_word))
+
+
+def _tidy(text: str) -> str:
+    return re.sub(r" ([,.;:!?])", r"\1", " ".join(text.split()))

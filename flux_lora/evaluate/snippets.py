@@ -1,0 +1,64 @@
+"""How to use the exported file elsewhere, as text to copy."""
+
+from pathlib import Path
+
+from flux_lora.render.spec import RenderSpec
+
+DIFFUSERS = """\
+import torch
+from diffusers import FluxPipeline
+
+device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
+pipeline = FluxPipeline.from_pretrained({base!r}, dtype=dtype)  # older diffusers say torch_dtype
+pipeline.load_lora_weights({file!r}, adapter_name="subject")
+pipeline.set_adapters(["subject"], [{strength:g}])
+pipeline.to(device)
+
+picture = pipeline(
+    {prompt!r},
+    width={width},
+    height={height},
+    num_inference_steps={steps},
+    guidance_scale={guidance:g},
+    max_sequence_length={text_tokens},
+    generator=torch.Generator("cpu").manual_seed({seed}),
+).images[0]
+picture.save("picture.png")
+"""
+
+COMFY = """\
+Put {name} into ComfyUI/models/loras and restart or refresh.
+Load Diffusion Model (flux1-dev) > LoraLoaderModelOnly ({name}, strength {strength:g}) > KSampler.
+CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing.
+KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x {height}."""
+
+
+def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
+    """A program that makes the picture of this prompt with the first seed of the spec.
+
+    base is a folder or a hub id; file is where the reader finds the exported adapter.
+    """
+    return DIFFUSERS.format(
+        base=base,
+        file=file,
+        prompt=prompt,
+        strength=strength,
+        width=spec.width,
+        height=spec.height,
+        steps=spec.steps,
+        guidance=spec.guidance,
+        text_tokens=spec.text_tokens,
+        seed=spec.seeds[0],
+    )
+
+
+def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
+    """The nodes and settings that give the same kind of picture in ComfyUI."""
+    return COMFY.format(
+        name=Path(file).name,
+        strength=strength,
+        guidance=spec.guidance,
+        steps=spec.steps,
+        width=spec.width,
+        height=spec.height,
+    )

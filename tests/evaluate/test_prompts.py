@@ -1,0 +1,77 @@
+"""A prompts file becomes a suite, or a message that names the line."""
+
+from pathlib import Path
+
+import pytest
+
+from flux_lora.errors import DataError
+from flux_lora.evaluate.prompts import make_suite, read_prompts, standard_prompts
+
+GOOD = """\ufeff# evaluation prompts
+[trigger]
+a {trigger} {class} on a wooden table
+a photo of a {trigger} {class}, small
+
+[unrelated]
+a red ball
+a green hill
+"""
+
+
+def _read(tmp_path: Path, text: str) -> object:
+    file = tmp_path / "prompts.txt"
+    file.write_text(text, encoding="utf-8")
+    return read_prompts(file, "zorb", "mug")
+
+
+def test_class_prompts_are_the_trigger_prompts_without_the_trigger(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text(GOOD, encoding="utf-8")
+    suite = read_prompts(file, "zorb", "mug")
+    assert suite.trigger == ("a zorb mug on a wooden table", "a photo of a zorb mug, small")
+    assert suite.class_ == ("a mug on a wooden table", "a photo of a mug, small")
+    assert suite.unrelated == ("a red ball", "a green hill")
+    assert suite.prompts == suite.trigger + suite.class_ + suite.unrelated
+
+
+@pytest.mark.parametrize(
+    ("scene", "class_word", "expected"),
+    [
+        ("a {trigger} {class} here", "apple", "an apple here"),
+        ("A {trigger} old {class}", "mug", "An old mug"),
+        ("an {trigger} {class}", "dog", "a dog"),
+        ("a {trigger} {class}", "unicorn", "a unicorn"),
+        ("{trigger} in the rain", "dog", "dog in the rain"),
+        ("the {class} {trigger}, running", "dog", "the dog, running"),
+    ],
+)
+def test_a_prompt_stays_english_when_the_trigger_goes(scene: str, class_word: str, expected: str) -> None:
+    assert make_suite([scene], [], "zorb", class_word).class_ == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (GOOD + "[clas]\n", ":9 opens a section [clas]"),
+        ("a ball\n" + GOOD, ":1 has a prompt before any section"),
+        (GOOD.replace("{class} on", "{kind} on"), "the placeholder {kind}"),
+        (GOOD.replace("a {trigger} {class} on", "a {class} on"), "has no {trigger}"),
+        (GOOD.replace("a red ball", "a {trigger}"), "says {trigger}"),
+        (GOOD.replace("a red ball\n", ""), "1 prompt(s) under [unrelated]"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(DataError) as caught:
+        _read(tmp_path, text)
+    assert problem in caught.value.problem
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"prompts\.txt does not exist"):
+        read_prompts(tmp_path / "prompts.txt", "zorb", "mug")
+
+
+def test_a_folder_without_prompts_gets_standard_ones() -> None:
+    suite = standard_prompts("ada", "woman")
+    assert all("ada woman" in prompt for prompt in suite.trigger)
+    assert not any("ada" in prompt.split() for prompt in suite.class_ + suite.unrelated)

@@ -1,0 +1,138 @@
+"""The page is whole, closed to the outside, and safe to open whatever a caption says."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from flux_lora.evaluate.choice import Choice, Limits
+from flux_lora.evaluate.estimates import Estimate
+from flux_lora.evaluate.report import (
+    Check,
+    Curve,
+    Dataset,
+    ExportedFile,
+    Frame,
+    Pair,
+    Report,
+    Stage,
+    Thumbnail,
+    Trio,
+    write_report,
+)
+from flux_lora.evaluate.scores import Score
+
+RED, BLUE = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (48, 32), "blue")
+HOSTILE = "<script>alert('x')</script>\" onload=\"{{ 7 * 7 }}"
+
+
+def _score(step: int, likeness: float, leakage: float = 0.08) -> Score:
+    return Score(
+        step,
+        1.0,
+        Estimate(likeness, likeness - 0.05, likeness + 0.05),
+        Estimate(0.97, 0.9, 1.0),
+        Estimate(leakage, 0, 1),
+    )
+
+
+@pytest.fixture
+def report() -> Report:
+    return Report(
+        title="zorb mug",
+        trigger="zorb",
+        class_word="mug",
+        base="mini",
+        when="21 November 2026",
+        scorer="the scorer beside the base",
+        stages=(Stage("prepare", 6.2), Stage("train", 212.0)),
+        dataset=Dataset(16, (Thumbnail(RED, "a zorb mug"),), ("one.png is small",)),
+        trios=(Trio("a zorb mug on grass", RED, BLUE, RED),),
+        pairs=(Pair("a mug on grass", "class", RED, RED, 0.05), Pair("a ball", "unrelated", BLUE, BLUE, 0.4)),
+        scores=(_score(100, 0.4), _score(200, 0.86)),
+        limits=Limits(),
+        choice=Choice(200, 1.0, "Because it is the most alike.", passes=True),
+        curve=Curve(tuple((step, 1 / step) for step in range(1, 201)), (100, 200)),
+        frames=(Frame(0, BLUE), Frame(200, RED)),
+        file=ExportedFile("zorb.safetensors", 1_340_000, "9f2c" * 16, "diffusers", ("diffusers", "ComfyUI")),
+        checks=(Check("keys that diffusers did not use", "0", passed=True),),
+        recipe="train:\n  steps: 200\n",
+        snippet="import torch",
+        comfy="Put it there.",
+    )
+
+
+class _Page(HTMLParser):
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path: Path) -> None:
+    words = _Page(write_report(report, tmp_path / "evaluation" / "report.html")).words
+    assert "Say “zorb” and the picture comes 86% of the way" in words
+    assert "Because it is the most alike." in words
+    assert "3 min 38 s" in words
+
+
+def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Report, tmp_path: Path) -> None:
+    file = write_report(report, tmp_path / "report.html")
+    tags = _Page(file).tags
+    pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert len(pictures) == 3 + 4 + 2 + 1
+    assert all(source and source.startswith("data:image/webp;base64,") for source in pictures)
+    assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
+    assert not re.search(r"https?://", file.read_text(encoding="utf-8"))
+
+
+def test_what_users_write_stays_text(report: Report, tmp_path: Path) -> None:
+    hostile = replace(
+        report,
+        title=HOSTILE,
+        trigger=HOSTILE,
+        class_word=HOSTILE,
+        dataset=Dataset(1, (Thumbnail(RED, HOSTILE),), (HOSTILE,)),
+        trios=(Trio(HOSTILE, RED, BLUE, RED),),
+        pairs=(Pair(HOSTILE, "class", RED, RED, 0.05),),
+        recipe=HOSTILE,
+        snippet=HOSTILE,
+    )
+    page = _Page(write_report(hostile, tmp_path / "report.html"))
+    assert not [tag for tag, attributes in page.tags if tag == "script" or "onload" in attributes]
+    assert HOSTILE in page.words
+
+
+def test_a_choice_beyond_the_limits_is_said_at_the_top(report: Report, tmp_path: Path) -> None:
+    over = replace(
+        report,
+        scores=(_score(200, 0.86, leakage=0.6),),
+        choice=Choice(200, 1.0, "No candidate keeps within the limits.", passes=False),
+        doubts=("Likeness says little here.",),
+    )
+    words = _Page(write_report(over, tmp_path / "report.html")).words
+    assert words.index("No candidate keeps") < words.index("How it was learned")
+    assert "What else it changed" in words
+    assert "Likeness says little here." in words
+
+
+def test_a_page_is_replaced_whole_and_is_the_same_each_time(report: Report, tmp_path: Path) -> None:
+    file = write_report(report, tmp_path / "report.html")
+    first = file.read_bytes()
+    assert write_report(report, file).read_bytes() == first
+    assert [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_run_of_one_step_and_no_frames_still_has_a_page(report: Report, tmp_path: Path) -> None:
+    bare = replace(report, curve=Curve(((1, 0.5),)), frames=(), pairs=(), trios=())
+    assert "zorb mug" in _Page(write_report(bare, tmp_path / "report.html")).words
