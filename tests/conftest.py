@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+settings.register_profile("same every time, however busy the machine", deadline=None, derandomize=True)
+settings.load_profile("same every time, however busy the machine")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

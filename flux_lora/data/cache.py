@@ -4,14 +4,12 @@ so there is no "clear cache" knob and no stale read.
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -88,7 +86,6 @@ def encode_pictures(
 
     latents = [latent(one) for one in prepared]
     opened.cache_clear()
-    _give_memory_back()
     return latents
 
 
@@ -107,7 +104,6 @@ def encode_captions(captions: Sequence[str], encoders: Encoders, folder: Path, *
 
     texts = [text(caption) for caption in captions]
     opened.cache_clear()
-    _give_memory_back()
     return texts
 
 
@@ -128,10 +124,3 @@ def _kept(file: Path, make: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, 
     save_file(made, half_written)
     half_written.rename(file)
     return made
-
-
-def _give_memory_back() -> None:
-    """Models hold circles of references; what follows needs their room at once."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -45,7 +45,8 @@ def open_image(file: Path, alpha: AlphaPolicy) -> Image.Image:
 def upright_size(file: Path) -> tuple[int, int]:
     """Width and height as people see the picture, without reading its pixels."""
     with _readable(file), Image.open(file) as opened:
-        sideways = opened.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+        turned_already = opened.format == "TIFF"  # Pillow tells a TIFF's size as it will be after loading
+        sideways = not turned_already and opened.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
         width, height = opened.size
     return (height, width) if sideways else (width, height)
 

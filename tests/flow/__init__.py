@@ -1,0 +1,1 @@
+"""The straight path between a picture and noise."""

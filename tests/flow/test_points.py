@@ -1,3 +1,5 @@
+"""The path, and the velocity along it."""
+
 import torch
 
 from flux_lora.flow.points import draw_point, point_at

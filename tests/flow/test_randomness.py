@@ -1,3 +1,5 @@
+"""Random numbers are counted."""
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""Times and shifts, beside the scheduler's."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Text moves and stacks."""
+
 import torch
 
 from flux_lora.models.family import Text, stacked

@@ -1,3 +1,5 @@
+"""A folder of weights is named by its contents."""
+
 import flux_lora.models.fingerprint as fingerprints
 from flux_lora.models.fingerprint import fingerprint
 

@@ -1,3 +1,5 @@
+"""Pictures <-> latents, beside the pipeline."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""Every part of a folder opens, or says why not."""
+
 import shutil
 
 import pytest

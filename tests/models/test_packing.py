@@ -1,3 +1,5 @@
+"""Tokens and positions, beside the pipeline's."""
+
 import torch
 from diffusers import FluxPipeline
 from hypothesis import given

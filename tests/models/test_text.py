@@ -1,3 +1,5 @@
+"""Captions are read as the pipeline reads them."""
+
 import pytest
 import torch
 from diffusers import FluxPipeline

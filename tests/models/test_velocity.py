@@ -1,3 +1,5 @@
+"""Our velocity is the one that the pipeline walks along."""
+
 import pytest
 import torch
 from diffusers import FluxPipeline
