@@ -67,6 +67,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped; the same command again continues", file=sys.stderr)
         code = 130
+    except BrokenPipeError:
+        # whoever read along, `| head` for one, has seen enough; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     sys.exit(code)
 
 
@@ -84,7 +88,8 @@ def answer(arguments: Sequence[str]) -> int:
     if verb not in VERBS:
         near = nearest(verb, tuple(VERBS))
         raise ConfigError(
-            f"there is no verb {verb!r}", fix=f"did you mean {near!r}?" if near else f"the verbs are: {', '.join(VERBS)}"
+            f"there is no verb {verb!r}",
+            fix=f"did you mean {near!r}?" if near else f"the verbs are: {', '.join(VERBS)}",
         )
     if "-h" in rest or "--help" in rest:
         print(verb_help(verb))
@@ -129,7 +134,9 @@ def run_in_child(arguments: Sequence[str]) -> None:
     print(f"flux-lora {' '.join(arguments)}", flush=True)
     code = subprocess.run([sys.executable, "-m", "flux_lora", *arguments], check=False).returncode
     if code:
-        raise RunError(f"a job of the sweep ended with exit code {code}", fix="read what it said above, then run it alone")
+        raise RunError(
+            f"a job of the sweep ended with exit code {code}", fix="read what it said above, then run it alone"
+        )
 
 
 def complete(arguments: Sequence[str]) -> int:
@@ -164,11 +171,22 @@ def verb_help(verb: str) -> str:
     """What a verb does, and every knob with its default and reason."""
     if verb == "inspect":
         return "flux-lora inspect file=<name>.safetensors\n  " + VERBS[verb]
-    lines = [f"flux-lora {verb} recipe=<name> [key=value ...]", f"  {VERBS[verb]}", "", "groups", group_lines(), "", "knobs"]
+    lines = [
+        f"flux-lora {verb} recipe=<name> [key=value ...]",
+        f"  {VERBS[verb]}",
+        "",
+        "groups",
+        group_lines(),
+        "",
+        "knobs",
+    ]
     for knob in all_knobs():
         choices = f" ({', '.join(knob.choices)})" if knob.choices else ""
         reason = wrap(knob.reason + choices, WIDTH - COLUMN)
-        lines += [f"  {knob.key + '=' + knob.default:<{COLUMN}}{reason[0]}", *(" " * (COLUMN + 2) + more for more in reason[1:])]
+        lines += [
+            f"  {knob.key + '=' + knob.default:<{COLUMN}}{reason[0]}",
+            *(" " * (COLUMN + 2) + more for more in reason[1:]),
+        ]
     return "\n".join(lines)
 
 

@@ -58,7 +58,10 @@ def test_recipes_and_the_groups_below_them_set_different_keys():
     recipes = [file for file in FILES if file.parent.name == "recipe"]
     below = [file for file in FILES if file.parent.name != "recipe"]
     both = {
-        (recipe.stem, file.stem): shared for recipe in recipes for file in below if (shared := keys_of(recipe) & keys_of(file))
+        (recipe.stem, file.stem): shared
+        for recipe in recipes
+        for file in below
+        if (shared := keys_of(recipe) & keys_of(file))
     }
     assert not both, "a recipe would silently win over the group file"
 
@@ -86,3 +89,10 @@ def test_the_demo_reads_the_template_that_ships():
     folder = Path(compose_config(["recipe=demo"]).data.folder)
     assert folder.is_dir()
     assert folder.parent.name == "data_templates"
+
+
+def test_the_demo_asks_for_the_word_that_its_captions_say():
+    asked = compose_config(["recipe=demo"]).data
+    captions = [file.read_text(encoding="utf-8") for file in Path(asked.folder).glob("*_*.txt")]
+    assert captions
+    assert all({asked.trigger, asked.class_word} <= set(re.findall(r"\w+", caption)) for caption in captions)

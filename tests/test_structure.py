@@ -12,7 +12,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "flux_lora"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-EVERYTHING = [*MODULES, *(file for folder in ("scripts", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py"))]
+EVERYTHING = [
+    *MODULES,
+    *(file for folder in ("scripts", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")),
+]
 ROOMS = {"adapter", "commands", "config", "data", "evaluate", "flow", "models", "render", "train"}
 
 LONGEST_FILE = 250
@@ -109,7 +112,9 @@ def test_nobody_writes_into_a_config(module: Path):
 @by_name
 def test_attributes_are_named_in_the_open(module: Path):
     calls = [node for node in ast.walk(tree_of(module)) if isinstance(node, ast.Call)]
-    by_text = [ast.unparse(node) for node in calls if ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr")]
+    by_text = [
+        ast.unparse(node) for node in calls if ast.unparse(node.func) in ("getattr", "hasattr", "setattr", "delattr")
+    ]
     assert not by_text
 
 

@@ -52,7 +52,9 @@ def test_the_wheel_has_the_page_templates_and_the_embedded_base(wheel: Path):
 
 def test_a_recipe_runs_from_another_folder(environment: Path, tmp_path: Path):
     command = [str(environment / "bin" / "flux-lora"), "train", "recipe=demo", "--cfg", "job"]
-    seen = subprocess.run(command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+    seen = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
     assert seen.returncode == 0, seen.stderr
     assert f"folder: {environment}" in seen.stdout.replace(str(environment.resolve()), str(environment))
     assert "flux_lora/data_templates/product" in seen.stdout

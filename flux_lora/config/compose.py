@@ -66,7 +66,9 @@ def read_request(arguments: Sequence[str]) -> Request:
     if stray:
         raise complaints.stray_word(stray[0])
     if parsed.config_dir and not Path(parsed.config_dir).is_dir():
-        raise ConfigError(f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it")
+        raise ConfigError(
+            f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it"
+        )
     return Request(
         flags=(*flags, "--resolve") if parsed.cfg == "job" and not parsed.resolve else flags,
         overrides=tuple(each for each in overrides if not each.startswith("run=")),
@@ -169,7 +171,9 @@ def _writable(node: DictConfig) -> DictConfig:
 
 def _stored(file: Path) -> DictConfig:
     if not file.is_file():
-        raise ConfigError(f"there is no {file}", fix="name a run folder: train and run write one with recipe.yaml in it")
+        raise ConfigError(
+            f"there is no {file}", fix="name a run folder: train and run write one with recipe.yaml in it"
+        )
     try:
         tree = OmegaConf.merge(_schema(), OmegaConf.load(file))
     except OmegaConfBaseException as error:
@@ -236,14 +240,10 @@ def _frozen(tree: DictConfig) -> RunConfig:
 
 @contextmanager
 def _as_command_line(arguments: Sequence[str]) -> Iterator[None]:
-    """hydra.main reads sys.argv, and hides its exceptions unless it is told not to."""
-    argv, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    """hydra.main reads sys.argv, and ends the process on an error unless it is told to raise it."""
+    argv = sys.argv
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = [argv[0], *arguments], "1"
     try:
         yield
     finally:
         sys.argv = argv
-        if full is None:
-            os.environ.pop("HYDRA_FULL_ERROR", None)
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full

@@ -85,7 +85,7 @@ def _knobs_of(section: type, *, prefix: str) -> Iterator[Knob]:
     kinds = get_type_hints(section)
     for each in fields(section):
         kind = kinds[each.name]
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             yield from _knobs_of(kind, prefix=f"{prefix}{each.name}.")
             continue
         default = "???" if each.default is MISSING else _as_typed(each.default)
