@@ -1,0 +1,1 @@
+"""What each verb does: wiring only, each reads as a list."""

@@ -1,0 +1,62 @@
+"""check: read photos and captions, and list every problem with its fix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from flux_lora.config.schema import DataConfig, RunConfig
+from flux_lora.data.judge import Finding, judge, refuse
+from flux_lora.data.samples import Sample, find_samples
+from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
+
+WARNED = 1
+ABOUT_CAPTIONS = ("no-caption", "no-trigger", "short-caption", "same-caption")
+"""Held-out pictures are only looked at, so these rules do not bind them."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from, what it is compared with, and what it is asked."""
+
+    samples: tuple[Sample, ...]
+    held_out: tuple[Sample, ...]
+    suite: Suite
+    findings: tuple[Finding, ...]
+
+
+def check(config: RunConfig) -> int:
+    """Print what was found; 1 if there are warnings and strict is set."""
+    material = read_material(config.data)
+    refuse(material.findings)
+    return warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out))
+
+
+def read_material(data: DataConfig) -> Material:
+    """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written."""
+    folder = Path(data.folder).expanduser()
+    samples = find_samples(folder)
+    held_out_folder = Path(data.held_out).expanduser() if data.held_out else folder / "held_out"
+    held_out = find_samples(held_out_folder) if data.held_out or held_out_folder.is_dir() else []
+    found = list(judge(samples, data.trigger, resolution=data.resolution, alpha=data.alpha))
+    compared = judge(held_out, data.trigger, resolution=data.resolution, alpha=data.alpha)
+    found += [finding for finding in compared if finding.rule not in ABOUT_CAPTIONS]
+    return Material(tuple(samples), tuple(held_out), _suite(data, folder), tuple(found))
+
+
+def warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
+    """Print warnings; the exit code they deserve."""
+    terminal = Console(stderr=True, soft_wrap=True, highlight=False)
+    warnings = [finding for finding in findings if not finding.fatal]
+    for finding in warnings:
+        terminal.print(f"{finding.file} {finding.problem} -> {finding.fix}", markup=False)
+    terminal.print(f"{seen} pictures read, {len(warnings)} warning(s), nothing in the way of training")
+    return WARNED if warnings and strict else 0
+
+
+def _suite(data: DataConfig, folder: Path) -> Suite:
+    file = Path(data.prompts).expanduser() if data.prompts else folder / "prompts.txt"
+    if data.prompts or file.is_file():
+        return read_prompts(file, data.trigger, data.class_word)
+    return standard_prompts(data.trigger, data.class_word)

@@ -1,0 +1,163 @@
+"""evaluate: score checkpoints and strengths against the base, and choose one."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from PIL import Image
+from rich.console import Console
+
+from flux_lora.adapter.attach import load_into, strength
+from flux_lora.adapter.files import read_adapter
+from flux_lora.commands.check import Material, read_material
+from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.pictures import open_painter
+from flux_lora.commands.prepare import encoded_prompts
+from flux_lora.commands.run_folder import RunFolder, folder_of, write_json
+from flux_lora.commands.summary import note, stage
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.decode import open_image
+from flux_lora.data.judge import refuse
+from flux_lora.errors import RunError
+from flux_lora.evaluate.choice import Choice, Limits, choose
+from flux_lora.evaluate.clip import load_scorer
+from flux_lora.evaluate.scores import Score, Yardstick, measure_base, score, sort_pictures
+from flux_lora.render.sheets import contact_sheet
+from flux_lora.render.spec import RenderSpec
+from flux_lora.train.checkpoints import Checkpoint, whole
+
+FIRST_SEED = 1000
+"""Not a seed of training or previews."""
+BASE = "base"
+SHEET_ROWS = 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint at a strength."""
+
+    checkpoint: Checkpoint
+    strength: float
+
+    @property
+    def name(self) -> str:
+        """What its folder of pictures is called."""
+        return f"step-{self.checkpoint.step:06d}-strength-{self.strength:g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All scores, and the candidate that was chosen."""
+
+    scores: tuple[Score, ...]
+    choice: Choice
+    doubts: tuple[str, ...]
+
+
+def evaluate(config: RunConfig) -> int:
+    """Render, score and choose; everything is kept under evaluation/."""
+    material = read_material(config.data)
+    refuse(material.findings)
+    folder = folder_of(config)
+    with stage(folder, "evaluate"):
+        verdict = compare(config, folder, material, machine_of(config.hardware))
+    Console(soft_wrap=True, highlight=False).print(in_words(verdict.choice))
+    return 0
+
+
+def compare(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Verdict:
+    """Base first, then every candidate with the same prompts and noise."""
+    candidates = _candidates(config, folder)
+    spec = evaluation_spec(config, material)
+    text = encoded_prompts(config, folder, spec.prompts, machine)
+    scorer = load_scorer(config.model.scorer, machine.device)
+    painter = open_painter(config, machine)
+    held_out = [open_image(sample.image, config.data.alpha) for sample in material.held_out]
+    with Console(stderr=True).status("rendering") as status:
+        status.update(f"rendering {len(spec.shots())} pictures of the base")
+        base = sort_pictures(_kept(folder, BASE, painter.paint(text, spec)), material.suite)
+        yardstick = measure_base(scorer, material.suite, base, held_out)
+        scores = []
+        for candidate in candidates:
+            status.update(f"rendering {len(spec.shots())} pictures of {candidate.name}")
+            load_into(painter.transformer, read_adapter(candidate.checkpoint.adapter_file))
+            strength(painter.transformer, candidate.strength)
+            pictures = sort_pictures(_kept(folder, candidate.name, painter.paint(text, spec)), material.suite)
+            scores.append(
+                score(scorer, yardstick, pictures, step=candidate.checkpoint.step, strength=candidate.strength)
+            )
+    return _decide(config, folder, scores, yardstick)
+
+
+def in_words(choice: Choice) -> str:
+    """The choice in a sentence or two."""
+    return f"step {choice.step} at strength {choice.strength:g}. {choice.why}"
+
+
+def evaluation_spec(config: RunConfig, material: Material) -> RenderSpec:
+    """What every candidate is asked to draw."""
+    return RenderSpec(
+        prompts=material.suite.prompts,
+        seeds=tuple(range(FIRST_SEED, FIRST_SEED + config.evaluate.seeds)),
+        width=config.data.resolution,
+        height=config.data.resolution,
+        text_tokens=config.model.text_tokens,
+        steps=config.evaluate.steps,
+        guidance=config.model.render_guidance,
+    )
+
+
+def pictures_of(folder: RunFolder, name: str) -> list[Image.Image]:
+    """The pictures of a candidate, or of the base, in the order of the spec's shots."""
+    return [Image.open(file).convert("RGB") for file in sorted((folder.evaluation / name).glob("*.png"))]
+
+
+def limits_of(config: RunConfig) -> Limits:
+    """What an adapter may spoil."""
+    return Limits(max_leakage=config.evaluate.max_leakage, min_adherence=config.evaluate.min_adherence)
+
+
+def _candidates(config: RunConfig, folder: RunFolder) -> list[Candidate]:
+    kept = whole(folder.root)
+    if not kept:
+        raise RunError(f"{folder.root} has no checkpoint to evaluate", fix=f"run: flux-lora train run={folder.root}")
+    count = min(config.evaluate.checkpoints, len(kept))
+    chosen = [kept[round((index + 1) * len(kept) / count) - 1] for index in range(count)]
+    return [Candidate(checkpoint, strength) for checkpoint in chosen for strength in config.evaluate.strengths]
+
+
+def _kept(folder: RunFolder, name: str, pictures: Sequence[Image.Image]) -> list[Image.Image]:
+    """Written to evaluation/<name>/, with a sheet beside, and handed on."""
+    place: Path = folder.evaluation / name
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("*.png"):
+        old.unlink()
+    for index, picture in enumerate(pictures):
+        picture.save(place / f"{index:03d}.png")
+    contact_sheet(list(_rows(pictures, SHEET_ROWS))).save(folder.evaluation / f"{name}.png")
+    return list(pictures)
+
+
+def _rows(pictures: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image.Image]]:
+    for first in range(0, len(pictures), length):
+        yield pictures[first : first + length]
+
+
+def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], yardstick: Yardstick) -> Verdict:
+    choice = choose(scores, limits_of(config))
+    lines = [json.dumps(asdict(each)) for each in scores]
+    half_written = folder.evaluation / "scores.partial"
+    half_written.write_text("".join(f"{line}\n" for line in lines))
+    half_written.replace(folder.evaluation / "scores.jsonl")
+    write_json(asdict(choice), folder.evaluation / "choice.json")
+    note(folder, {"chosen": asdict(choice), "scores": [_short(each) for each in scores]})
+    return Verdict(tuple(scores), choice, yardstick.doubts)
+
+
+def _short(each: Score) -> dict[str, object]:
+    numbers = {
+        name: {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+        for name, estimate in (("likeness", each.likeness), ("adherence", each.adherence), ("leakage", each.leakage))
+    }
+    return {"step": each.step, "strength": each.strength, **numbers}

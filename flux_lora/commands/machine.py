@@ -1,0 +1,33 @@
+"""Settle once where and in which numbers a run computes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from flux_lora.config.choices import ComputeDtype, Device
+from flux_lora.config.schema import HardwareConfig
+from flux_lora.errors import ConfigError
+
+DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A device and a dtype for the transformer."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def machine_of(hardware: HardwareConfig) -> Machine:
+    """The machine that is asked for, if it is here."""
+    has_gpu = torch.cuda.is_available()
+    if hardware.device is Device.cuda and not has_gpu:
+        raise ConfigError(
+            "hardware.device is cuda, and torch sees no GPU here",
+            fix="add hardware=cpu (enough for model=mini), or install torch with CUDA",
+        )
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    on_gpu = has_gpu and hardware.device is not Device.cpu
+    return Machine(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])

@@ -1,0 +1,161 @@
+"""Gather what a run left behind into the report."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from flux_lora.commands.check import Material
+from flux_lora.commands.evaluate import BASE, Candidate, Verdict, evaluation_spec, limits_of, pictures_of
+from flux_lora.commands.export import Shipped
+from flux_lora.commands.prepare import preview_prompts
+from flux_lora.commands.run_folder import RunFolder
+from flux_lora.commands.summary import read_summary
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.decode import open_image
+from flux_lora.evaluate.report import (
+    Check,
+    Curve,
+    Dataset,
+    ExportedFile,
+    Frame,
+    Pair,
+    Report,
+    Stage,
+    Thumbnail,
+    Trio,
+    write_report,
+)
+from flux_lora.evaluate.snippets import comfy_hint, diffusers_snippet
+from flux_lora.models.flux1.load import model_folder
+from flux_lora.render.spec import RenderSpec
+from flux_lora.train.checkpoints import Checkpoint, whole
+from flux_lora.train.reporters import read_metrics
+
+MOST_THUMBNAILS = 24
+MOST_TRIOS = 6
+MOST_PAIRS = 8
+
+
+def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict: Verdict, shipped: Shipped) -> Path:
+    """Write report.html."""
+    spec = evaluation_spec(config, material)
+    base, lora = pictures_of(folder, BASE), pictures_of(folder, _chosen(folder, verdict).name)
+    prompt = material.suite.trigger[0]
+    report = Report(
+        title=f"{config.data.trigger} {config.data.class_word}",
+        trigger=config.data.trigger,
+        class_word=config.data.class_word,
+        base=config.model.name,
+        when=f"{datetime.now():%d %B %Y, %H:%M}",
+        scorer=config.model.scorer,
+        stages=_stages(folder),
+        dataset=_dataset(config, material),
+        trios=_trios(config, material, spec, base, lora),
+        pairs=_pairs(material, spec, base, lora, verdict),
+        scores=verdict.scores,
+        doubts=verdict.doubts,
+        limits=limits_of(config),
+        choice=verdict.choice,
+        curve=_curve(folder),
+        frames=tuple(_frames(folder)),
+        frames_prompt=preview_prompts(config, material)[0],
+        file=_exported(shipped),
+        checks=_checks(shipped),
+        recipe=folder.recipe.read_text(encoding="utf-8"),
+        snippet=diffusers_snippet(model_folder(config.model.path), str(shipped.file), prompt, spec),
+        comfy=comfy_hint(shipped.file.name, spec),
+    )
+    return write_report(report, folder.report)
+
+
+def _chosen(folder: RunFolder, verdict: Verdict) -> Candidate:
+    found: list[Checkpoint] = [each for each in whole(folder.root) if each.step == verdict.choice.step]
+    return Candidate(found[0], verdict.choice.strength)
+
+
+def _stages(folder: RunFolder) -> tuple[Stage, ...]:
+    seconds = read_summary(folder)["seconds"]
+    assert isinstance(seconds, dict), "the summary is ours"
+    return tuple(Stage(name, float(spent)) for name, spent in seconds.items())
+
+
+def _dataset(config: RunConfig, material: Material) -> Dataset:
+    shown = material.samples[:MOST_THUMBNAILS]
+    return Dataset(
+        count=len(material.samples),
+        thumbnails=tuple(Thumbnail(open_image(each.image, config.data.alpha), each.caption) for each in shown),
+        findings=tuple(f"{finding.file.name} {finding.problem}; {finding.fix}" for finding in material.findings),
+    )
+
+
+def _trios(
+    config: RunConfig, material: Material, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image]
+) -> tuple[Trio, ...]:
+    """The first seed of the first trigger prompts, beside held-out photos in turn."""
+    photos = [open_image(sample.image, config.data.alpha) for sample in material.held_out]
+    shots, seeds = spec.shots(), len(spec.seeds)
+    places = range(0, min(MOST_TRIOS, len(material.suite.trigger)) * seeds, seeds)
+    return tuple(
+        Trio(shots[place].prompt, photos[number % len(photos)], base[place], lora[place])
+        for number, place in enumerate(places)
+    )
+
+
+def _pairs(
+    material: Material, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], verdict: Verdict
+) -> tuple[Pair, ...]:
+    """The first seed of class and unrelated prompts, as many of each."""
+    chosen = next(
+        each for each in verdict.scores if (each.step, each.strength) == (verdict.choice.step, verdict.choice.strength)
+    )
+    suite, seeds, shots = material.suite, len(spec.seeds), spec.shots()
+    first = len(suite.trigger)
+    kinds = ["class"] * len(suite.class_) + ["unrelated"] * len(suite.unrelated)
+    picked = [*range(len(suite.class_))][: MOST_PAIRS // 2]
+    picked += [len(suite.class_) + number for number in range(len(suite.unrelated))][: MOST_PAIRS // 2]
+    pairs = []
+    for number in picked:
+        place = (first + number) * seeds
+        change = chosen.leakage.each[number][0]
+        pairs.append(Pair(shots[place].prompt, kinds[number], base[place], lora[place], change))
+    return tuple(pairs)
+
+
+def _curve(folder: RunFolder) -> Curve:
+    lines = read_metrics(folder.metrics)
+    return Curve(
+        losses=tuple((int(line["step"]), line["loss"]) for line in lines),
+        checkpoints=tuple(each.step for each in whole(folder.root)),
+    )
+
+
+def _frames(folder: RunFolder) -> Iterator[Frame]:
+    for place in sorted(folder.samples.glob("step-*")):
+        pictures = sorted(place.glob("*.png"))
+        if pictures:
+            yield Frame(int(place.name.removeprefix("step-")), Image.open(pictures[0]).convert("RGB"))
+
+
+def _exported(shipped: Shipped) -> ExportedFile:
+    return ExportedFile(
+        name=shipped.file.name,
+        size=shipped.bytes,
+        sha256=shipped.sha256,
+        dialect="diffusers names, scale folded in",
+        loads_in=("diffusers", "ComfyUI"),
+    )
+
+
+def _checks(shipped: Shipped) -> tuple[Check, ...]:
+    proof = shipped.proof
+    return (
+        Check("keys that diffusers did not use", str(proof.unused_keys), proof.unused_keys == 0),
+        Check("trained layers missing from what was loaded", str(proof.missing_layers), proof.missing_layers == 0),
+        Check("layers ComfyUI has no name for", str(proof.unknown_to_comfyui), proof.unknown_to_comfyui == 0),
+        Check("largest change of a layer by rounding", f"{proof.delta_error:.2%}", True),
+        Check(
+            "the base's answer, with the file against with the trained adapter", f"{proof.output_error:.1e} apart", True
+        ),
+    )

@@ -1,0 +1,128 @@
+"""prepare: encode photos, captions and prompts into the cache, so that training needs no encoder."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from flux_lora.commands.check import Material, read_material, warn
+from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.run_folder import RunFolder, open_folder
+from flux_lora.commands.summary import stage
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.cache import Encoded, encode_all, encode_captions
+from flux_lora.data.encoders import flux1_encoders
+from flux_lora.data.judge import refuse
+from flux_lora.data.plan import Prepared, plan
+from flux_lora.errors import RunError
+from flux_lora.models.family import Text
+
+
+@dataclass(frozen=True)
+class Ready:
+    """All that training and rendering need of photos and words."""
+
+    material: Material
+    encoded: tuple[Encoded, ...]
+    empty: Text
+    fingerprint: str
+    """Changes with any pixel, crop or caption."""
+
+
+def prepare(config: RunConfig) -> int:
+    """Check, plan and encode; 1 if there are warnings and strict is set."""
+    material = read_material(config.data)
+    refuse(material.findings)
+    if code := warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out)):
+        return code
+    folder = open_folder(config)
+    with stage(folder, "prepare"):
+        get_ready(config, folder, material, machine_of(config.hardware))
+    return 0
+
+
+def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
+    """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
+    prepared = plan(material.samples, config.data.resolution)
+    fingerprint = _fingerprint(prepared)
+    _refuse_other_pictures(folder, fingerprint)
+    _write_manifest(folder, prepared, fingerprint)
+    encoders = flux1_encoders(
+        config.model.path,
+        tokens=config.model.text_tokens,
+        device=machine.device,
+        text_dtype=machine.dtype,
+        revision=config.model.revision,
+    )
+    with Console(stderr=True).status("encoding") as status:
+        encoded = encode_all(prepared, encoders, folder.cache, alpha=config.data.alpha, told=status.update)
+        prompts = ("", *material.suite.prompts, *preview_prompts(config, material))
+        empty = encode_captions(prompts, encoders, folder.cache, told=status.update)[0]
+    repeated = tuple(one for one in encoded for _ in range(config.data.repeats))
+    return Ready(material=material, encoded=repeated, empty=empty, fingerprint=fingerprint)
+
+
+def encoded_prompts(config: RunConfig, folder: RunFolder, prompts: tuple[str, ...], machine: Machine) -> Text:
+    """Prompts as the transformer hears them, one row each; from the cache where they were prepared."""
+    encoders = flux1_encoders(
+        config.model.path,
+        tokens=config.model.text_tokens,
+        device=machine.device,
+        text_dtype=machine.dtype,
+        revision=config.model.revision,
+    )
+    texts = encode_captions(prompts, encoders, folder.cache)
+    return Text(t5=torch.cat([text.t5 for text in texts]), pooled=torch.cat([text.pooled for text in texts]))
+
+
+def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
+    """What previews show: the recipe's prompts, or the first two that the adapter is judged by."""
+    words = {"{trigger}": config.data.trigger, "{class}": config.data.class_word}
+    chosen = []
+    for prompt in config.preview.prompts:
+        for placeholder, word in words.items():
+            prompt = prompt.replace(placeholder, word)
+        chosen.append(prompt)
+    return tuple(chosen) or material.suite.trigger[:2]
+
+
+def _fingerprint(prepared: list[Prepared]) -> str:
+    digest = sha256()
+    for one in prepared:
+        digest.update(one.sample.image.read_bytes())
+        digest.update(f"|{one.sample.caption}|{one.bucket}|".encode())
+    return digest.hexdigest()[:32]
+
+
+def _refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
+    if not folder.manifest.is_file() or not (folder.root / "checkpoints").is_dir():
+        return
+    before = json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0])
+    if before.get("fingerprint") != fingerprint:
+        raise RunError(
+            f"the pictures or captions have changed since {folder.root} was begun",
+            fix="set run.dir to a new folder; what is cached is used again, so only the changes are encoded",
+        )
+
+
+def _write_manifest(folder: RunFolder, prepared: list[Prepared], fingerprint: str) -> None:
+    """The first line is about the set, then one line a picture."""
+    lines = [{"fingerprint": fingerprint, "pictures": len(prepared)}]
+    lines += [_line(one) for one in prepared]
+    folder.manifest.parent.mkdir(parents=True, exist_ok=True)
+    half_written: Path = folder.manifest.with_suffix(".partial")
+    half_written.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    half_written.replace(folder.manifest)
+
+
+def _line(one: Prepared) -> dict[str, object]:
+    return {
+        "image": str(one.sample.image),
+        "caption": one.sample.caption,
+        "bucket": [one.bucket.width, one.bucket.height],
+        "scale": round(one.scale, 4),
+        "cropped": round(one.cropped, 4),
+    }

@@ -1,0 +1,128 @@
+"""train: teach the adapter; the same command again continues where it stopped."""
+
+from collections.abc import Mapping
+from itertools import islice
+
+from PIL import Image
+
+from flux_lora.adapter.attach import attach, parameters_of
+from flux_lora.commands.check import read_material, warn
+from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.pictures import Painter, open_painter
+from flux_lora.commands.prepare import Ready, encoded_prompts, get_ready, preview_prompts
+from flux_lora.commands.run_folder import RunFolder, open_folder, settings
+from flux_lora.commands.summary import note, stage
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.batches import batches
+from flux_lora.data.judge import refuse
+from flux_lora.flow.randomness import generator_for
+from flux_lora.flow.times import logit_normal
+from flux_lora.models.flux1.velocity import velocity_of
+from flux_lora.render.spec import RenderSpec
+from flux_lora.train import checkpoints
+from flux_lora.train.console import Console
+from flux_lora.train.learner import Learner
+from flux_lora.train.reporters import Jsonl, Reporter, Started, together
+from flux_lora.train.steps import counted_draw
+from flux_lora.train.steps import train as steps_of
+from flux_lora.train.trackers import tracker_for
+
+
+def train(config: RunConfig) -> int:
+    """Check, prepare and teach; 1 if there are warnings and strict is set."""
+    material = read_material(config.data)
+    refuse(material.findings)
+    if code := warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out)):
+        return code
+    machine, folder = machine_of(config.hardware), open_folder(config)
+    with stage(folder, "prepare"):
+        ready = get_ready(config, folder, material, machine)
+    with stage(folder, "train"):
+        teach(config, folder, ready, machine)
+    return 0
+
+
+def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) -> None:
+    """Take the steps that are left, keep checkpoints, show previews."""
+    reporter = together(
+        Jsonl(folder.metrics),
+        Console(),
+        tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root),
+    )
+    painter = open_painter(config, machine)
+    learner = _learner(config, painter)
+    last = checkpoints.latest(folder.root)
+    start = checkpoints.restore(last, learner) if last else 0
+    times = logit_normal(config.train.time_mean, config.train.time_std, config.train.time_shift)
+    draw = counted_draw(config.train.seed, times)
+    looks = batches(
+        ready.encoded,
+        ready.empty,
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        start=start,
+        caption_dropout=config.train.caption_dropout,
+    )
+    previews = _Previews(config, folder, ready, machine, painter)
+    reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
+    status = "stopped"
+    try:
+        for step in islice(steps_of(learner, looks, draw, start=start), config.train.steps - start):
+            reporter.step(step)
+            if _due(step.number, config.train.save_every, config.train.steps):
+                reporter.saved(checkpoints.save(folder.root, step.number, learner))
+                note(folder, {"steps": step.number})
+            if config.preview.every and step.number % config.preview.every == 0:
+                previews.show(step.number, reporter)
+        status = "done"
+    finally:
+        reporter.finished(status)
+
+
+def _learner(config: RunConfig, painter: Painter) -> Learner:
+    adapter = attach(
+        painter.transformer,
+        rank=config.adapter.rank,
+        alpha=config.adapter.alpha,
+        targets=config.adapter.targets,
+        generator=generator_for(config.train.seed, 0, "adapter"),
+    )
+    if config.hardware.gradient_checkpointing:
+        painter.transformer.enable_gradient_checkpointing()
+    predict = velocity_of(painter.transformer, guidance=config.model.train_guidance)
+    return Learner(predict, adapter, parameters_of(painter.transformer), config.train)
+
+
+def _due(number: int, every: int, last: int) -> bool:
+    return number % every == 0 or number == last
+
+
+class _Previews:
+    """The same prompts and noise, again and again, as the adapter grows."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine, painter: Painter) -> None:
+        prompts = preview_prompts(config, ready.material)
+        size = config.preview.size or config.data.resolution
+        self._folder = folder.samples
+        self._painter = painter
+        self._text = encoded_prompts(config, folder, prompts, machine)
+        self._spec = RenderSpec(
+            prompts=prompts,
+            seeds=(config.preview.seed,),
+            width=size,
+            height=size,
+            text_tokens=config.model.text_tokens,
+            steps=config.preview.steps,
+            guidance=config.model.render_guidance,
+        )
+
+    def show(self, number: int, reporter: Reporter) -> None:
+        """Render and keep the previews of a step."""
+        pictures: Mapping[str, Image.Image] = dict(
+            zip(self._spec.prompts, self._painter.paint(self._text, self._spec), strict=True)
+        )
+        folder = self._folder / f"step-{number:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, picture in enumerate(pictures.values()):
+            picture.save(folder / f"{index:02d}.png")
+        reporter.pictured(number, pictures)

@@ -1,0 +1,1 @@
+"""Maintenance programs of the project; users need none of them."""

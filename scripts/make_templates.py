@@ -1,0 +1,102 @@
+"""Draw data_templates/product and data_templates/character: two things the mini base has never seen.
+
+    python -m scripts.make_templates
+
+Each gets 16 pictures with captions, 4 held out, and the prompts it is judged by. No prompt asks
+for a ground and a place that a training picture shows together.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from scripts.mini.captions import PLACE_WORDS, ground_words
+from scripts.mini.newcomers import draw_newcomer
+from scripts.mini.world import GROUNDS, PLACES, SHAPES, SIZES, Scene, Thing
+
+TEMPLATES = Path(__file__).parents[1] / "data_templates"
+TRAINING, HELD_OUT, PROMPTS = 16, 4, 10
+Spot = tuple[int, str, tuple[str, str]]
+ENLARGEMENT = 3
+"""The pictures are kept three times larger than the mini base trains on, as photographs would be."""
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """A thing to teach, and the words for it."""
+
+    kind: str
+    trigger: str
+    class_word: str
+
+
+NEWCOMERS = (Newcomer("product", "zubo", "bottle"), Newcomer("character", "mipo", "robot"))
+
+
+def main() -> None:
+    """Draw both templates."""
+    for newcomer in NEWCOMERS:
+        spots = _spots(Random(newcomer.kind))
+        folder = TEMPLATES / newcomer.kind
+        _write_pictures(folder, newcomer, list(islice(spots, TRAINING)))
+        _write_pictures(folder / "held_out", newcomer, list(islice(spots, HELD_OUT)))
+        _write_prompts(folder / "prompts.txt", list(islice(spots, PROMPTS)))
+        print(f"{folder}: {TRAINING} pictures, {HELD_OUT} held out, {PROMPTS} prompts")
+
+
+def _spots(random: Random) -> Iterator[Spot]:
+    """Grounds and places, each pair once; every ground comes once before any comes twice."""
+    for round_ in range(len(PLACES)):
+        grounds = random.sample(GROUNDS, len(GROUNDS))
+        for number, ground in enumerate(grounds):
+            place = list(PLACES)[(GROUNDS.index(ground) + round_) % len(PLACES)]
+            yield number, place, ground
+
+
+def _write_pictures(folder: Path, newcomer: Newcomer, spots: list[Spot]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, (number, place, ground) in enumerate(spots, start=1):
+        size = list(SIZES)[number % len(SIZES)]
+        width, height = SHAPES[0] if index % 4 else SHAPES[1 + index // 4 % 3]
+        thing = Thing(newcomer.kind, "", place, size)
+        scene = Scene((thing,), ground, seed=1000 * index, width=width, height=height)
+        picture = draw_newcomer(newcomer.kind, scene, enlargement=ENLARGEMENT)
+        picture.save(folder / f"{newcomer.trigger}_{index:02d}.png", optimize=True)
+        (folder / f"{newcomer.trigger}_{index:02d}.txt").write_text(_caption(newcomer, scene) + "\n")
+
+
+def _caption(newcomer: Newcomer, scene: Scene) -> str:
+    thing = scene.things[0]
+    size = f"{thing.size} " if thing.size else ""
+    where = PLACE_WORDS[thing.place][0]
+    return f"a photo of a {size}{newcomer.trigger} {newcomer.class_word} {where}, {ground_words(scene.ground)}"
+
+
+def _write_prompts(file: Path, spots: list[Spot]) -> None:
+    scenes = [f"{PLACE_WORDS[place][0]}, {ground_words(ground)}" for _, place, ground in spots]
+    trigger = [f"a photo of a {{trigger}} {{class}} {scene}" for scene in scenes]
+    file.write_text("\n".join([HEADER, "[trigger]", *trigger, "", "[unrelated]", *UNRELATED_PROMPTS, ""]))
+
+
+HEADER = """\
+# What the LoRA is judged by. {trigger} and {class} are filled in from data.trigger and data.class_word.
+# Under [trigger]: the new thing in places that no training picture shows. The same prompts without the
+# trigger show whether ordinary things of its class stayed as they were.
+# Under [unrelated]: prompts that have nothing to do with it and must not change at all.
+"""
+UNRELATED_PROMPTS = (
+    "a photo of a red ball on the left, plain gray background",
+    "a blue house on the right, on a meadow",
+    "a photo of a yellow star in the middle, at night",
+    "a green fish in the middle, striped sky background",
+    "a purple box on the left, on a wooden table, rose wall",
+    "an orange mug on the right, checked cream background",
+    "a picture of a white star on the left and a red fish on the right, plain mint background",
+    "a black mug on the left and a yellow ball on the right, on a wooden table, sky wall",
+)
+
+
+if __name__ == "__main__":
+    main()
