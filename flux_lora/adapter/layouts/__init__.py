@@ -1,0 +1,1 @@
+"""Naming schemes for adapter files, one module each."""
