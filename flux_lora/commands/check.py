@@ -33,16 +33,16 @@ def check(config: RunConfig) -> int:
     return warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out))
 
 
-def read_material(data: DataConfig) -> Material:
+def read_material(wanted: DataConfig) -> Material:
     """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written."""
-    folder = Path(data.folder).expanduser()
+    folder = Path(wanted.folder).expanduser()
     samples = find_samples(folder)
-    held_out_folder = Path(data.held_out).expanduser() if data.held_out else folder / "held_out"
-    held_out = find_samples(held_out_folder) if data.held_out or held_out_folder.is_dir() else []
-    found = list(judge(samples, data.trigger, resolution=data.resolution, alpha=data.alpha))
-    compared = judge(held_out, data.trigger, resolution=data.resolution, alpha=data.alpha)
-    found += [finding for finding in compared if finding.rule not in ABOUT_CAPTIONS]
-    return Material(tuple(samples), tuple(held_out), _suite(data, folder), tuple(found))
+    held_out_folder = Path(wanted.held_out).expanduser() if wanted.held_out else folder / "held_out"
+    held_out = find_samples(held_out_folder) if wanted.held_out or held_out_folder.is_dir() else []
+    found = judge([*samples, *held_out], wanted.trigger, resolution=wanted.resolution, alpha=wanted.alpha)
+    only_compared = {sample.image for sample in held_out}
+    binding = (each for each in found if each.file not in only_compared or each.rule not in ABOUT_CAPTIONS)
+    return Material(tuple(samples), tuple(held_out), _suite(wanted, folder), tuple(binding))
 
 
 def warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
@@ -55,8 +55,8 @@ def warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
     return WARNED if warnings and strict else 0
 
 
-def _suite(data: DataConfig, folder: Path) -> Suite:
-    file = Path(data.prompts).expanduser() if data.prompts else folder / "prompts.txt"
-    if data.prompts or file.is_file():
-        return read_prompts(file, data.trigger, data.class_word)
-    return standard_prompts(data.trigger, data.class_word)
+def _suite(wanted: DataConfig, folder: Path) -> Suite:
+    file = Path(wanted.prompts).expanduser() if wanted.prompts else folder / "prompts.txt"
+    if wanted.prompts or file.is_file():
+        return read_prompts(file, wanted.trigger, wanted.class_word)
+    return standard_prompts(wanted.trigger, wanted.class_word)

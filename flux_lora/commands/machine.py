@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import torch
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 from flux_lora.config.choices import ComputeDtype, Device
 from flux_lora.config.schema import HardwareConfig
@@ -20,7 +22,9 @@ class Machine:
 
 
 def machine_of(hardware: HardwareConfig) -> Machine:
-    """The machine that is asked for, if it is here."""
+    """The machine that is asked for, if it is here; the libraries' own progress bars are put away."""
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
     has_gpu = torch.cuda.is_available()
     if hardware.device is Device.cuda and not has_gpu:
         raise ConfigError(

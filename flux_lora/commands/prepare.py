@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from flux_lora.commands.check import Material, read_material, warn
@@ -13,12 +12,12 @@ from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.run_folder import RunFolder, open_folder
 from flux_lora.commands.summary import stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import Encoded, encode_all, encode_captions
+from flux_lora.data.cache import Encoded, Encoders, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.judge import refuse
 from flux_lora.data.plan import Prepared, plan
 from flux_lora.errors import RunError
-from flux_lora.models.family import Text
+from flux_lora.models.family import Text, stacked
 
 
 @dataclass(frozen=True)
@@ -50,32 +49,19 @@ def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine:
     fingerprint = _fingerprint(prepared)
     _refuse_other_pictures(folder, fingerprint)
     _write_manifest(folder, prepared, fingerprint)
-    encoders = flux1_encoders(
-        config.model.path,
-        tokens=config.model.text_tokens,
-        device=machine.device,
-        text_dtype=machine.dtype,
-        revision=config.model.revision,
-    )
+    encoders = _encoders(config, machine)
     with Console(stderr=True).status("encoding") as status:
+        captions = [one.sample.caption for one in prepared]
+        words = ["", *captions, *material.suite.prompts, *preview_prompts(config, material)]
+        empty = encode_captions(words, encoders, folder.cache, told=status.update)[0]
         encoded = encode_all(prepared, encoders, folder.cache, alpha=config.data.alpha, told=status.update)
-        prompts = ("", *material.suite.prompts, *preview_prompts(config, material))
-        empty = encode_captions(prompts, encoders, folder.cache, told=status.update)[0]
     repeated = tuple(one for one in encoded for _ in range(config.data.repeats))
     return Ready(material=material, encoded=repeated, empty=empty, fingerprint=fingerprint)
 
 
 def encoded_prompts(config: RunConfig, folder: RunFolder, prompts: tuple[str, ...], machine: Machine) -> Text:
     """Prompts as the transformer hears them, one row each; from the cache where they were prepared."""
-    encoders = flux1_encoders(
-        config.model.path,
-        tokens=config.model.text_tokens,
-        device=machine.device,
-        text_dtype=machine.dtype,
-        revision=config.model.revision,
-    )
-    texts = encode_captions(prompts, encoders, folder.cache)
-    return Text(t5=torch.cat([text.t5 for text in texts]), pooled=torch.cat([text.pooled for text in texts]))
+    return stacked(encode_captions(prompts, _encoders(config, machine), folder.cache))
 
 
 def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
@@ -87,6 +73,16 @@ def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
             prompt = prompt.replace(placeholder, word)
         chosen.append(prompt)
     return tuple(chosen) or material.suite.trigger[:2]
+
+
+def _encoders(config: RunConfig, machine: Machine) -> Encoders:
+    return flux1_encoders(
+        config.model.path,
+        tokens=config.model.text_tokens,
+        device=machine.device,
+        text_dtype=machine.dtype,
+        revision=config.model.revision,
+    )
 
 
 def _fingerprint(prepared: list[Prepared]) -> str:

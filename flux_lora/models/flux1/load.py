@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from safetensors import SafetensorError
 from torch import nn
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
 from flux_lora.errors import ModelError
 from flux_lora.models.flux1.text import TextEncoders
@@ -79,7 +79,7 @@ def load_text_encoders(
         return TextEncoders(
             clip_tokenizer=CLIPTokenizer.from_pretrained(clip_tokenizer),
             clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True), device),
-            t5_tokenizer=T5Tokenizer.from_pretrained(t5_tokenizer),
+            t5_tokenizer=AutoTokenizer.from_pretrained(t5_tokenizer),
             t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True), device),
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
+from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from flux_lora.models.family import Text
 
@@ -19,7 +19,7 @@ class TextEncoders:
 
     clip_tokenizer: CLIPTokenizer
     clip: CLIPTextModel
-    t5_tokenizer: T5Tokenizer
+    t5_tokenizer: PreTrainedTokenizerBase
     t5: T5EncoderModel
 
 
@@ -35,6 +35,6 @@ def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) ->
     return Text(t5=encoders.t5(t5_ids.to(encoders.t5.device))[0], pooled=pooled)
 
 
-def _ids(tokenizer: CLIPTokenizer | T5Tokenizer, captions: Sequence[str], length: int) -> Tensor:
+def _ids(tokenizer: PreTrainedTokenizerBase, captions: Sequence[str], length: int) -> Tensor:
     padded = tokenizer(list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     return padded.input_ids
