@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from flux_lora import __version__
 from flux_lora.adapter.files import read_adapter, write_file
 from flux_lora.adapter.metadata import Label, metadata_of
 from flux_lora.adapter.prove import Proof, prove
@@ -27,7 +28,7 @@ DTYPES = {
     ExportDtype.fp16: torch.float16,
     ExportDtype.fp32: torch.float32,
 }
-PACKAGES = ("flux_lora", "torch", "diffusers", "transformers", "peft")
+PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
         licence=config.model.licence,
         recipe=json.dumps(asdict(config), default=str),
         dataset=str(json.loads(manifest[0]).get("fingerprint", "")),
-        versions={name: version(name) for name in PACKAGES},
+        versions={"flux_lora": __version__, **{name: version(name) for name in PACKAGES}},
         scores=json.dumps(chosen[0] if chosen else {}),
     )
 

@@ -1,0 +1,216 @@
+"""The whole path on a tiny FLUX: photos in, a proven file out, and nothing lost on the way."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import FluxPipeline
+from PIL import Image, ImageDraw
+
+from flux_lora.adapter.attach import load_into
+from flux_lora.adapter.files import read_adapter
+from flux_lora.commands.run import run
+from flux_lora.config.compose import compose_config
+from flux_lora.models.flux1.load import load_transformer
+
+PROMPTS = """
+[trigger]
+a {trigger} {class} on a table
+a {trigger} {class} in the grass
+[unrelated]
+a red ball
+a blue house
+"""
+
+
+def photograph(file: Path, number: int, caption: str) -> None:
+    """A picture of something, and its caption."""
+    picture = Image.new("RGB", (96 + 32 * (number % 2), 96), (200, 60 + 20 * number, 90))
+    ImageDraw.Draw(picture).ellipse((20 + 3 * number, 20, 70, 70), fill=(30, 30 * number % 255, 200))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file)
+    if caption:
+        file.with_suffix(".txt").write_text(caption)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five captioned photos, three held out, and prompts."""
+    folder = tmp_path / "photos"
+    for number in range(5):
+        photograph(folder / f"photo_{number}.png", number, f"a zorb mug in place number {number}")
+    for number in range(5, 8):
+        photograph(folder / "held_out" / f"photo_{number}.png", number, "")
+    (folder / "prompts.txt").write_text(PROMPTS)
+    return folder
+
+
+def settings(tiny_flux: Path, photos: Path, run_dir: Path, *more: str) -> list[str]:
+    """A run of a few steps, on the recipe and model of the real thing."""
+    return [
+        "recipe=product",
+        "model=flux_dev",
+        "hardware=cpu",
+        f"model.path={tiny_flux}",
+        f"model.scorer={tiny_flux / 'scorer'}",
+        "model.text_tokens=32",
+        f"data.folder={photos}",
+        "data.trigger=zorb",
+        "data.class_word=mug",
+        "data.resolution=64",
+        "adapter.rank=4",
+        "train.steps=6",
+        "train.save_every=3",
+        "train.learning_rate=1e-2",
+        "train.batch_size=2",
+        "train.warmup_steps=0",
+        "preview.every=3",
+        "preview.steps=2",
+        "evaluate.steps=2",
+        "evaluate.seeds=1",
+        "evaluate.checkpoints=2",
+        f"run.dir={run_dir}",
+        *more,
+    ]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "flux_lora", *arguments]
+
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture
+def finished(tiny_flux: Path, photos: Path, tmp_path: Path) -> Path:
+    """The folder of a run that went all the way."""
+    assert run(compose_config(settings(tiny_flux, photos, tmp_path / "runs" / "mug"))) == 0
+    return tmp_path / "runs" / "mug"
+
+
+@pytest.mark.filterwarnings("default")
+def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: Path, tiny_flux: Path):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (summary["status"], summary["steps"], summary["schema"]) == ("done", 6, 1)
+    file = Path(summary["files"][0]["file"])
+    assert summary["files"][0]["verification"]["unused_keys"] == 0
+
+    chosen = summary["chosen"]
+    adapter = read_adapter(finished / "checkpoints" / f"step-{chosen['step']:06d}" / "adapter.safetensors")
+    trained = load_transformer(str(tiny_flux), torch.float32)
+    load_into(trained, adapter)
+    for module in trained.modules():
+        if "lora_A" in vars(module).get("_modules", {}):
+            module.scale_layer(chosen["strength"])  # type: ignore[operator]
+    pipeline = FluxPipeline.from_pretrained(tiny_flux)
+    pipeline.load_lora_weights(str(file))
+    torch.manual_seed(0)
+    config = trained.config
+    question = {
+        "hidden_states": torch.randn(1, 16, config["in_channels"]),
+        "encoder_hidden_states": torch.randn(1, 8, config["joint_attention_dim"]),
+        "pooled_projections": torch.randn(1, config["pooled_projection_dim"]),
+        "timestep": torch.tensor([0.5]),
+        "guidance": torch.tensor([3.5]),
+        "img_ids": torch.zeros(16, 3),
+        "txt_ids": torch.zeros(8, 3),
+        "return_dict": False,
+    }
+    with torch.no_grad():
+        plain = load_transformer(str(tiny_flux), torch.float32)(**question)[0]
+        wanted, got = trained(**question)[0], pipeline.transformer(**question)[0]
+    assert (wanted - plain).norm() > 0
+    assert (wanted - got).norm() <= 0.02 * (wanted - plain).norm(), "only rounding to bf16 lies between them"
+
+    page = (finished / "report.html").read_text()
+    assert "zorb" in page and "<script" not in page
+
+
+@pytest.mark.filterwarnings("default")
+def test_every_command_works_alone_on_a_run_folder(tiny_flux: Path, photos: Path, tmp_path: Path):
+    run_dir = tmp_path / "runs" / "alone"
+    steps = [
+        command("check", *settings(tiny_flux, photos, run_dir)),
+        command("train", *settings(tiny_flux, photos, run_dir, "preview.every=0")),
+        command("evaluate", f"run={run_dir}", "evaluate.checkpoints=1"),
+        command("export", f"run={run_dir}", "export.dtype=fp32", "export.name=cup"),
+        command("inspect", f"file={run_dir}/export/cup.safetensors"),
+    ]
+    for step in steps:
+        seen = subprocess.run(step, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+        assert seen.returncode == 0, seen.stderr
+    assert "zorb" in seen.stdout and "LoRA" in seen.stdout
+
+
+def test_a_run_killed_in_the_middle_continues_to_the_very_same_adapter(tiny_flux: Path, photos: Path, tmp_path: Path):
+    more = ("train.steps=40", "train.save_every=5", "preview.every=0", "train.caption_dropout=0.3")
+    straight, killed = tmp_path / "runs" / "straight", tmp_path / "runs" / "killed"
+    subprocess.run(command("train", *settings(tiny_flux, photos, straight, *more)), check=True, env=ENVIRONMENT)
+    process = subprocess.Popen(command("train", *settings(tiny_flux, photos, killed, *more)), env=ENVIRONMENT)
+    deadline = time.monotonic() + 120
+    while not list((killed / "checkpoints").glob("step-*5")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "checkpoints" / "step-000040").exists(), "it was killed before its end"
+    assert json.loads((killed / "summary.json").read_text())["status"] == "stopped"
+
+    subprocess.run(command("train", *settings(tiny_flux, photos, killed, *more)), check=True, env=ENVIRONMENT)
+    last = Path("checkpoints") / "step-000040"
+    for name in ("adapter.safetensors", "optimizer.safetensors"):
+        assert (killed / last / name).read_bytes() == (straight / last / name).read_bytes()
+    lines = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 41))
+
+
+def test_three_faults_get_one_message_and_nothing_is_written(tiny_flux: Path, photos: Path, tmp_path: Path):
+    (photos / "photo_0.png").rename(photos / "broken.jpg")
+    (photos / "photo_0.txt").rename(photos / "broken.txt")
+    (photos / "broken.jpg").write_bytes((photos / "broken.jpg").read_bytes()[:60])
+    (photos / "photo_1.txt").unlink()
+    (photos / "photo_2.txt").write_text("a mug in the kitchen")
+    before = sorted(tmp_path.rglob("*"))
+    for verb in ("check", "train", "run"):
+        seen = subprocess.run(
+            command(verb, *settings(tiny_flux, photos, tmp_path / "runs" / "mug")),
+            capture_output=True,
+            text=True,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        assert seen.returncode == 2
+        for name in ("broken.jpg", "photo_1.png", "photo_2.png"):
+            assert seen.stderr.count(name) == 1, seen.stderr
+        assert "Traceback" not in seen.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_going_on_with_other_settings_or_other_captions_is_refused(finished: Path, tiny_flux: Path, photos: Path):
+    def again(*more: str) -> str:
+        arguments = settings(tiny_flux, photos, finished, *more)
+        seen = subprocess.run(
+            command("train", *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False
+        )
+        assert seen.returncode == 2
+        return seen.stderr
+
+    assert "adapter.rank was 4 and is now 8" in again("adapter.rank=8", "adapter.alpha=8")
+    (photos / "photo_3.txt").write_text("a zorb mug on another shelf")
+    assert "have changed since" in again()
+
+
+def test_warnings_stop_a_strict_run_with_exit_code_1(tiny_flux: Path, photos: Path, tmp_path: Path):
+    shutil.copy(photos / "photo_1.png", photos / "photo_9.png")
+    (photos / "photo_9.txt").write_text("a zorb mug that was seen before")
+    arguments = settings(tiny_flux, photos, tmp_path / "runs" / "strict", "strict=true")
+    seen = subprocess.run(command("train", *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert seen.returncode == 1 and "photo_9.png" in seen.stderr
+    assert not (tmp_path / "runs" / "strict" / "checkpoints").exists()
