@@ -1,0 +1,1 @@
+"""The loop as a stream of facts, what it keeps, and who is told."""

@@ -1,0 +1,167 @@
+"""Everything needed to go on, in one folder that is whole or not there.
+
+checkpoints/step-000250/
+    adapter.safetensors     the float32 masters, as an Adapter
+    optimizer.safetensors   the optimizer's tensors, by parameter number and path
+    state.json              the step, and the optimizer's plain numbers
+"""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from flux_lora.adapter.files import read_adapter, read_header, read_tensors, sync_folder, write_tensors
+from flux_lora.adapter.layouts.inner import to_inner
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.errors import AdapterFileError, RunError
+from flux_lora.train.learner import Learner
+
+FOLDER = "checkpoints"
+NAME = re.compile(r"step-(\d{6,})")
+ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
+PARTIAL = ".partial"
+VERSION = 1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of checkpoints/ and the step it was made at."""
+
+    step: int
+    folder: Path
+
+    @property
+    def adapter_file(self) -> Path:
+        """The adapter alone, for whoever wants to render or export it."""
+        return self.folder / ADAPTER
+
+
+def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
+    """Write beside, then rename. A checkpoint of the same step is replaced."""
+    folder = run_dir / FOLDER / f"step-{step:06d}"
+    half_written = folder.with_name(f"{folder.name}{PARTIAL}")
+    shutil.rmtree(half_written, ignore_errors=True)
+    half_written.mkdir(parents=True)
+    tensors, numbers = _flattened(learner)
+    write_tensors(to_inner(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
+    write_tensors(tensors, half_written / OPTIMIZER, {})
+    state = {"version": VERSION, "step": step, "optimizer": learner.config.optimizer.value, "numbers": numbers}
+    (half_written / STATE).write_text(json.dumps(state))
+    shutil.rmtree(folder, ignore_errors=True)
+    half_written.rename(folder)
+    sync_folder(folder.parent)
+    return Checkpoint(step, folder)
+
+
+def whole(run_dir: Path) -> list[Checkpoint]:
+    """The checkpoints that can be trusted, oldest first."""
+    return [checkpoint for checkpoint, problem in _judged(run_dir) if not problem]
+
+
+def half_written(run_dir: Path) -> list[tuple[Path, str]]:
+    """What an interrupted run left behind, and what is wrong with it."""
+    return [(checkpoint.folder, problem) for checkpoint, problem in _judged(run_dir) if problem]
+
+
+def latest(run_dir: Path) -> Checkpoint | None:
+    """Where to go on. Half-written folders are left alone, and logged."""
+    for folder, problem in half_written(run_dir):
+        logger.warning("%s is ignored: %s", folder, problem)
+    checkpoints = whole(run_dir)
+    return checkpoints[-1] if checkpoints else None
+
+
+def restore(checkpoint: Checkpoint, learner: Learner) -> int:
+    """Put the learner where it was, to the last bit, and return the updates done."""
+    adapter = read_adapter(checkpoint.adapter_file)
+    _refuse_another_adapter(checkpoint, adapter, learner)
+    state = json.loads((checkpoint.folder / STATE).read_text())
+    if (state["version"], state["optimizer"]) != (VERSION, learner.config.optimizer.value):
+        raise RunError(
+            f"{checkpoint.folder} was made with train.optimizer={state['optimizer']} (format {state['version']})",
+            fix="set train.optimizer back, or run.dir to a new folder",
+        )
+    learner.become(adapter)
+    groups = learner.optimizer.state_dict()["param_groups"]
+    stored = _nested(read_tensors(checkpoint.folder / OPTIMIZER), state["numbers"])
+    learner.optimizer.load_state_dict({"state": stored, "param_groups": groups})
+    return checkpoint.step
+
+
+def _judged(run_dir: Path) -> list[tuple[Checkpoint, str]]:
+    """Every checkpoint with what is wrong with it, by step."""
+    judged = []
+    for folder in (run_dir / FOLDER).glob("step-*"):
+        match = NAME.fullmatch(folder.name.removesuffix(PARTIAL))
+        if match and folder.is_dir():
+            judged.append((Checkpoint(int(match[1]), folder), _problem(folder)))
+    return sorted(judged, key=lambda pair: (pair[0].step, pair[0].folder.name))
+
+
+def _problem(folder: Path) -> str:
+    """Why a folder cannot be trusted; empty if it can."""
+    if folder.name.endswith(PARTIAL):
+        return "its writing was interrupted"
+    try:
+        json.loads((folder / STATE).read_text())
+        for name in (ADAPTER, OPTIMIZER):
+            read_header(folder / name)
+    except (OSError, ValueError):
+        return f"{STATE} is missing or cut short"
+    except AdapterFileError as error:
+        return error.problem
+    return ""
+
+
+def _refuse_another_adapter(checkpoint: Checkpoint, adapter: Adapter, learner: Learner) -> None:
+    held = learner.adapter()
+    for what, stored, wanted in (
+        ("adapter.targets", sorted(adapter.layers), sorted(held.layers)),
+        ("adapter.rank", adapter.ranks, held.ranks),
+        ("adapter.alpha", adapter.alphas, held.alphas),
+    ):
+        if stored != wanted:
+            raise RunError(
+                f"{checkpoint.folder} was made with another {what}, and a run cannot change it midway",
+                fix=f"set {what} back, or run.dir to a new folder",
+            )
+
+
+def _flattened(learner: Learner) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """The optimizer's state as tensors and numbers, each named by parameter number and path."""
+    tensors, numbers = {}, {}
+    for path, value in _leaves(learner.optimizer.state_dict()["state"], ()):
+        if isinstance(value, Tensor):
+            tensors["/".join(path)] = value
+        else:
+            numbers["/".join(path)] = value
+    return tensors, numbers
+
+
+def _leaves(node: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
+    if not isinstance(node, dict):
+        yield path, node
+        return
+    for key, value in node.items():
+        yield from _leaves(value, (*path, str(key)))
+
+
+def _nested(tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> dict[int, dict[str, object]]:
+    state: dict[int, dict[str, object]] = {}
+    for name, value in {**tensors, **numbers}.items():
+        first, *middle, last = name.split("/")
+        place = state.setdefault(int(first), {})
+        for key in middle:
+            inner = place.setdefault(key, {})
+            assert isinstance(inner, dict), "a path leads through tables"
+            place = inner
+        place[last] = value.clone() if isinstance(value, Tensor) else value
+    return state

@@ -1,0 +1,108 @@
+"""Stopping and going on."""
+
+import json
+import logging
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from flux_lora.adapter.files import read_adapter
+from flux_lora.errors import RunError
+from flux_lora.train import checkpoints
+from flux_lora.train.learner import Learner
+from tests.train.tiny_run import CONFIG, tiny_run
+
+
+def assert_equal(one: Learner, other: Learner) -> None:
+    for left, right in zip(one.masters, other.masters, strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_resumed_run_ends_with_the_same_adapter_as_one_that_never_stopped(dtype: torch.dtype, tmp_path: Path):
+    straight = tiny_run(dtype)
+    expected = list(islice(straight.steps(), 6))
+    losses = []
+    for leg in range(3):  # resumed twice
+        run = tiny_run(dtype)
+        latest = checkpoints.latest(tmp_path)
+        start = checkpoints.restore(latest, run.learner) if latest else 0
+        assert start == 2 * leg
+        losses += [step.loss for step in islice(run.steps(start), 2)]
+        checkpoints.save(tmp_path, start + 2, run.learner)
+    assert losses == [step.loss for step in expected]
+    assert_equal(run.learner, straight.learner)
+
+
+def test_a_checkpoint_holds_the_fp32_adapter(tmp_path: Path):
+    run = tiny_run(torch.bfloat16)
+    next(run.steps())
+    saved = checkpoints.save(tmp_path, 1, run.learner)
+    stored, held = read_adapter(saved.adapter_file).layers, run.learner.adapter().layers
+    assert saved.folder == tmp_path / "checkpoints" / "step-000001"
+    assert set(stored) == set(held)
+    assert all(torch.equal(stored[name].up, held[name].up) for name in held)
+    assert {path.name for path in saved.folder.iterdir()} == {
+        "adapter.safetensors", "optimizer.safetensors", "state.json"
+    }  # fmt: skip
+
+
+def test_a_run_can_stop_before_its_first_step(tmp_path: Path):
+    checkpoints.save(tmp_path, 0, tiny_run().learner)
+    latest = checkpoints.latest(tmp_path)
+    assert latest is not None and checkpoints.restore(latest, tiny_run().learner) == 0
+
+
+def test_no_checkpoint_is_no_place_to_go_on(tmp_path: Path):
+    assert checkpoints.latest(tmp_path) is None
+
+
+def test_half_written_folders_are_ignored_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    learner = tiny_run().learner
+    for step in (1, 2, 3, 4):
+        checkpoints.save(tmp_path, step, learner)
+    folders = sorted((tmp_path / "checkpoints").iterdir())
+    folders[3].rename(folders[3].with_name("step-000004.partial"))
+    (folders[2] / "state.json").write_text('{"ver')
+    adapter = folders[1] / "adapter.safetensors"
+    adapter.write_bytes(adapter.read_bytes()[:-10])
+    with caplog.at_level(logging.WARNING):
+        latest = checkpoints.latest(tmp_path)
+    assert latest is not None and latest.step == 1
+    assert [checkpoint.step for checkpoint in checkpoints.whole(tmp_path)] == [1]
+    said = [record.getMessage() for record in caplog.records if record.name == checkpoints.logger.name]
+    assert len(said) == 3 and all("is ignored" in message for message in said)
+
+
+def test_saving_a_step_again_replaces_it_and_clears_what_was_half_written(tmp_path: Path):
+    run = tiny_run()
+    (tmp_path / "checkpoints" / "step-000001.partial").mkdir(parents=True)
+    checkpoints.save(tmp_path, 1, run.learner)
+    next(run.steps())
+    saved = checkpoints.save(tmp_path, 1, run.learner)
+    assert [path.name for path in saved.folder.parent.iterdir()] == ["step-000001"]
+    assert any(layer.up.any() for layer in read_adapter(saved.adapter_file).layers.values())
+
+
+def test_steps_are_in_order_beyond_a_million(tmp_path: Path):
+    learner = tiny_run().learner
+    for step in (1_000_000, 999_999):
+        checkpoints.save(tmp_path, step, learner)
+    assert [checkpoint.step for checkpoint in checkpoints.whole(tmp_path)] == [999_999, 1_000_000]
+
+
+def test_a_run_cannot_change_its_adapter_midway(tmp_path: Path):
+    saved = checkpoints.save(tmp_path, 1, tiny_run().learner)
+    with pytest.raises(RunError, match="another adapter.rank"):
+        checkpoints.restore(saved, tiny_run(rank=2).learner)
+
+
+def test_a_run_cannot_change_its_optimizer_midway(tmp_path: Path):
+    saved = checkpoints.save(tmp_path, 1, tiny_run().learner)
+    state = json.loads((saved.folder / "state.json").read_text()) | {"optimizer": "adamw8bit"}
+    (saved.folder / "state.json").write_text(json.dumps(state))
+    with pytest.raises(RunError, match="train.optimizer=adamw8bit"):
+        checkpoints.restore(saved, tiny_run(config=replace(CONFIG, steps=9)).learner)

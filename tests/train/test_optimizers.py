@@ -1,0 +1,55 @@
+"""The optimizer and its rate."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import pytest
+import torch
+from torch import nn
+
+from flux_lora.config.choices import OptimizerName, Schedule
+from flux_lora.config.schema import TrainConfig
+from flux_lora.errors import ConfigError
+from flux_lora.train.optimizers import OPTIMIZERS, learning_rate_at, optimizer_for
+
+CONFIG = TrainConfig(steps=100, learning_rate=2.0, warmup_steps=10)
+
+
+def test_the_rate_climbs_to_its_peak_and_ends_near_nothing():
+    rates = [learning_rate_at(done, CONFIG) for done in range(100)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[9] == rates[10] == pytest.approx(2.0)
+    assert rates[55] == pytest.approx(1.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+
+
+def test_a_constant_rate_stays_after_the_climb():
+    constant = replace(CONFIG, schedule=Schedule.constant)
+    assert {learning_rate_at(done, constant) for done in range(9, 300)} == {2.0}
+
+
+def test_without_a_warm_up_the_first_step_is_a_full_one():
+    assert learning_rate_at(0, replace(CONFIG, warmup_steps=0)) == 2.0
+
+
+def test_beyond_the_end_the_rate_is_nothing():
+    assert learning_rate_at(500, CONFIG) == 0.0
+
+
+def test_every_optimizer_of_the_recipe_can_be_built():
+    assert set(OPTIMIZERS) == set(OptimizerName)
+
+
+def test_adamw_moves_towards_less():
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = optimizer_for([weight], CONFIG)
+    weight.square().sum().backward()
+    optimizer.step()
+    assert (weight < 1).all()
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
+def test_a_missing_bitsandbytes_is_said_with_the_way_out():
+    with pytest.raises(ConfigError, match="bitsandbytes is not installed"):
+        optimizer_for([nn.Parameter(torch.ones(3))], replace(CONFIG, optimizer=OptimizerName.adamw8bit))
