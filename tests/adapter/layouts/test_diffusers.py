@@ -1,0 +1,54 @@
+"""The layout that diffusers and ComfyUI both read."""
+
+import pytest
+import torch
+
+from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
+from flux_lora.adapter.tensors import Adapter, Layer, delta
+from flux_lora.errors import AdapterFileError
+
+NAME = "single_transformer_blocks.3.proj_out"
+KEYS = {f"transformer.{NAME}.lora_A.weight", f"transformer.{NAME}.lora_B.weight"}
+
+
+def small() -> Adapter:
+    return Adapter({NAME: Layer(torch.randn(2, 6), torch.randn(4, 2), 8.0)})
+
+
+def test_keys_are_spelled_as_diffusers_does_and_no_alpha_is_stored():
+    assert set(to_diffusers(small(), torch.bfloat16)) == KEYS
+
+
+def test_the_scale_is_inside_up():
+    adapter = small()
+    tensors = to_diffusers(adapter, torch.float32)
+    change = tensors[f"transformer.{NAME}.lora_B.weight"] @ tensors[f"transformer.{NAME}.lora_A.weight"]
+    torch.testing.assert_close(change, delta(adapter.layers[NAME]))
+
+
+def test_writing_undoes_reading():
+    tensors = to_diffusers(small(), torch.bfloat16)
+    again = to_diffusers(from_diffusers(tensors), torch.bfloat16)
+    assert all(torch.equal(again[key], tensors[key]) for key in tensors)
+
+
+@pytest.mark.parametrize(
+    "key", ["lora_unet_x.lora_down.weight", f"transformer.{NAME}.alpha", "text_encoder.x.lora_A.weight"]
+)
+def test_a_key_of_another_layout_is_named(key: str):
+    with pytest.raises(AdapterFileError, match=key):
+        from_diffusers(to_diffusers(small(), torch.float32) | {key: torch.ones(2)})
+
+
+def test_a_layer_with_one_side_is_named():
+    tensors = to_diffusers(small(), torch.float32)
+    del tensors[f"transformer.{NAME}.lora_B.weight"]
+    with pytest.raises(AdapterFileError, match="one-sided layers, without.*proj_out.lora_B"):
+        from_diffusers(tensors)
+
+
+@pytest.mark.parametrize("down", [torch.ones(3, 6), torch.ones(()), torch.ones(2, 6, 1, 1), torch.ones(0, 6)])
+def test_a_layer_whose_sides_do_not_meet_is_named(down: torch.Tensor):
+    tensors = to_diffusers(small(), torch.float32) | {f"transformer.{NAME}.lora_A.weight": down}
+    with pytest.raises(AdapterFileError, match="impossible shape"):
+        from_diffusers(tensors)

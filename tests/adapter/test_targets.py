@@ -1,0 +1,47 @@
+"""Which layers the target names mean."""
+
+import pytest
+from torch import nn
+
+from flux_lora.adapter.layouts.comfyui import unknown_to_comfyui
+from flux_lora.adapter.targets import TARGETS, chosen
+from flux_lora.config.choices import AdapterTargets
+from flux_lora.errors import ConfigError
+from tests.tiny import tiny_transformer
+
+EXPECTED = {AdapterTargets.attention: 8 + 3, AdapterTargets.attention_mlp: 12 + 5, AdapterTargets.blocks_all: 14 + 6}
+
+
+@pytest.fixture(scope="module")
+def names() -> list[str]:
+    return [name for name, module in tiny_transformer().named_modules() if isinstance(module, nn.Linear)]
+
+
+@pytest.mark.parametrize("targets", list(AdapterTargets))
+def test_one_double_and_one_single_block_have_this_many_layers(names: list[str], targets: AdapterTargets):
+    assert len(chosen(names, targets)) == EXPECTED[targets]
+
+
+def test_every_name_in_the_recipe_has_a_pattern():
+    assert set(TARGETS) == set(AdapterTargets)
+
+
+@pytest.mark.parametrize("targets", list(AdapterTargets))
+def test_the_final_layer_and_the_embedders_are_left_alone(names: list[str], targets: AdapterTargets):
+    assert all("transformer_blocks." in name for name in chosen(names, targets))
+
+
+def test_blocks_all_means_every_linear_of_every_block(names: list[str]):
+    assert chosen(names, AdapterTargets.blocks_all) == [name for name in names if "transformer_blocks." in name]
+
+
+def test_targets_that_name_nothing_are_refused():
+    with pytest.raises(ConfigError, match="names no layer"):
+        chosen(["unet.down.0", "proj_out"], AdapterTargets.attention_mlp)
+
+
+def test_comfyui_knows_every_linear_of_the_transformer_and_nothing_else(names: list[str]):
+    assert unknown_to_comfyui(names) == []
+    assert unknown_to_comfyui(["transformer_blocks.0.attn.to_q.base_layer"]) == [
+        "transformer_blocks.0.attn.to_q.base_layer"
+    ]

@@ -1,0 +1,57 @@
+"""An adapter's algebra."""
+
+import pytest
+import torch
+from torch import Generator
+
+from flux_lora.adapter.tensors import Adapter, Layer, delta, distance, folded, rounded, scaled, size
+
+
+def layer(seed: int, rank: int = 3, alpha: float = 6.0) -> Layer:
+    generator = Generator().manual_seed(seed)
+    return Layer(torch.randn(rank, 7, generator=generator), torch.randn(5, rank, generator=generator), alpha)
+
+
+def test_delta_is_alpha_over_rank_times_up_down():
+    one = layer(0)
+    torch.testing.assert_close(delta(one), 2 * one.up @ one.down)
+
+
+def test_folding_keeps_the_change_and_makes_the_scale_one():
+    adapter = Adapter({"a": layer(0), "b": layer(1, rank=2, alpha=1.0)})
+    after = folded(adapter)
+    for name, one in after.layers.items():
+        assert one.scale == 1.0
+        torch.testing.assert_close(delta(one), delta(adapter.layers[name]))
+
+
+def test_half_the_strength_is_half_the_change():
+    adapter = scaled(Adapter({"a": layer(0)}), 0.5)
+    torch.testing.assert_close(delta(adapter.layers["a"]), 0.5 * delta(layer(0)))
+
+
+def test_size_is_the_norm_of_the_change():
+    assert size(layer(0)) == pytest.approx(delta(layer(0)).norm().item(), rel=1e-6)
+
+
+def test_distance_is_the_norm_of_the_difference_even_across_ranks():
+    one, other = layer(0), layer(1, rank=2, alpha=1.0)
+    assert distance(one, other) == pytest.approx((delta(one) - delta(other)).norm().item(), rel=1e-6)
+    assert distance(one, one) < 1e-6 * size(one)
+
+
+def test_a_number_that_is_not_finite_shows_in_the_size():
+    one = layer(0)
+    one.up[0, 0] = float("nan")
+    assert size(one) != size(one)
+
+
+def test_rounding_gives_what_a_bf16_file_can_hold():
+    after = rounded(Adapter({"a": layer(0)}), torch.bfloat16).layers["a"]
+    assert after.down.dtype == torch.float32
+    assert torch.equal(after.down, after.down.bfloat16().float())
+
+
+def test_ranks_and_alphas_are_listed_once():
+    adapter = Adapter({"a": layer(0), "b": layer(1), "c": layer(2, rank=2, alpha=1.0)})
+    assert (adapter.ranks, adapter.alphas) == ((2, 3), (1.0, 6.0))
