@@ -147,7 +147,9 @@ def _ranks(transformer: FluxTransformer2DModel) -> dict[str, int]:
 
 
 def _pair(module: LoraLayer) -> Pair:
-    return Pair(down=module.lora_A[PEFT_NAME].weight, up=module.lora_B[PEFT_NAME].weight)
+    down, up = module.lora_A[PEFT_NAME].weight, module.lora_B[PEFT_NAME].weight
+    assert isinstance(down, nn.Parameter) and isinstance(up, nn.Parameter), "peft's paths are linear layers"
+    return Pair(down=down, up=up)
 
 
 def _layer(module: LoraLayer) -> Layer:

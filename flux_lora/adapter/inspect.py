@@ -2,11 +2,12 @@
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from flux_lora.adapter.files import read_tensors
@@ -119,9 +120,9 @@ def _layers(tensors: Mapping[str, Tensor]) -> dict[str, Layer]:
             up = tensors.get(f"{name}{above}")
             if name == key or up is None or not _matrices(down, up):
                 continue
-            alpha = tensors.get(f"{name}.alpha")
-            says_alpha = alpha is not None and alpha.numel() == 1
-            layers[name] = Layer(down, up, float(alpha) if says_alpha else float(down.shape[0]))
+            alpha = tensors.get(f"{name}.alpha", torch.tensor(float(down.shape[0])))
+            if alpha.numel() == 1:
+                layers[name] = Layer(down, up, alpha.item())
     return layers
 
 
@@ -131,7 +132,7 @@ def _matrices(down: Tensor, up: Tensor) -> bool:
 
 
 def _norms(layers: Mapping[str, Layer]) -> dict[str, float]:
-    squares: Counter[str] = Counter()
+    squares: defaultdict[str, float] = defaultdict(float)
     for name, layer in layers.items():
         block = BLOCK.search(name)
         squares[f"{block[1]}.{block[2]}" if block else "rest"] += size(layer) ** 2
