@@ -15,6 +15,7 @@ WORKERS ?= 2
 
 demo: .venv/installed
 	$(BIN)/flux-lora run recipe=demo
+	$(BIN)/python -m scripts.judge_demo runs/demo
 
 test: .venv/installed-dev lint
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --durations 10

@@ -25,7 +25,7 @@ def run(config: RunConfig) -> int:
     terminal = Console(soft_wrap=True, highlight=False)
     with stage(folder, "prepare"):
         ready = get_ready(config, folder, material, machine)
-    with stage(folder, "train"):
+    with stage(folder, "train", continues=True):
         teach(config, folder, ready, machine)
     with stage(folder, "evaluate"):
         verdict = compare(config, folder, material, machine)

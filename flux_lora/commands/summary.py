@@ -39,8 +39,8 @@ def note(folder: RunFolder, facts: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def stage(folder: RunFolder, name: str) -> Iterator[None]:
-    """Time a stage, and say how it ended. Seconds of a continued stage add up."""
+def stage(folder: RunFolder, name: str, *, continues: bool = False) -> Iterator[None]:
+    """Time a stage, and say how it ended. The seconds of one that continues what was begun add up."""
     note(folder, {"status": "stopped", "problem": ""})
     began = time.monotonic()
     try:
@@ -52,6 +52,7 @@ def stage(folder: RunFolder, name: str) -> Iterator[None]:
     finally:
         seconds = read_summary(folder)["seconds"]
         assert isinstance(seconds, dict), "the summary is ours"
-        spent = round(time.monotonic() - began + float(seconds.get(name, 0.0)), 1)
+        before = float(seconds.get(name, 0.0)) if continues else 0.0
+        spent = round(time.monotonic() - began + before, 1)
         note(folder, {"seconds": {**seconds, name: spent}})
     note(folder, {"status": "done"})

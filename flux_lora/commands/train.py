@@ -37,7 +37,7 @@ def train(config: RunConfig) -> int:
     machine, folder = machine_of(config.hardware), open_folder(config)
     with stage(folder, "prepare"):
         ready = get_ready(config, folder, material, machine)
-    with stage(folder, "train"):
+    with stage(folder, "train", continues=True):
         teach(config, folder, ready, machine)
     return 0
 

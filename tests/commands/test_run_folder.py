@@ -1,0 +1,40 @@
+"""A run folder belongs to one recipe, and says which knob was changed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flux_lora.commands.run_folder import open_folder, settings
+from flux_lora.config.compose import compose_config
+from flux_lora.config.schema import RunConfig
+from flux_lora.errors import RunError
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    return compose_config(["recipe=demo", f"run.dir={tmp_path / 'runs' / 'one'}"])
+
+
+def test_the_same_recipe_opens_its_folder_again(config: RunConfig):
+    folder = open_folder(config)
+    assert open_folder(config) == folder and folder.recipe.is_file()
+
+
+def test_what_decides_the_training_cannot_change_midway(config: RunConfig):
+    folder = open_folder(config)
+    before = folder.recipe.read_text()
+    with pytest.raises(RunError, match=r"train\.learning_rate was 0\.\d+ and is now 0\.5"):
+        open_folder(replace(config, train=replace(config.train, learning_rate=0.5)))
+    assert folder.recipe.read_text() == before
+
+
+def test_what_does_not_may_change(config: RunConfig):
+    open_folder(config)
+    open_folder(replace(config, evaluate=replace(config.evaluate, seeds=7), strict=True))
+
+
+def test_settings_are_flat_and_plain(config: RunConfig):
+    flat = settings(config)
+    assert flat["train.steps"] == config.train.steps and flat["model.path"] == "mini"
+    assert all(isinstance(value, str | int | float | bool) for value in flat.values())
