@@ -60,3 +60,13 @@ def test_a_recipe_runs_from_another_folder(environment: Path, tmp_path: Path):
     assert "flux_lora/data_templates/product" in seen.stdout
     assert str(ROOT) not in seen.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_a_recipe_is_checked_for_real_from_another_folder(environment: Path, tmp_path: Path):
+    command = [str(environment / "bin" / "flux-lora"), "check", "recipe=demo"]
+    seen = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert "20 pictures read, 0 warning(s)" in seen.stderr
+    assert not any(tmp_path.iterdir()), "checking writes nothing"
