@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import Encoded, Encoders, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.judge import refuse
+from flux_lora.data.plain import without_trigger
 from flux_lora.data.plan import Prepared, plan
 from flux_lora.errors import RunError
 from flux_lora.models.family import Text, stacked
@@ -51,10 +53,13 @@ def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine:
     _write_manifest(folder, prepared, fingerprint)
     encoders = _encoders(config, machine)
     with Console(stderr=True).status("encoding") as status:
+        plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
         captions = [one.sample.caption for one in prepared]
-        words = ["", *captions, *material.suite.prompts, *preview_prompts(config, material)]
+        words = ["", *captions, *map(plain, captions), *material.suite.prompts, *preview_prompts(config, material)]
         empty = encode_captions(words, encoders, folder.cache, told=status.update)[0]
-        encoded = encode_all(prepared, encoders, folder.cache, alpha=config.data.alpha, told=status.update)
+        encoded = encode_all(
+            prepared, encoders, folder.cache, plain=plain, alpha=config.data.alpha, told=status.update
+        )
     repeated = tuple(one for one in encoded for _ in range(config.data.repeats))
     return Ready(material=material, encoded=repeated, empty=empty, fingerprint=fingerprint)
 

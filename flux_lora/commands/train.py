@@ -1,11 +1,12 @@
 """train: teach the adapter; the same command again continues where it stopped."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import islice
 
 from PIL import Image
 
-from flux_lora.adapter.attach import attach, parameters_of
+from flux_lora.adapter.attach import attach, parameters_of, strength
 from flux_lora.commands.check import read_material, warn
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.pictures import Painter, open_painter
@@ -22,6 +23,7 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.train import checkpoints
 from flux_lora.train.console import Console
 from flux_lora.train.learner import Learner
+from flux_lora.train.preservation import Preservation, quiet
 from flux_lora.train.reporters import Jsonl, Reporter, Started, together
 from flux_lora.train.steps import counted_draw
 from flux_lora.train.steps import train as steps_of
@@ -67,7 +69,8 @@ def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) 
     reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
     status = "stopped"
     try:
-        for step in islice(steps_of(learner, looks, draw, start=start), config.train.steps - start):
+        steps = steps_of(learner, looks, draw, start=start, preservation=_preservation(config, painter, learner))
+        for step in islice(steps, config.train.steps - start):
             reporter.step(step)
             if _due(step.number, config.train.save_every, config.train.steps):
                 reporter.saved(checkpoints.save(folder.root, step.number, learner))
@@ -91,6 +94,11 @@ def _learner(config: RunConfig, painter: Painter) -> Learner:
         painter.transformer.enable_gradient_checkpointing()
     predict = velocity_of(painter.transformer, guidance=config.model.train_guidance)
     return Learner(predict, adapter, parameters_of(painter.transformer), config.train)
+
+
+def _preservation(config: RunConfig, painter: Painter, learner: Learner) -> Preservation:
+    base = quiet(learner.predict, partial(strength, painter.transformer))
+    return Preservation(base, config.train.preservation)
 
 
 def _due(number: int, every: int, last: int) -> bool:

@@ -104,6 +104,8 @@ class TrainConfig:
     """Longest gradient that is let through."""
     caption_dropout: float = 0.0
     """Share of looks with an empty caption. 0.05 keeps the trigger from being the only way to the thing."""
+    preservation: float = 0.0
+    """Weight of staying with the base where the trigger is not said. 1 keeps the class; a step takes twice as long."""
     save_every: int = 250
     """Steps between checkpoints. Each is a candidate to choose from, and a place to continue."""
     optimizer: OptimizerName = OptimizerName.adamw

@@ -25,10 +25,16 @@ class Batch:
 
     latents: Tensor  # BCHW
     text: Text
+    plain: Text
+    """The captions without the trigger."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere."""
-        return Batch(latents=self.latents.to(device, dtype), text=self.text.to(device, dtype))
+        return Batch(
+            latents=self.latents.to(device, dtype),
+            text=self.text.to(device, dtype),
+            plain=self.plain.to(device, dtype),
+        )
 
 
 def batches(
@@ -47,7 +53,11 @@ def batches(
         chances = torch.rand(len(members), generator=generator_for(seed, number, "caption dropout"))
         dropped = (chances < caption_dropout).tolist()
         texts = [empty if drop else encoded[member].text for member, drop in zip(members, dropped, strict=True)]
-        yield Batch(latents=torch.stack([encoded[member].latent for member in members]), text=stacked(texts))
+        yield Batch(
+            latents=torch.stack([encoded[member].latent for member in members]),
+            text=stacked(texts),
+            plain=stacked([encoded[member].plain for member in members]),
+        )
 
 
 def grouped(encoded: Sequence[Encoded]) -> Groups:

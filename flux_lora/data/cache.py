@@ -33,6 +33,7 @@ class Encoded:
 
     latent: Tensor  # CHW
     text: Text  # a batch of one
+    plain: Text  # the caption without its trigger, a batch of one
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,19 @@ def encode_all(
     encoders: Encoders,
     folder: Path,
     *,
+    plain: Callable[[str], str] = str,
     alpha: AlphaPolicy = AlphaPolicy.composite,
     told: Told = _nobody,
 ) -> list[Encoded]:
-    """Every sample encoded, in order. The encoders are gone from memory when this returns."""
-    texts = encode_captions([one.sample.caption for one in prepared], encoders, folder, told=told)
+    """Every sample encoded, in order. The encoders are gone from memory when this returns.
+
+    `plain` takes the trigger out of a caption; without it the plain captions are the captions.
+    """
+    captions = [one.sample.caption for one in prepared]
+    texts = encode_captions([*captions, *map(plain, captions)], encoders, folder, told=told)
     latents = encode_pictures(prepared, encoders, folder, alpha=alpha, told=told)
-    return [Encoded(latent=latent, text=text) for latent, text in zip(latents, texts, strict=True)]
+    said, unsaid = texts[: len(captions)], texts[len(captions) :]
+    return [Encoded(latent, text, without) for latent, text, without in zip(latents, said, unsaid, strict=True)]
 
 
 def encode_pictures(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flux_lora.data.plain import tidy, without_trigger
 from flux_lora.errors import DataError
 
 SECTIONS = ("trigger", "unrelated")
@@ -83,7 +84,7 @@ def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, cl
     """Fill in the placeholders of each scene twice: with the trigger, and without."""
     return Suite(
         trigger=tuple(_fill(scene, trigger, class_word) for scene in scenes),
-        class_=tuple(_without_trigger(scene, class_word) for scene in scenes),
+        class_=tuple(without_trigger(_fill(scene, trigger, class_word), trigger, class_word) for scene in scenes),
         unrelated=tuple(_fill(prompt, "", class_word) for prompt in unrelated),
     )
 
@@ -112,23 +113,5 @@ def _checked(prompt: str, section: str, where: str) -> str:
     return prompt
 
 
-def _without_trigger(scene: str, class_word: str) -> str:
-    """Take the trigger out; where it stood alone, the class word steps in, and "a" may become "an"."""
-    if "{class}" not in scene:
-        scene = scene.replace("{trigger}", "{trigger} {class}")
-    named = scene.replace("{class}", class_word)
-    articled = re.sub(r"\b([Aa])n? \{trigger\} (?=(\w+))", _article, named)
-    return _tidy(articled.replace("{trigger}", ""))
-
-
-def _article(match: re.Match[str]) -> str:
-    sounds_open = match[2][0].lower() in "aeiou" and not re.match(r"uni|us|eu|one", match[2].lower())
-    return f"{match[1]}{'n' if sounds_open else ''} "
-
-
 def _fill(scene: str, trigger: str, class_word: str) -> str:
-    return _tidy(scene.replace("{trigger}", trigger).replace("{class}", class_word))
-
-
-def _tidy(text: str) -> str:
-    return re.sub(r" ([,.;:!?])", r"\1", " ".join(text.split()))
+    return tidy(scene.replace("{trigger}", trigger).replace("{class}", class_word))

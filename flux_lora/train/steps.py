@@ -13,6 +13,7 @@ from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import TimeSampler
 from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
+from flux_lora.train.preservation import Preservation, drift
 
 Draw = Callable[[Tensor, int], FlowPoint]
 """(latents BCHW, number of the batch) -> a question about them"""
@@ -40,7 +41,14 @@ def counted_draw(seed: int, sample_times: TimeSampler) -> Draw:
     return draw
 
 
-def train(learner: Learner, batches: Iterator[Batch], draw: Draw, *, start: int = 0) -> Iterator[Step]:
+def train(
+    learner: Learner,
+    batches: Iterator[Batch],
+    draw: Draw,
+    *,
+    start: int = 0,
+    preservation: Preservation | None = None,
+) -> Iterator[Step]:
     """Update the learner once per item taken. The caller decides when to stop.
 
     `start` counts the updates already done; `batches` begins with batch number `start`.
@@ -50,7 +58,10 @@ def train(learner: Learner, batches: Iterator[Batch], draw: Draw, *, start: int 
         began = perf_counter()
         point = draw(batch.latents.to(place.device, torch.float32), done)
         question = replace(point, noisy=point.noisy.to(place.dtype))
-        loss = flow_loss(learner.predict, batch.to(place.device, place.dtype), question).mean()
+        batch = batch.to(place.device, place.dtype)
+        loss = flow_loss(learner.predict, batch, question).mean()
+        if preservation and preservation.weight:
+            loss = loss + preservation.weight * drift(learner.predict, preservation.base, batch, question).mean()
         update = learner.update(done, loss)
         yield Step(
             number=done + 1,

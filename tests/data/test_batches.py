@@ -26,7 +26,8 @@ def encoded_set(sizes: list[int]) -> list[Encoded]:
     return [
         Encoded(
             latent=torch.full(shape, float(number)),
-            text=Text(t5=torch.full((1, 2, 3), float(number)), pooled=torch.full((1, 3), float(number))),
+            text=(text := Text(t5=torch.full((1, 2, 3), float(number)), pooled=torch.full((1, 3), float(number)))),
+            plain=text,
         )
         for number, (_, shape) in enumerate(shapes, start=1)
     ]

@@ -47,7 +47,7 @@ def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch
     """Two upright and two square pictures, so that two buckets take turns."""
     generator = Generator().manual_seed(7)
     encoded = [
-        Encoded(latent=torch.randn(16, height, 4, generator=generator), text=_text(generator))
+        Encoded(latent=torch.randn(16, height, 4, generator=generator), text=(text := _text(generator)), plain=text)
         for height in (6, 4, 6, 4)
     ]
     return batches(encoded, _text(generator), batch_size=config.batch_size, seed=config.seed, start=start)

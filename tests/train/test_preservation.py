@@ -1,0 +1,50 @@
+"""What the adapter must not change is held: the base's answers to captions without the trigger."""
+
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+import torch
+from torch import Generator
+
+from flux_lora.adapter.attach import strength
+from flux_lora.flow.points import draw_point
+from flux_lora.flow.times import logit_normal
+from flux_lora.train.preservation import Preservation, drift, quiet
+from flux_lora.train.steps import counted_draw, train
+from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
+
+
+def taught(weight: float) -> TinyRun:
+    """A run of 30 steps."""
+    run = tiny_run(config=replace(CONFIG, steps=30))
+    base = quiet(run.learner.predict, partial(strength, run.transformer))
+    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
+    list(islice(train(run.learner, tiny_batches(), draw, preservation=Preservation(base, weight)), 30))
+    return run
+
+
+def moved(run: TinyRun) -> float:
+    batch = next(tiny_batches(start=100))
+    point = draw_point(batch.latents, logit_normal(0.0, 1.0, 1.0), Generator().manual_seed(0))
+    base = quiet(run.learner.predict, partial(strength, run.transformer))
+    return drift(run.learner.predict, base, batch, point).mean().item()
+
+
+def test_a_fresh_adapter_drifts_nowhere():
+    assert moved(tiny_run()) == 0
+
+
+def test_preservation_holds_the_base_where_learning_alone_moves_it():
+    assert 0 < moved(taught(weight=20.0)) < 0.5 * moved(taught(weight=0.0))
+
+
+def test_the_base_is_asked_with_the_adapter_silent_and_it_speaks_again_afterwards():
+    run = taught(weight=0.0)
+    batch = next(tiny_batches())
+    asked = (batch.latents, torch.full((len(batch.latents),), 0.5), batch.text)
+    before = run.learner.predict(*asked)
+    silent = quiet(run.learner.predict, partial(strength, run.transformer))(*asked)
+    fresh = tiny_run().learner.predict(*asked)
+    assert torch.equal(silent, fresh)
+    assert torch.equal(run.learner.predict(*asked), before) and not torch.equal(before, silent)
