@@ -1,0 +1,1 @@
+"""How fast our step is, beside the diffusers script's. Run as `python -m benchmarks.step` and `.gpu`."""
