@@ -72,10 +72,11 @@ def load_pipeline() -> FluxPipeline:
 
 
 def held_out_scenes(count: int) -> list[Scene]:
-    """Scenes with a combination of thing, colour and ground that was never trained on."""
+    """Scenes with a combination of thing, colour and ground that was never trained on; a quarter show two things,
+    as in the world at large."""
     random, scenes = Random("held-out scenes"), []
     while len(scenes) < count:
-        scene = random_scene(random)
+        scene = random_scene(random, two_things=float(len(scenes) % 4 == 3))
         if scene.held_out:
             scenes.append(scene)
     return scenes
