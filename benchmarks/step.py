@@ -150,7 +150,9 @@ def _heading(rounds: int, busy: float) -> str:
 `python -m benchmarks.step`: {platform.machine()}, {os.cpu_count()} CPUs, one thread, torch {torch.__version__}.
 Load average {busy:.1f} at the start and {os.getloadavg()[0]:.1f} at the end: above {os.cpu_count()}, the machine
 was busy with other work. The steps took turns in one run ({rounds} turns, medians), so the ratios hold better than
-the seconds, which are CPU time. Kernels and bytes are counted, and the same on any machine.
+the seconds, which are CPU time. Kernels and bytes are counted, and do not depend on how busy it is.
+They are a CPU's: there autocast leaves the norms in bf16, on CUDA it takes them to float32, so what autocast costs
+on a GPU (bytes above all) does not show here.
 
 Both train rank {RANK} on the same layers (our `{TARGETS}`), from cached latents and text. The script's
 adapter is in the base's dtype; ours has float32 masters. On a CPU, AdamW runs parameter by parameter
