@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
+from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 from PIL.Image import Image
 
@@ -46,6 +47,7 @@ class _Tracked:
         self._tracker = tracker
 
     def started(self, facts: Started) -> None:
+        PartialState()  # wandb's and trackio's log through accelerate, which refuses without it
         self._tracker.start()
         if not isinstance(self._tracker, TensorBoardTracker):
             self._tracker.store_init_configuration(dict(facts.settings))

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from flux_lora.adapter.files import read_adapter
+from flux_lora.config.choices import OptimizerName
 from flux_lora.errors import RunError
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
@@ -35,6 +37,24 @@ def test_a_resumed_run_ends_with_the_same_adapter_as_one_that_never_stopped(dtyp
         checkpoints.save(tmp_path, start + 2, run.learner)
     assert losses == [step.loss for step in expected]
     assert_equal(run.learner, straight.learner)
+
+
+@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+def test_eight_bit_state_is_resumed_exactly_too(tmp_path: Path):
+    config = replace(CONFIG, optimizer=OptimizerName.adamw8bit)
+    straight, first, second = (tiny_run(config=config, rank=200) for _ in range(3))  # small tensors stay fp32
+    list(islice(straight.steps(), 4))
+    list(islice(first.steps(), 2))
+    checkpoints.restore(checkpoints.save(tmp_path, 2, first.learner), second.learner)
+    list(islice(second.steps(2), 2))
+    dtypes = {
+        value.dtype
+        for state in second.learner.optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    }
+    assert torch.uint8 in dtypes
+    assert_equal(second.learner, straight.learner)
 
 
 def test_a_checkpoint_holds_the_fp32_adapter(tmp_path: Path):
