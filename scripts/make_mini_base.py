@@ -21,8 +21,8 @@ from scripts.mini.judge import train_judge
 from scripts.mini.quality import measure, table
 from scripts.mini.scenery import sceneries
 
-VAE_STEPS, DECODER_STEPS, CLIP_STEPS, JUDGE_STEPS = 2800, 2000, 1000, 1500
-FLOW_STEPS, GUIDANCE_STEPS, BATCH = 4200, 500, 64
+VAE_STEPS, DECODER_STEPS, CLIP_STEPS, JUDGE_STEPS = 2800, 2000, 1000, 1000
+FLOW_STEPS, GUIDANCE_STEPS, BATCH = 2800, 260, 64
 SCENES = 24_000
 
 

@@ -1,11 +1,16 @@
 """inspect: say what is in a LoRA file. It needs no model, no photos and no GPU."""
 
+from math import isfinite
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flux_lora.adapter.inspect import Description, describe
+
+BAR = 30
+"""Letters of the longest bar."""
 
 
 def inspect(file: Path) -> int:
@@ -30,13 +35,14 @@ def _facts(found: Description) -> Table:
         "numbers": "all finite" if found.finite else "NOT FINITE: the file is broken",
     }
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))
     return table
 
 
 def _bars(found: Description) -> Table:
     table = Table("block", "length of the change", "", box=None, pad_edge=False)
-    longest = max(found.norms.values(), default=0.0) or 1.0
+    longest = max(filter(isfinite, found.norms.values()), default=0.0) or 1.0
     for block, norm in found.norms.items():
-        table.add_row(block, f"{norm:.3g}", "█" * round(30 * norm / longest))
+        bar = "█" * round(BAR * norm / longest) if isfinite(norm) else "not finite"
+        table.add_row(Text(block), f"{norm:.3g}", bar)
     return table
