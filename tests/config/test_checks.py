@@ -34,7 +34,8 @@ def test_a_recipe_that_ships_breaks_no_rule():
     ],
 )
 def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: str, fix: str):
-    error = problem_with("data.class_word=mug", override)
+    known = ("train.steps=300", "train.save_every=100", "train.warmup_steps=20", "data.class_word=mug")
+    error = problem_with(*known, override)
     assert problem in error.problem
     assert fix in error.fix
 

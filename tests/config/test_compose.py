@@ -80,7 +80,7 @@ def test_a_stored_recipe_with_a_strange_key_is_named(run_folder: Path):
 
 
 def test_the_users_own_recipe_is_found_beside_those_that_ship(tmp_path: Path):
-    own = write_own_recipe(tmp_path, "defaults: [demo]\ntrain: {steps: 120}\n")
+    own = write_own_recipe(tmp_path, "defaults: [demo]\ntrain: {steps: 120, save_every: 60}\n")
     config = compose_config(["recipe=mine"], config_dir=own)
     assert (config.train.steps, config.run.dir) == (120, "runs/mine")
 
