@@ -115,7 +115,8 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
 
 
 def command_of(verb: str) -> Callable[[RunConfig], int]:
-    """The function behind a verb, imported only now."""
+    """The function behind a verb, imported only now. transformers then remarks on libraries that nobody here needs."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return vars(import_module(f"flux_lora.commands.{verb}"))[verb]
 
 
