@@ -28,9 +28,16 @@ class Material:
 
 def check(config: RunConfig) -> int:
     """Print what was found; 1 if there are warnings and strict is set."""
+    _, code = clear(config)
+    return code
+
+
+def clear(config: RunConfig) -> tuple[Material, int]:
+    """What may be trained on, its warnings printed, and the exit code they deserve; refused if anything is fatal."""
     material = read_material(config.data)
     refuse(material.findings)
-    return warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out))
+    seen = len(material.samples) + len(material.held_out)
+    return material, _warn(material.findings, strict=config.strict, seen=seen)
 
 
 def read_material(wanted: DataConfig) -> Material:
@@ -45,7 +52,7 @@ def read_material(wanted: DataConfig) -> Material:
     return Material(tuple(samples), tuple(held_out), _suite(wanted, folder), tuple(binding))
 
 
-def warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
+def _warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
     """Print warnings; the exit code they deserve."""
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
     warnings = [finding for finding in findings if not finding.fatal]

@@ -43,7 +43,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """What its folder of pictures is called."""
-        return f"step-{self.checkpoint.step:06d}-strength-{self.strength:g}"
+        return candidate_name(self.checkpoint.step, self.strength)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ def evaluation_spec(config: RunConfig, material: Material) -> RenderSpec:
         steps=config.evaluate.steps,
         guidance=config.model.render_guidance,
     )
+
+
+def candidate_name(step: int, strength: float) -> str:
+    """What the folder of pictures of a checkpoint at a strength is called."""
+    return f"step-{step:06d}-strength-{strength:g}"
 
 
 def pictures_of(folder: RunFolder, name: str) -> list[Image.Image]:

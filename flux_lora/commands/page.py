@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from flux_lora.commands.check import Material
-from flux_lora.commands.evaluate import BASE, Candidate, Verdict, evaluation_spec, limits_of, pictures_of
+from flux_lora.commands.evaluate import BASE, Verdict, candidate_name, evaluation_spec, limits_of, pictures_of
 from flux_lora.commands.export import Shipped
 from flux_lora.commands.prepare import preview_prompts
 from flux_lora.commands.run_folder import RunFolder
@@ -30,7 +30,7 @@ from flux_lora.evaluate.report import (
 from flux_lora.evaluate.snippets import comfy_hint, diffusers_snippet
 from flux_lora.models.flux1.load import model_folder
 from flux_lora.render.spec import RenderSpec
-from flux_lora.train.checkpoints import Checkpoint, whole
+from flux_lora.train.checkpoints import whole
 from flux_lora.train.reporters import read_metrics
 
 MOST_THUMBNAILS = 24
@@ -41,7 +41,8 @@ MOST_PAIRS = 8
 def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict: Verdict, shipped: Shipped) -> Path:
     """Write report.html."""
     spec = evaluation_spec(config, material)
-    base, lora = pictures_of(folder, BASE), pictures_of(folder, _chosen(folder, verdict).name)
+    chosen = candidate_name(verdict.choice.step, verdict.choice.strength)
+    base, lora = pictures_of(folder, BASE), pictures_of(folder, chosen)
     prompt = material.suite.trigger[0]
     report = Report(
         title=f"{config.data.trigger} {config.data.class_word}",
@@ -68,11 +69,6 @@ def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict
         comfy=comfy_hint(shipped.file.name, spec),
     )
     return write_report(report, folder.report)
-
-
-def _chosen(folder: RunFolder, verdict: Verdict) -> Candidate:
-    found: list[Checkpoint] = [each for each in whole(folder.root) if each.step == verdict.choice.step]
-    return Candidate(found[0], verdict.choice.strength)
 
 
 def _stages(folder: RunFolder) -> tuple[Stage, ...]:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.commands.check import Material, read_material, warn
+from flux_lora.commands.check import Material, clear
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.run_folder import RunFolder, open_folder
 from flux_lora.commands.summary import stage
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import Encoded, Encoders, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
-from flux_lora.data.judge import refuse
 from flux_lora.data.plain import without_trigger
 from flux_lora.data.plan import Prepared, plan
 from flux_lora.errors import RunError
@@ -35,9 +34,8 @@ class Ready:
 
 def prepare(config: RunConfig) -> int:
     """Check, plan and encode; 1 if there are warnings and strict is set."""
-    material = read_material(config.data)
-    refuse(material.findings)
-    if code := warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out)):
+    material, code = clear(config)
+    if code:
         return code
     folder = open_folder(config)
     with stage(folder, "prepare"):

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from flux_lora.commands.check import read_material, warn
+from flux_lora.commands.check import clear
 from flux_lora.commands.evaluate import compare, in_words
 from flux_lora.commands.export import proof_in_words, ship
 from flux_lora.commands.machine import machine_of
@@ -12,14 +12,12 @@ from flux_lora.commands.run_folder import open_folder
 from flux_lora.commands.summary import note, stage
 from flux_lora.commands.train import teach
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.judge import refuse
 
 
 def run(config: RunConfig) -> int:
     """Check, prepare, train, evaluate, export, report; 1 if there are warnings and strict is set."""
-    material = read_material(config.data)
-    refuse(material.findings)
-    if code := warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out)):
+    material, code = clear(config)
+    if code:
         return code
     machine, folder = machine_of(config.hardware), open_folder(config)
     terminal = Console(soft_wrap=True, highlight=False)

@@ -7,7 +7,7 @@ from itertools import islice
 from PIL import Image
 
 from flux_lora.adapter.attach import attach, parameters_of, strength
-from flux_lora.commands.check import read_material, warn
+from flux_lora.commands.check import clear
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.pictures import Painter, open_painter
 from flux_lora.commands.prepare import Ready, encoded_prompts, get_ready, preview_prompts
@@ -15,7 +15,6 @@ from flux_lora.commands.run_folder import RunFolder, open_folder, settings
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import batches
-from flux_lora.data.judge import refuse
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import logit_normal
 from flux_lora.models.flux1.velocity import velocity_of
@@ -32,9 +31,8 @@ from flux_lora.train.trackers import tracker_for
 
 def train(config: RunConfig) -> int:
     """Check, prepare and teach; 1 if there are warnings and strict is set."""
-    material = read_material(config.data)
-    refuse(material.findings)
-    if code := warn(material.findings, strict=config.strict, seen=len(material.samples) + len(material.held_out)):
+    material, code = clear(config)
+    if code:
         return code
     machine, folder = machine_of(config.hardware), open_folder(config)
     with stage(folder, "prepare"):

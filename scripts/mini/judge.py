@@ -6,7 +6,7 @@ that says whether a render is right. It never trains a model and is not part of 
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -130,15 +130,16 @@ def agreement(seen: Sequence[Seen], truths: Sequence[Seen]) -> dict[str, float]:
     """The share of pictures of which each thing was read right."""
     pairs = list(zip(seen, truths, strict=True))
     return {
-        "object": _share(sorted(a.kinds) == sorted(b.kinds) for a, b in pairs),
-        "colour": _share(sorted(a.colours) == sorted(b.colours) for a, b in pairs),
-        "place": _share(a.places == b.places for a, b in pairs),
-        "background": _share(a.ground == b.ground for a, b in pairs),
+        "object": share(sorted(a.kinds) == sorted(b.kinds) for a, b in pairs),
+        "colour": share(sorted(a.colours) == sorted(b.colours) for a, b in pairs),
+        "place": share(a.places == b.places for a, b in pairs),
+        "background": share(a.ground == b.ground for a, b in pairs),
     }
 
 
-def _share(hits: "Sequence[bool] | object") -> float:
-    values = list(hits)  # type: ignore[call-overload]
+def share(hits: Iterable[bool]) -> float:
+    """How many of them, 0 to 1."""
+    values = list(hits)
     return sum(values) / len(values)
 
 
