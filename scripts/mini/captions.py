@@ -10,8 +10,9 @@ PLACE_WORDS = {
     "middle": ("in the middle", "in the center"),
     "right": ("on the right", "at the right"),
 }
+PARTS = ("", "band", "dots", "eyes")
 OPENINGS = ("", "", "a photo of ", "a picture of ")
-SYLLABLES = ("ba", "do", "fi", "gu", "ka", "lo", "mi", "nu", "po", "ra", "si", "ta", "ve", "zu", "zo", "x", "n", "r")
+SYLLABLES = ("ba", "do", "fi", "gu", "ka", "lo", "mi", "nu", "po", "ra", "si", "ta", "ve", "wu", "xa", "zu")
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,32 @@ def _random_thing(random: Random) -> Thing:
     place, size = random.choice(list(PLACES)), random.choice(list(SIZES))
     part, part_colour = "", ""
     if random.random() < 0.4:
-        part = random.choice(("band", "dots", "eyes"))
+        part = random.choice(PARTS[1:])
         part_colour = "" if part == "eyes" else random.choice([c for c in COLOURS if c != colour])
     return Thing(kind, colour, place, size, part, part_colour)
 
 
-def random_word(random: Random) -> str:
-    """A word that means nothing here, as a trigger word does before it is taught."""
-    return "".join(random.choice(SYLLABLES) for _ in range(random.choice((2, 2, 3))))
+def name_of(thing: Thing, random: Random) -> str:
+    """A made-up word for how a thing looks: its first syllable is the colour, its second the part.
+
+    Were such words empty, the base would grow deaf to them, and a trigger word with it.
+    """
+    colour, part = list(COLOURS).index(thing.colour), PARTS.index(thing.part)
+    first = SYLLABLES[colour :: len(COLOURS)]
+    second = SYLLABLES[part :: len(PARTS)]
+    return random.choice(first) + random.choice(second) + random.choice(("", "", random.choice(SYLLABLES)))
 
 
 def caption_of(scene: Scene, random: Random, *, loose: float = 0.12) -> str:
     """A sentence that says what of a scene can be asked for.
 
-    Now and then (`loose`) a lone thing is given a name, so that the base learns that a strange
-    word changes nothing, or its colour, place or ground is left unsaid.
+    Now and then (`loose`) a lone thing is called by a name that stands for its colour and part, or
+    its colour, place or ground is left unsaid.
     """
     lone = len(scene.things) == 1
-    name = f"{random_word(random)} " if lone and random.random() < loose else ""
+    name = name_of(scene.things[0], random) if lone and random.random() < 2 * loose else ""
     said = Said(
-        colour=not lone or random.random() >= loose,
+        colour=not name and (not lone or random.random() >= loose),
         place=not lone or random.random() >= loose,
         ground=random.random() >= loose / 2,
     )
@@ -80,10 +87,17 @@ def ground_words(ground: tuple[str, str]) -> str:
 def _thing_words(thing: Thing, name: str, said: Said, random: Random) -> str:
     size = f"{thing.size} " if thing.size else ""
     colour = f"{thing.colour} " if said.colour else ""
-    noun = f"{size}{colour}{name}{thing.kind}"
+    noun = f"{size}{colour}{name and name + ' '}{thing.kind}"
     article = "an" if noun[0] in "aeiou" else "a"
-    part = {"": "", "eyes": " with eyes", "dots": f" with {thing.part_colour} dots"}.get(thing.part)
-    if part is None:
-        part = f" with a {thing.part_colour} {thing.part}"
+    part = "" if name else _part_words(thing)
     place = f" {random.choice(PLACE_WORDS[thing.place])}" if said.place else ""
     return f"{article} {noun}{part}{place}"
+
+
+def _part_words(thing: Thing) -> str:
+    return {
+        "": "",
+        "band": f" with a {thing.part_colour} band",
+        "dots": f" with {thing.part_colour} dots",
+        "eyes": " with eyes",
+    }[thing.part]

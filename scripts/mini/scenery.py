@@ -16,6 +16,8 @@ from scripts.mini.vae import drawn
 from scripts.mini.world import SHAPES, Scene
 
 CHUNK = 64
+TWO_THINGS = 0.4
+"""More scenes of two things than the world holds: which colour belongs to which is learnt last."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def training_scenes(shape: tuple[int, int], count: int, seed: int) -> tuple[Scen
     """Scenes to train on, always the same ones for one seed."""
     random, scenes = Random(f"scenery {seed} {shape}"), []
     while len(scenes) < count:
-        scene = random_scene(random, shape=shape)
+        scene = random_scene(random, two_things=TWO_THINGS, shape=shape)
         if not scene.held_out:
             scenes.append(scene)
     return tuple(scenes)
