@@ -4,10 +4,68 @@ from enum import StrEnum
 
 
 class AlphaPolicy(StrEnum):
-    """What happens to a picture with transparency."""
+    """What happens to a picture with transparency. The hidden colour under it is never trained on."""
 
     composite = "composite"
+    """On neutral grey."""
+    varied = "varied"
+    """On a plain ground of a colour of its own for each picture, so that no ground is learned."""
+    mask = "mask"
+    """On neutral grey, and transparent parts count for nothing in the loss."""
     refuse = "refuse"
+
+
+class SourceRole(StrEnum):
+    """What a source of pictures is for."""
+
+    subject = "subject"
+    """The new thing; its captions say the trigger."""
+    regularisation = "regularisation"
+    """Ordinary pictures that keep the base what it is; their captions do not say the trigger."""
+
+
+class CaptionLines(StrEnum):
+    """How the lines of a caption file are read."""
+
+    joined = "joined"
+    """All lines are one caption."""
+    variants = "variants"
+    """Each line is a caption of its own; one of them is drawn each time the picture is shown."""
+
+
+class CropMode(StrEnum):
+    """Which part of a picture stays where its shape and its bucket's differ."""
+
+    centre = "centre"
+    subject = "subject"
+    """The mask or, without one, what stands out most stays inside."""
+    random = "random"
+    """Another part for each repeat, drawn by counted randomness."""
+
+
+class MaskMode(StrEnum):
+    """Whether masks weigh the loss."""
+
+    auto = "auto"
+    """Wherever a mask is found: name.mask.png, the mask folder, or transparency under data.alpha=mask."""
+    off = "off"
+
+
+class Severity(StrEnum):
+    """How much a finding matters: an error stops training, a warning stops it under strict, a note is only said."""
+
+    error = "error"
+    warning = "warning"
+    note = "note"
+
+
+class CheckFormat(StrEnum):
+    """How check says what it found."""
+
+    text = "text"
+    json = "json"
+    sarif = "sarif"
+    junit = "junit"
 
 
 class AdapterTargets(StrEnum):

@@ -4,6 +4,7 @@ import codecs
 from dataclasses import dataclass
 from pathlib import Path
 
+from flux_lora.config.choices import SourceRole
 from flux_lora.errors import DataError
 
 IMAGE_ENDINGS = frozenset((".avif", ".bmp", ".heic", ".heif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
@@ -16,6 +17,22 @@ class Sample:
 
     image: Path
     caption: str
+    variants: tuple[str, ...] = ()
+    """More captions of the same picture."""
+    mask: Path | None = None
+    """A grey picture of the same shape: white counts fully in the loss, black not at all."""
+    role: SourceRole = SourceRole.subject
+    repeats: int = 1
+    """How often the picture is in one round through the set."""
+    caption_file: Path | None = None
+    """Where the caption was read, or would have to be written."""
+    encoding: str = ""
+    """How the caption file was decoded: utf-8, utf-8-sig, utf-16, cp1252; empty where there was nothing to decode."""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Every caption; none where the picture has none."""
+        return (self.caption, *self.variants) if self.caption else self.variants
 
 
 def find_samples(folder: Path) -> list[Sample]:
