@@ -29,6 +29,8 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "train.batch_size": (config.train.batch_size, "1 needs the least memory"),
         "train.save_every": (config.train.save_every, "a tenth to a quarter of train.steps"),
         "data.repeats": (config.data.repeats, "1 shows each picture once a round"),
+        **{f"data.sources[{n}].repeats": (each.repeats, "1") for n, each in enumerate(config.data.sources)},
+        "captioner.max_tokens": (config.captioner.max_tokens, "96 is enough for two sentences"),
         "model.text_tokens": (config.model.text_tokens, "512 for FLUX.1-dev"),
         "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
         "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),
@@ -53,6 +55,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
 def _shares(config: RunConfig) -> Iterator[Broken]:
     shares = {
         "train.caption_dropout": (config.train.caption_dropout, "0.05"),
+        "data.allow_crop": (config.data.allow_crop, "0.25"),
         "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),
         "evaluate.min_adherence": (config.evaluate.min_adherence, "0.85"),
     }
@@ -62,12 +65,15 @@ def _shares(config: RunConfig) -> Iterator[Broken]:
 
 
 def _pixels(config: RunConfig) -> Iterator[Broken]:
-    for key, pixels in (("data.resolution", config.data.resolution), ("preview.size", config.preview.size)):
+    more = (("data.more_resolutions", each) for each in config.data.more_resolutions)
+    for key, pixels in (("data.resolution", config.data.resolution), ("preview.size", config.preview.size), *more):
         if pixels % PIXELS_PER_TOKEN or pixels < 0:
             near = max(PIXELS_PER_TOKEN, pixels // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN)
             yield f"{key} is {pixels}, not a multiple of {PIXELS_PER_TOKEN}", f"set {key}={near}"
-    if config.data.resolution == 0:
-        yield "data.resolution is 0", "set data.resolution=512"
+    if config.data.resolution == 0 or 0 in config.data.more_resolutions:
+        yield "data.resolution or one of data.more_resolutions is 0", "set data.resolution=512"
+    if config.data.most_enlarged < 1:
+        yield f"data.most_enlarged is {config.data.most_enlarged:g}: it is a factor", "set data.most_enlarged=1.0"
 
 
 def _saving(config: RunConfig) -> Iterator[Broken]:

@@ -24,6 +24,15 @@ class SourceRole(StrEnum):
     """Ordinary pictures that keep the base what it is; their captions do not say the trigger."""
 
 
+class SubjectKind(StrEnum):
+    """What is taught."""
+
+    product = "product"
+    character = "character"
+    style = "style"
+    other = "other"
+
+
 class CaptionLines(StrEnum):
     """How the lines of a caption file are read."""
 

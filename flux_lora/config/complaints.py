@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from flux_lora.config.knobs import Knob, all_knobs, nearest, nearest_key, sections
 from flux_lora.errors import ConfigError
 
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list such as [1,2]", str: "a text"}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a list such as [1,2]", str: "a text"}
 FLAGS = ("--multirun", "--cfg", "--config-dir", "--help", "--info", "--resolve", "--package", "--shell-completion")
 GIVEN_BY_HAND = {
     "data.folder": "add data.folder=<your folder of photos, each with a caption beside it>",

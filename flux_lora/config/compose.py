@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
@@ -27,6 +27,7 @@ from flux_lora.config.assets import asset_folder
 from flux_lora.config.checks import broken_rules
 from flux_lora.config.knobs import all_knobs, sections
 from flux_lora.config.schema import DataConfig, ModelConfig, RunConfig, TrainConfig
+from flux_lora.config.tuples import with_tuples
 from flux_lora.errors import ConfigError
 
 RECIPE_FILE = "recipe.yaml"
@@ -227,11 +228,7 @@ def _frozen(tree: DictConfig) -> RunConfig:
         raise complaints.missing_values(missing)
     config = OmegaConf.to_object(tree)
     assert isinstance(config, RunConfig), "the root of the schema is RunConfig"
-    config = replace(
-        config,
-        preview=replace(config.preview, prompts=tuple(config.preview.prompts)),
-        evaluate=replace(config.evaluate, strengths=tuple(config.evaluate.strengths)),
-    )
+    config = with_tuples(config)
     broken = list(broken_rules(config))
     if broken:
         raise ConfigError("\n".join(problem for problem, _ in broken), fix="\n     ".join(fix for _, fix in broken))

@@ -3,12 +3,12 @@
 import ast
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
-from typing import get_type_hints
+from typing import get_origin, get_type_hints
 
 from flux_lora.config import schema
 
@@ -82,22 +82,28 @@ def _likeness(word: str, choice: str) -> float:
 
 
 def _knobs_of(section: type, *, prefix: str) -> Iterator[Knob]:
-    kinds = get_type_hints(section)
+    kinds, reasons = get_type_hints(section), _reasons(section)
     for each in fields(section):
         kind = kinds[each.name]
         if isinstance(kind, type) and is_dataclass(kind):
             yield from _knobs_of(kind, prefix=f"{prefix}{each.name}.")
             continue
-        default = "???" if each.default is MISSING else _as_typed(each.default)
-        kind = kind if isinstance(kind, type) else list  # tuple[float, ...] is no class of its own
-        yield Knob(f"{prefix}{each.name}", kind, default, _reasons()[section.__name__].get(each.name, ""))
+        default = _as_typed(_default_of(each))
+        kind = kind if isinstance(kind, type) else get_origin(kind)  # tuple[float, ...] is no class of its own
+        yield Knob(f"{prefix}{each.name}", kind, default, reasons.get(each.name, ""))
+
+
+def _default_of(field: Field[object]) -> object:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return "???" if field.default is MISSING else field.default
 
 
 @cache
-def _reasons() -> dict[str, dict[str, str]]:
-    """Class -> field -> the text below it."""
-    classes = [node for node in ast.parse(inspect.getsource(schema)).body if isinstance(node, ast.ClassDef)]
-    return {each.name: dict(_texts_below(each.body)) for each in classes}
+def _reasons(section: type) -> dict[str, str]:
+    """Field -> the text below it."""
+    module = ast.parse(inspect.getsource(section))
+    return dict(_texts_below(module.body[0].body)) if isinstance(module.body[0], ast.ClassDef) else {}
 
 
 def _texts_below(body: Sequence[ast.stmt]) -> Iterator[tuple[str, str]]:

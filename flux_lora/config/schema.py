@@ -1,14 +1,14 @@
 """Every knob of a run, its default and its reason.
 
 A field without a default has to come from a recipe, a group file or the command line.
-The names to choose from are in config/choices.py.
+The names to choose from are in config/choices.py, the knobs of pictures and captions in
+config/material.py.
 """
 
 from dataclasses import dataclass, field
 
 from flux_lora.config.choices import (
     AdapterTargets,
-    AlphaPolicy,
     ComputeDtype,
     Device,
     ExportDtype,
@@ -16,6 +16,7 @@ from flux_lora.config.choices import (
     Schedule,
     TrackerName,
 )
+from flux_lora.config.material import CaptionerConfig, CheckConfig, DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,28 +47,6 @@ class ModelConfig:
     """Embedded guidance of pictures."""
     scorer: str
     """The CLIP that scores pictures: `mini`, a folder or a Hugging Face id."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The pictures and what they are called."""
-
-    folder: str
-    """Pictures with a caption of the same name beside each: mug_01.jpg, mug_01.txt."""
-    held_out: str = ""
-    """Pictures that are only compared with, never trained on. Empty means <folder>/held_out if it exists."""
-    trigger: str
-    """The word that calls the new thing. A rare one, or the base's own meaning of it leaks in."""
-    class_word: str
-    """What the thing is, in one word the base knows: mug, cat, woman. Leakage is judged by it."""
-    prompts: str = ""
-    """The file with evaluation prompts. Empty means <folder>/prompts.txt if it exists."""
-    resolution: int = 512
-    """Side in pixels of the square whose area every picture is scaled to; a multiple of 16."""
-    repeats: int = 1
-    """How often each picture is in one round through the set."""
-    alpha: AlphaPolicy = AlphaPolicy.composite
-    """Transparent pictures: composite on neutral grey, or refuse them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +177,8 @@ class RunConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     train: TrainConfig
     preview: PreviewConfig = field(default_factory=PreviewConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
+    captioner: CaptionerConfig = field(default_factory=CaptionerConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
