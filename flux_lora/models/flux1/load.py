@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
+from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
 from flux_lora.errors import ModelError
 from flux_lora.models.flux1.text import TextEncoders
@@ -82,6 +82,13 @@ def load_text_encoders(
             t5_tokenizer=AutoTokenizer.from_pretrained(t5_tokenizer),
             t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True), device),
         )
+
+
+def load_tokenizers(path: str, revision: str = "") -> tuple[CLIPTokenizer, PreTrainedTokenizerBase]:
+    """CLIP's and T5's tokenizers alone: enough to count tokens, and fetched in a second."""
+    clip, t5 = (part_folder(path, part, revision) for part in ("tokenizer", "tokenizer_2"))
+    with _broken_files_explained(t5.parent):
+        return CLIPTokenizer.from_pretrained(clip), AutoTokenizer.from_pretrained(t5)
 
 
 def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteScheduler:

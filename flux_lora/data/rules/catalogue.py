@@ -1,0 +1,31 @@
+"""Every rule there is, by its id."""
+
+from difflib import get_close_matches
+
+from flux_lora.data.findings import Rule
+from flux_lora.data.rules import bound, captions, characters, language, repeats, spellings, tokens, trigger, wording
+from flux_lora.errors import DataError
+
+ALL_RULES: tuple[Rule, ...] = (
+    *captions.RULES,
+    *trigger.RULES,
+    *tokens.RULES,
+    *wording.RULES,
+    *characters.RULES,
+    *bound.RULES,
+    *repeats.RULES,
+    *spellings.RULES,
+    *language.RULES,
+)
+
+
+def rule(id: str) -> Rule:
+    """The rule of an id."""
+    for each in ALL_RULES:
+        if each.id == id:
+            return each
+    near = get_close_matches(id, [each.id for each in ALL_RULES], n=1)
+    raise DataError(
+        f"no rule of check is called {id!r}",
+        fix=f"did you mean {near[0]!r}?" if near else "take an id as check prints it, such as no-caption",
+    )
