@@ -1,0 +1,1 @@
+"""Folders, tables, shards and datasets -> samples, with a word on every file that is not one."""

@@ -1,0 +1,148 @@
+"""Which captions a picture has, where several places may say one."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path
+
+from flux_lora.config.choices import CaptionLines
+from flux_lora.data.findings import Finding
+from flux_lora.data.samples import CAPTION_ENDING, Sample
+from flux_lora.data.sources.masks import Place, place_of
+from flux_lora.data.sources.rows import Row
+from flux_lora.data.sources.rules import (
+    CAPTION_ENCODING,
+    ROW_WITHOUT_PICTURE,
+    SHARED_CAPTION,
+    TWO_CAPTIONS,
+    UNDECODABLE_CAPTION,
+    UNREADABLE_ROW,
+)
+from flux_lora.data.sources.source import Source
+from flux_lora.data.sources.texts import captions_of, read_text
+
+SIDECAR_ENDINGS = (CAPTION_ENDING, ".caption")
+"""The first that has words wins."""
+PLAIN = ("", "utf-8")
+MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Said:
+    """What one place says of a picture."""
+
+    file: Path
+    captions: tuple[str, ...]
+    encoding: str = "utf-8"
+    why: str = ""
+    """Why it cannot be read, if it cannot."""
+
+
+def said_beside(file: Path, lines: CaptionLines) -> Said:
+    """What a caption file says."""
+    told = read_text(file)
+    return Said(file, captions_of(told.text, lines), told.encoding, told.why)
+
+
+def said_in_rows(
+    table: Path, rows: Iterator[Row], pictures: Collection[Path], lines: CaptionLines
+) -> tuple[dict[Path, Said], list[Finding]]:
+    """What a table says of each picture that it names, and what is wrong with the rest of it."""
+    said: dict[Path, Said] = {}
+    lost: list[str] = []
+    unreadable: list[Row] = []
+    for row in rows:
+        picture = table.parent / normpath(row.name.replace("\\", "/"))
+        if row.problem:
+            unreadable.append(row)
+        elif picture not in pictures:
+            lost.append(f"{row.where} ({row.name})")
+        else:
+            before = said[picture].captions if picture in said else ()
+            new = tuple(each for text in row.texts for each in captions_of(text, lines) if each not in before)
+            said[picture] = Said(table, before + new, row.encoding)
+    findings = list(judge_rows(table, unreadable))
+    if lost:
+        fix = "correct the names or take the rows out; held_out, masks and hidden folders are never read"
+        findings.append(ROW_WITHOUT_PICTURE.at(table, f"names what is not among the pictures: {named(lost)}", fix))
+    return said, findings
+
+
+def chosen(said: Sequence[Said]) -> Said | None:
+    """The first place that has words; without any, the first place."""
+    return next((each for each in said if each.captions), said[0] if said else None)
+
+
+def sample_of(picture: Path, said: Sequence[Said], source: Source, *, repeats: int, mask: Path | None) -> Sample:
+    """A picture with its captions, each between prefix and suffix; no caption stays none."""
+    used = chosen(said)
+    captions = [source.prefix + each + source.suffix for each in used.captions] if used else []
+    sidecar = next((each.file for each in said if each.file.suffix.lower() in SIDECAR_ENDINGS), None)
+    return Sample(
+        image=picture,
+        caption=captions[0] if captions else "",
+        variants=tuple(captions[1:]),
+        mask=mask,
+        role=source.role,
+        repeats=source.repeats * repeats,
+        caption_file=used.file if used and captions else sidecar or picture.with_suffix(CAPTION_ENDING),
+        encoding=used.encoding if used else "",
+        source=source.path,
+    )
+
+
+def judge_said(picture: Path, said: Sequence[Said]) -> Iterator[Finding]:
+    """Places that cannot be read, and places that disagree."""
+    for each in said:
+        if each.why:
+            fix = f"save {each.file.name} as UTF-8 text"
+            yield UNDECODABLE_CAPTION.at(picture, f"has a caption file that {each.why}: {each.file.name}", fix)
+    readable = [each for each in said if not each.why]
+    used = chosen(readable)
+    if used and len({each.captions for each in readable}) > 1:
+        names = " and ".join(each.file.name for each in readable)
+        problem = f"has different captions in {names}; {used.file.name} is used"
+        yield TWO_CAPTIONS.at(picture, problem, "keep the right one, or let them say the same")
+
+
+def judge_shared(pictures: Sequence[Path]) -> Iterator[Finding]:
+    """Pictures of one name in one folder. In two folders they are two names."""
+    by_place: dict[Place, list[Path]] = defaultdict(list)
+    for picture in pictures:
+        by_place[place_of(picture)].append(picture)
+    for first, *more in by_place.values():
+        if more:
+            problem = f"has the name of {first.name}, and {first.stem}{CAPTION_ENDING} speaks for both"
+            fix = "rename one of them and its caption, or take out the copy"
+            yield SHARED_CAPTION.at(more[0], problem, fix, others=(first, *more[1:]))
+
+
+def judge_encodings(samples: Sequence[Sample]) -> Iterator[Finding]:
+    """Captions that are not utf-8, one finding for each encoding."""
+    by_encoding: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.encoding not in PLAIN:
+            by_encoding[sample.encoding].append(sample)
+    for encoding, (first, *more) in sorted(by_encoding.items()):
+        where = first.caption_file.name if first.caption_file else "its source"
+        rest = f", like {len(more)} more" if more else ""
+        fix = "nothing to do; saved as UTF-8, every program reads it alike"
+        others = tuple(sample.image for sample in more)
+        yield CAPTION_ENCODING.at(first.image, f"has a caption in {encoding} ({where}){rest}", fix, others)
+
+
+def judge_rows(file: Path, unreadable: Sequence[Row]) -> Iterator[Finding]:
+    """Rows with a problem, one finding for each problem."""
+    by_problem: dict[str, list[str]] = defaultdict(list)
+    for row in unreadable:
+        by_problem[row.problem].append(row.where)
+    for problem, places in by_problem.items():
+        where = named(places) + (":" if len(places) > 1 else "")
+        yield UNREADABLE_ROW.at(file, f"{where} {problem}".strip(), "correct it in the file, or make the file again")
+
+
+def named(things: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = len(things) - MOST_NAMED
+    return ", ".join(things[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

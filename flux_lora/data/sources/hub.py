@@ -1,0 +1,95 @@
+"""A `datasets` dataset -> rows: by hub id, by folder as saved. The only door to that library."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flux_lora.data.sources.rows import FILE_COLUMN, Row, column_of_captions, row_of
+from flux_lora.data.sources.source import Columns
+from flux_lora.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PREFIX = "hub:"
+TRAIN = "train"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Which dataset: hub:owner/name@revision#split, or a folder in place of owner/name."""
+
+    name: str
+    revision: str = ""
+    split: str = TRAIN
+
+
+def is_dataset(path: str) -> bool:
+    """Whether a source's path leads here: it says hub:, or is a folder that `datasets` saved."""
+    return path.startswith(PREFIX) or _is_saved(Path(path).expanduser())
+
+
+def address_of(path: str) -> Address:
+    """A source's path taken apart."""
+    if not path.startswith(PREFIX):
+        return Address(path)
+    name, _, split = path.removeprefix(PREFIX).partition("#")
+    name, _, revision = name.partition("@")
+    return Address(name, revision, split or TRAIN)
+
+
+def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
+    """Its rows in order, pictures as the bytes they were saved as."""
+    address = address_of(path)
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(
+            f"{path} is a dataset, and the package datasets is not installed",
+            fix="run: pip install 'flux_lora[datasets]'",
+        ) from None
+    table = _opened(address)
+    features = table.features
+    image = next((each for each in (columns.image, FILE_COLUMN) if each in features), "")
+    caption = column_of_captions(list(features), columns)
+    if not image or not caption:
+        raise DataError(
+            f"{path} has no column {columns.caption if image else columns.image!r}: it has {', '.join(features)}",
+            fix="set image_column and caption_column of the source to the two that hold pictures and captions",
+        )
+    if isinstance(features[image], datasets.Image):
+        table = table.cast_column(image, datasets.Image(decode=False))
+    for number, values in enumerate(table.select_columns([image, caption]), start=1):
+        yield row_of(f"row {number}", {**values, image: _with_bytes(values[image])}, Columns(image, caption))
+
+
+def _is_saved(folder: Path) -> bool:
+    one = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return one or (folder / "dataset_dict.json").is_file()
+
+
+def _opened(address: Address) -> "Dataset":
+    from datasets import DatasetDict, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetsError
+
+    folder = Path(address.name).expanduser()
+    try:
+        if _is_saved(folder):
+            saved = load_from_disk(str(folder))
+            return saved[address.split] if isinstance(saved, DatasetDict) else saved
+        return load_dataset(address.name, split=address.split, revision=address.revision or None)
+    except (DatasetsError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"the dataset {address.name} (split {address.split}) cannot be opened: {reason}",
+            fix="check its id, split and your network; a private one needs: hf auth login",
+        ) from error
+
+
+def _with_bytes(picture: object) -> object:
+    """A picture that a dataset only points at is read now."""
+    if not isinstance(picture, dict) or picture.get("bytes") is not None or not picture.get("path"):
+        return picture
+    file = Path(picture["path"])
+    return {"path": file.name, "bytes": file.read_bytes()} if file.is_file() else picture

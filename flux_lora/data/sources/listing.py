@@ -1,0 +1,96 @@
+"""What lies in a folder. Nothing is opened, and nothing is left out without a word."""
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum, auto
+from pathlib import Path
+
+LEFT_ALONE = frozenset(("__macosx", "__pycache__", "cache", "held_out", "masks"))
+CACHE_TAG = "CACHEDIR.TAG"
+"""The file by which programs mark a folder as a cache (bford.info/cachedir)."""
+SYSTEM_FILES = frozenset(("desktop.ini", "thumbs.db"))
+
+
+class Seen(Enum):
+    """What something in a folder is."""
+
+    file = auto()
+    folder = auto()
+    hidden = auto()
+    lost = auto()
+    """A link that leads nowhere, a pipe, a device."""
+    closed = auto()
+    """A folder that may not be listed."""
+    left_alone = auto()
+    """held_out, masks, a cache, or another source's folder."""
+    below = auto()
+    """A folder that is not entered, since folders inside folders are not wanted."""
+    odd_name = auto()
+    """Its name is not utf-8, so no report could print it."""
+
+
+Listing = Mapping[Seen, list[Path]]
+
+
+def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) -> Listing:
+    """All that is in a folder by kind, sorted: files of a folder before those of its sub-folders.
+
+    The folder itself is read whatever its name. Folders in `apart` (resolved) are left alone.
+    """
+    listing: dict[Seen, list[Path]] = defaultdict(list)
+    for kind, path in _walk(folder, recursive, apart):
+        listing[kind].append(path)
+    return listing
+
+
+def _walk(top: Path, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[Seen, Path]]:
+    been: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            place = folder.stat()
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+        except OSError:
+            yield Seen.closed, folder
+            continue
+        if _is_passed_by(folder, top, apart, entries) or (place.st_dev, place.st_ino) in been:
+            yield Seen.left_alone, folder
+            continue
+        been.add((place.st_dev, place.st_ino))
+        kinds = [(_kind(entry), folder / entry.name) for entry in entries]
+        yield from (each for each in kinds if each[0] is not Seen.folder)
+        inner = [path for kind, path in kinds if kind is Seen.folder]
+        if recursive:
+            waiting += reversed(inner)
+        else:
+            yield from ((Seen.left_alone if _is_named_apart(path) else Seen.below, path) for path in inner)
+
+
+def _is_passed_by(folder: Path, top: Path, apart: Collection[Path], entries: list[os.DirEntry[str]]) -> bool:
+    if folder == top:
+        return False
+    tagged = any(entry.name == CACHE_TAG for entry in entries)
+    return tagged or _is_named_apart(folder) or bool(apart and folder.resolve() in apart)
+
+
+def _is_named_apart(folder: Path) -> bool:
+    name = folder.name.casefold()
+    return name in LEFT_ALONE or name.endswith("_cache")
+
+
+def _kind(entry: os.DirEntry[str]) -> Seen:
+    if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
+        return Seen.hidden
+    try:
+        entry.name.encode()
+    except UnicodeEncodeError:
+        return Seen.odd_name
+    try:
+        if entry.is_dir():
+            return Seen.folder
+        return Seen.file if entry.is_file() else Seen.lost
+    except OSError:  # a link that leads to itself
+        return Seen.lost

@@ -1,0 +1,56 @@
+"""Rows that carry their pictures -> samples. The pictures are put into the cache of pictures first."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from flux_lora.config.choices import CaptionLines, MaskMode
+from flux_lora.data.findings import Finding
+from flux_lora.data.samples import Sample
+from flux_lora.data.sources.captions import judge_rows
+from flux_lora.data.sources.rows import Row
+from flux_lora.data.sources.rules import IGNORED_FILE
+from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.texts import captions_of
+from flux_lora.data.sources.unpacked import keep_picture
+
+
+def read_packed(rows: Iterable[Row], origin: Path, source: Source, wanted: Wanted) -> Found:
+    """One sample a row. `origin` is the shard, table or dataset that findings name."""
+    samples: list[Sample] = []
+    unreadable: list[Row] = []
+    unread: Counter[str] = Counter()
+    for row in rows:
+        unread.update(row.unread)
+        if row.problem:
+            unreadable.append(row)
+        elif row.picture is None:
+            unreadable.append(Row(row.where, problem="carries no picture"))
+        else:
+            samples.append(_sample(row, row.picture, origin, source, wanted))
+    findings: list[Finding] = list(judge_rows(origin, unreadable))
+    if unread:
+        parts = ", ".join(f".{ending} ({count})" for ending, count in sorted(unread.items()))
+        fix = "nothing to do, unless one of them is a caption: those end in .txt, .caption or .json"
+        findings.append(IGNORED_FILE.at(origin, f"holds parts that are left alone: {parts}", fix))
+    return Found(tuple(samples), tuple(findings), (f"{origin}: {len(samples)} pictures put into {wanted.unpacked}",))
+
+
+def _sample(row: Row, picture: bytes, origin: Path, source: Source, wanted: Wanted) -> Sample:
+    captions = _captions(row, source, wanted.caption_lines)
+    use_mask = row.mask is not None and wanted.masks is MaskMode.auto
+    return Sample(
+        image=keep_picture(picture, row.name, wanted.unpacked),
+        caption=captions[0] if captions else "",
+        variants=tuple(captions[1:]),
+        mask=keep_picture(row.mask, f"{Path(row.name).stem}_mask", wanted.unpacked) if use_mask and row.mask else None,
+        role=source.role,
+        repeats=source.repeats,
+        caption_file=origin if captions else None,
+        encoding=row.encoding if captions else "",
+        source=source.path,
+    )
+
+
+def _captions(row: Row, source: Source, lines: CaptionLines) -> list[str]:
+    return [source.prefix + each + source.suffix for text in row.texts for each in captions_of(text, lines)]

@@ -1,0 +1,67 @@
+"""What is asked of the sources, and what they answer."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flux_lora.config.choices import CaptionLines, MaskMode, SourceRole
+from flux_lora.data.findings import Finding
+from flux_lora.data.samples import Sample
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table or a dataset keeps what."""
+
+    image: str = "image"
+    caption: str = "text"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that pictures come from."""
+
+    path: str
+    """A folder, a .jsonl, .csv or .parquet table, WebDataset tars (globs and braces too), or a dataset:
+    hub:owner/name@revision#split, or a folder that `datasets` saved."""
+    role: SourceRole = SourceRole.subject
+    repeats: int = 1
+    prefix: str = ""
+    """Put before each caption as it is, blanks and all."""
+    suffix: str = ""
+    image_column: str = "image"
+    caption_column: str = "text"
+
+    @property
+    def columns(self) -> Columns:
+        """Where its tables keep what."""
+        return Columns(self.image_column, self.caption_column)
+
+
+def pictures_folder() -> Path:
+    """Where pictures out of shards and datasets are put, unless another place is asked for."""
+    caches = os.environ.get("XDG_CACHE_HOME")
+    return (Path(caches) if caches else Path.home() / ".cache") / "flux_lora" / "pictures"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How sources are read."""
+
+    recursive: bool = True
+    caption_lines: CaptionLines = CaptionLines.joined
+    masks: MaskMode = MaskMode.auto
+    mask_folder: Path | None = None
+    """Masks named as their pictures; without one, a folder `masks` beside the pictures is such a folder."""
+    unpacked: Path = field(default_factory=pictures_folder)
+    """Where pictures out of shards and datasets are put, named by their content; never beside the user's files."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the sources hold."""
+
+    samples: tuple[Sample, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Plain lines on how things were read."""

@@ -1,0 +1,85 @@
+"""A file -> its text, whatever editor wrote it, with the encoding said. Nothing here raises."""
+
+import re
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from dataclasses import dataclass
+from pathlib import Path
+from unicodedata import category
+
+from flux_lora.config.choices import CaptionLines
+
+MOST_CAPTION_BYTES = 2**20
+LINE_ENDS = re.compile(r"\r\n|\r|\n")
+CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+FOREIGN_RUN = re.compile(r"[^\x00-\x7f\xa0«»‘’“”–—…]{4}")
+"""Four accented letters on end are in no Western word: the text is Cyrillic, Chinese or no text at all."""
+
+NO_WRITING = frozenset(("Cc", "Cn", "Co", "Cs"))
+"""Unicode's categories of controls and of what is no character (yet)."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a file says and how it was decoded, or why it cannot be."""
+
+    text: str
+    encoding: str = ""
+    """utf-8, utf-8-sig, utf-16, utf-16-le and utf-16-be (those two without a byte order mark), or cp1252."""
+    why: str = ""
+    """Goes on after the file's name: "is no text in utf-8, utf-16 or cp1252"."""
+
+    @property
+    def undecodable(self) -> bool:
+        """Whether it could not be read as text."""
+        return bool(self.why)
+
+
+def read_text(file: Path, *, most_bytes: int = MOST_CAPTION_BYTES) -> Told:
+    """The text of a file, or the reason why there is none."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(most_bytes + 1)
+    except OSError as error:
+        return Told("", why=f"cannot be opened ({error.strerror})")
+    if len(content) > most_bytes:
+        return Told("", why=f"holds more than {most_bytes // 1024:,} KiB")
+    return tell(content)
+
+
+def tell(content: bytes) -> Told:
+    """Told apart by the byte order mark; without one by zeros, which only utf-16 has; else utf-8 before cp1252."""
+    for encoding in _likely(content):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if _is_writing(text, encoding):
+            return Told(text, encoding)
+    return Told("", why="is no text in utf-8, utf-16 or cp1252")
+
+
+def captions_of(text: str, lines: CaptionLines) -> tuple[str, ...]:
+    """The captions a text holds. Blanks around a line go, empty lines go, all else stays as it is written."""
+    kept = [stripped for line in LINE_ENDS.split(text) if (stripped := line.strip())]
+    if lines is CaptionLines.variants or not kept:
+        return tuple(kept)
+    return (" ".join(kept),)
+
+
+def _likely(content: bytes) -> tuple[str, ...]:
+    if content.startswith(BOM_UTF8):
+        return ("utf-8-sig",)
+    if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return ("utf-16",)
+    if b"\0" in content:
+        return ("utf-16-le",) if content[1::2].count(0) > content[::2].count(0) else ("utf-16-be",)
+    return ("utf-8", "cp1252")
+
+
+def _is_writing(text: str, encoding: str) -> bool:
+    """utf-8 and a byte order mark prove themselves; nearly any bytes are cp1252 or utf-16, so those must look it."""
+    if encoding == "cp1252":
+        return not CONTROLS.search(text) and not FOREIGN_RUN.search(text)
+    if encoding in {"utf-16-le", "utf-16-be"}:
+        return all(category(each) not in NO_WRITING or each.isspace() for each in text)
+    return "\0" not in text
