@@ -4,12 +4,11 @@ from collections.abc import Callable
 from hashlib import sha256
 
 import torch
-from torch import Tensor
 
-from flux_lora.data.cache import Encoders
+from flux_lora.data.cache import Encoders, See
 from flux_lora.models.family import Text
 from flux_lora.models.fingerprint import fingerprint
-from flux_lora.models.flux1.latents import encode_pixels
+from flux_lora.models.flux1.latents import posterior_of
 from flux_lora.models.flux1.load import TEXT_PARTS, load_text_encoders, load_vae, part_folder
 from flux_lora.models.flux1.text import encode_text
 
@@ -19,9 +18,9 @@ def flux1_encoders(
 ) -> Encoders:
     """Encoders of the pipeline at `path`; nothing is loaded yet. The VAE always works in float32."""
 
-    def open_pictures() -> Callable[[Tensor], Tensor]:
+    def open_pictures() -> See:
         vae = load_vae(path, device=device, revision=revision)
-        return lambda pixels: encode_pixels(vae, pixels)
+        return lambda pixels: posterior_of(vae, pixels)
 
     def open_captions() -> Callable[[str], Text]:
         readers = load_text_encoders(path, text_dtype, device=device, revision=revision)

@@ -5,21 +5,25 @@ Shape letters: B batch, C channels (3 for pixels, 16 for latents), H W height an
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Generator, Tensor
+from torch import Tensor
+
+from flux_lora.models.posterior import Posterior
 
 PIXELS_PER_LATENT = 8
 """Pixels per side of one latent pixel."""
 
 
 @torch.no_grad()
-def encode_pixels(vae: AutoencoderKL, pixels: Tensor, generator: Generator | None = None) -> Tensor:
-    """Pixels BCHW in [-1, 1] -> latents BCHW, shifted and scaled.
-
-    Without a generator the answer is the posterior's mode, the same each time.
-    """
+def posterior_of(vae: AutoencoderKL, pixels: Tensor) -> Posterior:
+    """Pixels BCHW in [-1, 1] -> what the VAE takes them for, shifted and scaled."""
     posterior = vae.encode(pixels.to(vae.device, vae.dtype), return_dict=False)[0]
-    latents = posterior.mode() if generator is None else posterior.sample(generator)
-    return (latents - vae.config["shift_factor"]) * vae.config["scaling_factor"]
+    scale = vae.config["scaling_factor"]
+    return Posterior(mean=(posterior.mean - vae.config["shift_factor"]) * scale, spread=posterior.std * scale)
+
+
+def encode_pixels(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
+    """Pixels BCHW in [-1, 1] -> latents BCHW: the posterior's mean, the same each time."""
+    return posterior_of(vae, pixels).mean
 
 
 @torch.no_grad()

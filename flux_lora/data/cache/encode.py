@@ -1,0 +1,216 @@
+"""Make what the cache lacks: captions first, then pictures, so that never more than one kind of encoder is in memory.
+
+Each entry is written as soon as it is made: whoever stops this loses at most one, and the next run goes on from there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from flux_lora.config.choices import AlphaPolicy, MaskMode
+from flux_lora.data.cache.entries import LATENT, MASK, TEXT, all_finite, is_there, name_of, write_entry
+from flux_lora.data.cache.glances import Glance, add_glance, read_glances, signature
+from flux_lora.data.cache.shelf import Keys, Shelf, read_text
+from flux_lora.data.cache.sight import see
+from flux_lora.data.cache.stages import Stage, measured
+from flux_lora.data.pixels import to_pixels
+from flux_lora.data.plan import Prepared
+from flux_lora.errors import DataError
+from flux_lora.models.family import Text
+from flux_lora.models.posterior import Posterior
+
+Item = TypeVar("Item")
+See = Callable[[Tensor], Posterior]
+"""pixels BCHW in [-1, 1] -> latents BCHW"""
+Told = Callable[[int, int, str], None]
+"""Hears (done, total, name) after each caption or picture that was not found at first glance."""
+
+
+def _nobody(_done: int, _total: int, _name: str) -> None:
+    """Hears and does nothing."""
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Who turns pictures and captions into tensors. Each is opened only if the cache lacks something."""
+
+    pictures: str
+    """Fingerprint: changes whenever the same pixels would become other latents."""
+    open_pictures: Callable[[], See]
+    captions: str
+    """Fingerprint: changes whenever the same caption would become another text; its length in tokens is part of it."""
+    open_captions: Callable[[], Callable[[str], Text]]
+    """() -> (caption -> text, a batch of one)"""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of a sample, and what else should be at hand."""
+
+    alpha: AlphaPolicy = AlphaPolicy.composite
+    masks: MaskMode = MaskMode.auto
+    plain: Callable[[str], str] = str
+    """Takes the trigger out of a caption; without it the plain captions are the captions."""
+    words: tuple[str, ...] = ()
+    """More to read while the text encoders are open: the empty caption, prompts."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of the work. Nobody waits: the parts are told apart by number alone."""
+
+    rank: int
+    world: int
+
+    def of(self, work: Sequence[Item]) -> Sequence[Item]:
+        """Every world-th piece, from number rank on."""
+        return work[self.rank :: self.world]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Every sample encoded, in order, and what that took."""
+
+    encoded: Shelf
+    stages: tuple[Stage, ...]
+
+
+def encode_all(
+    prepared: Sequence[Prepared],
+    encoders: Encoders,
+    folder: Path,
+    *,
+    wanted: Wanted | None = None,
+    told: Told = _nobody,
+) -> Made:
+    """Make what is missing, and open the rest. The encoders are gone from memory when this returns."""
+    asked = wanted or Wanted()
+    glances, stages = _both(prepared, _texts_of(prepared, asked), encoders, folder, asked, told)
+    return Made(Shelf(folder, [_keys(*each, encoders, asked) for each in zip(prepared, glances, strict=True)]), stages)
+
+
+def encode_share(
+    prepared: Sequence[Prepared],
+    encoders: Encoders,
+    folder: Path,
+    share: Share,
+    *,
+    wanted: Wanted | None = None,
+    told: Told = _nobody,
+) -> tuple[Stage, ...]:
+    """Make this process's part of what is missing. When all have done theirs, encode_all finds everything there."""
+    asked = wanted or Wanted()
+    return _both(share.of(prepared), share.of(_texts_of(prepared, asked)), encoders, folder, asked, told)[1]
+
+
+def encode_captions(captions: Sequence[str], encoders: Encoders, folder: Path, *, told: Told = _nobody) -> list[Text]:
+    """The text of each caption, in order. Prompts and the empty caption go the same way."""
+    _make_texts(captions, encoders, folder, told)
+    return [read_text(folder, name_of(TEXT, encoders.captions, caption)) for caption in captions]
+
+
+def _both(
+    prepared: Sequence[Prepared],
+    captions: Sequence[str],
+    encoders: Encoders,
+    folder: Path,
+    wanted: Wanted,
+    told: Told,
+) -> tuple[list[Glance], tuple[Stage, ...]]:
+    _, reading = measured("captions", lambda: _make_texts(captions, encoders, folder, told))
+    glances, seeing = measured("pictures", lambda: _make_latents(prepared, encoders, folder, wanted, told))
+    return glances, (reading, seeing)
+
+
+def _make_texts(captions: Sequence[str], encoders: Encoders, folder: Path, told: Told) -> None:
+    """Each missing caption is read once, however often it is asked for."""
+    names = {caption: name_of(TEXT, encoders.captions, caption) for caption in captions}
+    missing = [caption for caption, name in names.items() if not is_there(folder, name)]
+    opened = cache(encoders.open_captions)
+    for done, caption in enumerate(missing, start=1):
+        text = opened()(caption)
+        tensors = {"t5": text.t5, "pooled": text.pooled}
+        if not all_finite(tensors):
+            raise DataError(
+                f"the text encoders answer {caption!r} with numbers that are not finite",
+                fix="set hardware.dtype=fp32; if that does not help, fetch the model again",
+            )
+        write_entry(folder, names[caption], tensors)
+        told(done, len(missing), caption)
+    opened.cache_clear()
+
+
+def _make_latents(
+    prepared: Sequence[Prepared], encoders: Encoders, folder: Path, wanted: Wanted, told: Told
+) -> list[Glance]:
+    """What each picture came to. Only those that have changed since they were last looked at are decoded."""
+    known = read_glances(folder)
+    signatures = [_signature(one, encoders, wanted) for one in prepared]
+    glances = [known.get(each) for each in signatures]
+    missing = [number for number, glance in enumerate(glances) if glance is None or not _at_hand(folder, glance)]
+    opened = cache(encoders.open_pictures)
+    for done, number in enumerate(missing, start=1):
+        glances[number] = glance = _looked_at(prepared[number], encoders.pictures, opened, folder, wanted)
+        if signatures[number]:
+            add_glance(folder, signatures[number], glance)
+        told(done, len(missing), prepared[number].sample.image.name)
+    opened.cache_clear()
+    return [glance for glance in glances if glance is not None]
+
+
+def _looked_at(one: Prepared, fingerprint: str, opened: Callable[[], See], folder: Path, wanted: Wanted) -> Glance:
+    """Decode a picture; encode it if nothing with the same pixels is there."""
+    sight = see(one, wanted.alpha, wanted.masks)
+    latent = name_of(LATENT, fingerprint, sight.pixels_digest)
+    if not is_there(folder, latent):
+        posterior = opened()(to_pixels(sight.picture)[None])
+        tensors = {"latent": posterior.mean[0], "spread": posterior.spread[0]}
+        if not all_finite(tensors):
+            raise DataError(
+                f"{one.sample.image} becomes numbers that are not finite in the VAE",
+                fix="save the picture again; if others do the same, fetch the model again: its vae is damaged",
+            )
+        write_entry(folder, latent, tensors)
+    if sight.weights is None:
+        return Glance(latent)
+    mask = name_of(MASK, sight.weights_digest)
+    if not is_there(folder, mask):
+        write_entry(folder, mask, {"mask": torch.from_numpy(sight.weights)[None]})
+    return Glance(latent, mask)
+
+
+def _signature(one: Prepared, encoders: Encoders, wanted: Wanted) -> str:
+    mask = one.sample.mask if wanted.masks is MaskMode.auto else None
+    files = [one.sample.image, *([mask] if mask else [])]
+    return signature(files, one.bucket, wanted.alpha.value, wanted.masks.value, encoders.pictures)
+
+
+def _at_hand(folder: Path, glance: Glance) -> bool:
+    return is_there(folder, glance.latent) and (not glance.mask or is_there(folder, glance.mask))
+
+
+def _texts_of(prepared: Sequence[Prepared], wanted: Wanted) -> list[str]:
+    """Every text that the samples need, each once: extra words, captions, plain captions."""
+    captions = [caption for one in prepared for caption in _captions(one)]
+    return list(dict.fromkeys((*wanted.words, *captions, *map(wanted.plain, captions))))
+
+
+def _captions(one: Prepared) -> tuple[str, ...]:
+    """A picture without a caption is shown with the empty one."""
+    return one.sample.captions or ("",)
+
+
+def _keys(one: Prepared, glance: Glance, encoders: Encoders, wanted: Wanted) -> Keys:
+    captions = _captions(one)
+    return Keys(
+        latent=glance.latent,
+        texts=tuple(name_of(TEXT, encoders.captions, caption) for caption in captions),
+        plains=tuple(name_of(TEXT, encoders.captions, wanted.plain(caption)) for caption in captions),
+        mask=glance.mask,
+        role=one.sample.role,
+    )

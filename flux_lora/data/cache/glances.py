@@ -1,0 +1,88 @@
+"""Which picture file came to which entries, so that one that has not changed is not decoded again.
+
+A file is taken for unchanged if its path, size and both its times are the same; anything else only costs a decoding,
+for entries are found by pixels. The index only grows, line by line: one cut short by a crash is passed over,
+and several processes can add to it at once.
+"""
+
+import json
+import os
+import time
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import PIL
+
+from flux_lora.data.cache.entries import HALF_WRITTEN
+
+INDEX = "pictures.jsonl"
+DECODING = "1"
+"""Raise it when a file would be decoded, cut or weighed otherwise than before."""
+SETTLED_NS = 2_000_000_000
+"""A file may be written twice within one tick of its clock. One changed less than this long ago is not yet trusted."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a picture came to when it was last looked at."""
+
+    latent: str
+    mask: str = ""
+    """Empty where the picture has none."""
+
+
+def signature(files: Sequence[Path], *settings: object) -> str:
+    """How the files look from outside, and all that is done to them; empty where that cannot be relied on."""
+    try:
+        looks = [_look(file) for file in files]
+    except OSError:
+        return ""
+    if not all(looks):
+        return ""
+    return sha256(repr((DECODING, PIL.__version__, looks, settings)).encode()).hexdigest()[:32]
+
+
+def read_glances(folder: Path) -> Mapping[str, Glance]:
+    """Everything that is known, by signature."""
+    try:
+        lines = (folder / INDEX).read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(filter(None, map(_parsed, lines)))
+
+
+def add_glance(folder: Path, each: str, glance: Glance) -> None:
+    """Add to what is known. A line begins with its break, so that half a line before it spoils nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / INDEX).open("ab", buffering=0) as index:
+        index.write(_line(each, glance).encode())
+
+
+def forget_glances(folder: Path, kept: Container[str]) -> None:
+    """Keep only what came to these entries. Written beside, then renamed."""
+    known = read_glances(folder)
+    lines = [_line(each, glance) for each, glance in known.items() if glance.latent in kept]
+    half_written = folder / f"{INDEX}{HALF_WRITTEN}"
+    half_written.write_text("".join(lines), encoding="utf-8")
+    half_written.replace(folder / INDEX)
+
+
+def _look(file: Path) -> tuple[str, int, int, int] | None:
+    seen = file.stat()
+    if time.time_ns() - seen.st_mtime_ns < SETTLED_NS:
+        return None
+    return os.path.abspath(file), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns  # noqa: PTH100 (20 times faster)
+
+
+def _line(each: str, glance: Glance) -> str:
+    return "\n" + json.dumps([each, glance.latent, glance.mask])
+
+
+def _parsed(line: bytes) -> tuple[str, Glance] | None:
+    try:
+        each, latent, mask = json.loads(line)
+    except ValueError:
+        return None
+    return each, Glance(latent, mask)

@@ -1,0 +1,56 @@
+"""The cache with FLUX.1's own encoders."""
+
+import gc
+
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPTextModel, T5EncoderModel
+
+from flux_lora.data.cache import encode_all
+from flux_lora.data.encoders import flux1_encoders
+from flux_lora.models.flux1.latents import encode_pixels
+from flux_lora.models.flux1.load import load_text_encoders, load_vae
+from flux_lora.models.flux1.text import encode_text
+from tests.data.colours import planned, three_photos
+from tests.tiny import write_tiny_flux
+
+CPU = torch.device("cpu")
+
+
+def loaded_models() -> set[int]:
+    return {id(thing) for thing in gc.get_objects() if type(thing) in {AutoencoderKL, CLIPTextModel, T5EncoderModel}}
+
+
+def test_flux1_encodes_as_its_own_parts_do_and_lets_go_of_them(tiny_flux, tmp_path):
+    path = str(tiny_flux)
+    prepared = planned(three_photos(tmp_path / "photos"))
+    encoders = flux1_encoders(path, tokens=12, device=CPU, text_dtype=torch.float32)
+    before = loaded_models()
+    alive: list[int] = []
+    made = encode_all(
+        prepared, encoders, tmp_path / "cache", told=lambda *_: alive.append(len(loaded_models() - before))
+    )
+    assert loaded_models() <= before
+    assert alive == [2, 2, 2, 1, 1, 1], "two text encoders, and after them the VAE alone"
+
+    text = encode_text(load_text_encoders(path), ["a TOK mug 1"], 12)
+    torch.testing.assert_close(made.encoded[1].texts[0].t5, text.t5)
+    torch.testing.assert_close(made.encoded[1].texts[0].pooled, text.pooled)
+    bucket = prepared[2].bucket
+    assert made.encoded[2].latent.shape == (16, bucket.height // 8, bucket.width // 8)
+    assert bucket.width != bucket.height
+    assert load_vae(path).dtype == made.encoded[2].latent.dtype == torch.float32
+    assert bool((made.encoded[2].spread > 0).all())
+    pixels = torch.zeros(1, 3, bucket.height, bucket.width)
+    assert encode_pixels(load_vae(path), pixels)[0].shape == made.encoded[2].latent.shape
+
+
+def test_fingerprints_tell_models_token_counts_and_dtypes_apart(tiny_flux, tmp_path):
+    other = write_tiny_flux(tmp_path / "other", seed=1)
+    plain, again = (flux1_encoders(str(tiny_flux), tokens=12, device=CPU, text_dtype=torch.float32) for _ in range(2))
+    longer = flux1_encoders(str(tiny_flux), tokens=32, device=CPU, text_dtype=torch.float32)
+    coarser = flux1_encoders(str(tiny_flux), tokens=12, device=CPU, text_dtype=torch.bfloat16)
+    foreign = flux1_encoders(str(other), tokens=12, device=CPU, text_dtype=torch.float32)
+    assert (plain.pictures, plain.captions) == (again.pictures, again.captions)
+    assert len({one.captions for one in (plain, longer, coarser, foreign)}) == 4
+    assert plain.pictures == longer.pictures != foreign.pictures
