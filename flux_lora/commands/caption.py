@@ -1,0 +1,58 @@
+"""caption: have a vision-language model describe the pictures that nobody has described yet."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from flux_lora.commands.machine import machine_of
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.captioner import Proposal, as_diff, lacks_caption, propose, write
+from flux_lora.data.describe import open_describer
+from flux_lora.data.phrase import Phrase
+from flux_lora.data.samples import Sample, find_samples
+
+COLOURS = {"-": "red", "+": "green"}
+
+
+def caption(config: RunConfig) -> int:
+    """Show a caption for each picture that has none, and write it if captioner.write is set."""
+    wanted = config.captioner
+    phrase = Phrase(wanted.template, config.data.trigger, config.data.class_word)
+    samples = _to_describe(find_samples(Path(config.data.folder).expanduser()), overwrite=wanted.overwrite)
+    terminal = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not samples:
+        terminal.print("every picture has a caption; captioner.overwrite=true makes new ones", markup=False)
+        return 0
+    describe = open_describer(
+        wanted.model,
+        wanted.revision,
+        prompt=wanted.prompt,
+        max_tokens=wanted.max_tokens,
+        device=str(machine_of(config.hardware).device),
+    )
+    made = 0
+    for number, proposal in enumerate(propose(samples, describe, phrase, overwrite=wanted.overwrite), start=1):
+        terminal.print(_shown(proposal, f"{number} of {len(samples)}"))
+        made += bool(proposal.after)
+        if wanted.write:
+            write(proposal, overwrite=wanted.overwrite)
+    terminal.print(_summary(made, len(samples), written=wanted.write), markup=False)
+    return 0
+
+
+def _to_describe(samples: list[Sample], *, overwrite: bool) -> list[Sample]:
+    return [sample for sample in samples if overwrite or lacks_caption(sample)]
+
+
+def _shown(proposal: Proposal, place: str) -> Text:
+    if not proposal.after:
+        return Text(f"{place}: {proposal.image} {proposal.why_not}")
+    lines = [Text(line, style=COLOURS.get(line[:1], "")) for line in as_diff(proposal).splitlines()]
+    return Text("\n").join([Text(f"{place}: {proposal.image}"), *lines])
+
+
+def _summary(made: int, asked: int, *, written: bool) -> str:
+    if written:
+        return f"{made} of {asked} captions written; read them, then: flux-lora check"
+    return f"{made} of {asked} captions made, none written; captioner.write=true writes them"
