@@ -26,8 +26,7 @@ class Sample:
     repeats: int = 1
     """How often the picture is in one round through the set."""
     caption_file: Path | None = None
-    """Where the caption was read or, a .txt beside the picture, would have to be written. None: it cannot be written,
-    since the picture came out of a shard or a dataset."""
+    """Where the caption was read (a table or a shard may be that) or, a .txt beside the picture, would be written."""
     encoding: str = ""
     """How the caption was decoded, as sources/texts.py names it; empty where there was nothing that could be."""
     source: str = ""

@@ -79,6 +79,7 @@ def sample_of(picture: Path, said: Sequence[Said], source: Source, *, repeats: i
     used = chosen(said)
     captions = [source.prefix + each + source.suffix for each in used.captions] if used else []
     sidecar = next((each.file for each in said if each.file.suffix.lower() in SIDECAR_ENDINGS), None)
+    file = used.file if used and captions else sidecar or picture.with_suffix(CAPTION_ENDING)
     return Sample(
         image=picture,
         caption=captions[0] if captions else "",
@@ -86,8 +87,8 @@ def sample_of(picture: Path, said: Sequence[Said], source: Source, *, repeats: i
         mask=mask,
         role=source.role,
         repeats=source.repeats * repeats,
-        caption_file=used.file if used and captions else sidecar or picture.with_suffix(CAPTION_ENDING),
-        encoding=used.encoding if used else "",
+        caption_file=file,
+        encoding=used.encoding if used and used.file == file else "",
         source=source.path,
     )
 

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from flux_lora.config.choices import CaptionLines, MaskMode
+from flux_lora.config.choices import MaskMode
 from flux_lora.data.findings import Finding
-from flux_lora.data.samples import Sample
-from flux_lora.data.sources.captions import judge_rows
+from flux_lora.data.samples import CAPTION_ENDING, Sample
+from flux_lora.data.sources.captions import Said, judge_rows, said_beside, sample_of
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import IGNORED_FILE
 from flux_lora.data.sources.source import Found, Source, Wanted
@@ -37,20 +37,12 @@ def read_packed(rows: Iterable[Row], origin: Path, source: Source, wanted: Wante
 
 
 def _sample(row: Row, picture: bytes, origin: Path, source: Source, wanted: Wanted) -> Sample:
-    captions = _captions(row, source, wanted.caption_lines)
-    use_mask = row.mask is not None and wanted.masks is MaskMode.auto
-    return Sample(
-        image=keep_picture(picture, row.name, wanted.unpacked),
-        caption=captions[0] if captions else "",
-        variants=tuple(captions[1:]),
-        mask=keep_picture(row.mask, f"{Path(row.name).stem}_mask", wanted.unpacked) if use_mask and row.mask else None,
-        role=source.role,
-        repeats=source.repeats,
-        caption_file=origin if captions else None,
-        encoding=row.encoding if captions else "",
-        source=source.path,
-    )
-
-
-def _captions(row: Row, source: Source, lines: CaptionLines) -> list[str]:
-    return [source.prefix + each + source.suffix for text in row.texts for each in captions_of(text, lines)]
+    """Without words in its row it has those of a caption file beside the picture in the cache, if one was written."""
+    kept = keep_picture(picture, row.name, wanted.unpacked)
+    lines = wanted.caption_lines
+    said = Said(origin, tuple(each for text in row.texts for each in captions_of(text, lines)), row.encoding)
+    beside = kept.with_suffix(CAPTION_ENDING)
+    written = [said_beside(beside, lines)] if not said.captions and beside.is_file() else []
+    mask = row.mask if wanted.masks is MaskMode.auto else None
+    mask_file = keep_picture(mask, f"{Path(row.name).stem}_mask", wanted.unpacked) if mask else None
+    return sample_of(kept, written or [said], source, repeats=1, mask=mask_file)
