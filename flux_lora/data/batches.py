@@ -5,18 +5,15 @@ Shape letters: B batch, C latent channels, H W latent height and width.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 
 import torch
 from torch import Tensor
 
 from flux_lora.data.cache import Encoded
+from flux_lora.data.order import Groups, members_at, part_of
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import Text, stacked
-
-Groups = tuple[tuple[int, ...], ...]
-"""Sample numbers that share a bucket."""
 
 
 @dataclass(frozen=True)
@@ -27,14 +24,36 @@ class Batch:
     text: Text
     plain: Text
     """The captions without the trigger."""
+    weights: Tensor | None = None  # B1HW in [0, 1]
+    """How much each place counts in the loss; None where all of them do."""
+    shares: Tensor | None = None  # B
+    """What each picture's loss counts in this process's part of a batch; None where the mean of them is right."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
-        """The same batch elsewhere."""
+        """The same batch elsewhere. What the loss is weighed by stays float32."""
         return Batch(
             latents=self.latents.to(device, dtype),
             text=self.text.to(device, dtype),
             plain=self.plain.to(device, dtype),
+            weights=None if self.weights is None else self.weights.to(device),
+            shares=None if self.shares is None else self.shares.to(device),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """How batches are taken from a set."""
+
+    batch_size: int
+    """Most pictures of one batch, over all processes together."""
+    seed: int
+    caption_dropout: float = 0.0
+    """Share of captions that become the empty one."""
+    sample_latents: bool = False
+    """Draw each latent from what the VAE takes the picture for, instead of its mean."""
+    rank: int = 0
+    world: int = 1
+    """Processes that share each batch, and which of them this is. All see the same batches, whatever their number."""
 
 
 def batches(
@@ -46,50 +65,54 @@ def batches(
     start: int = 0,
     caption_dropout: float = 0.0,
 ) -> Iterator[Batch]:
-    """Batches from number `start` on, without end. A dropped caption becomes the empty one."""
-    groups = grouped(encoded)
+    """Batches that show every sample once an epoch, from number `start` on, without end."""
+    feed = Feed(batch_size=batch_size, seed=seed, caption_dropout=caption_dropout)
+    return fed(encoded, empty, feed, grouped(encoded), start=start)
+
+
+def fed(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups, *, start: int = 0) -> Iterator[Batch]:
+    """Batches from number `start` on, without end. A plan knows its groups, and no latent is read to find them."""
     for number in count(start):
-        members = members_at(groups, batch_size, seed, number)
-        chances = torch.rand(len(members), generator=generator_for(seed, number, "caption dropout"))
-        dropped = (chances < caption_dropout).tolist()
-        texts = [empty if drop else encoded[member].text for member, drop in zip(members, dropped, strict=True)]
-        yield Batch(
-            latents=torch.stack([encoded[member].latent for member in members]),
-            text=stacked(texts),
-            plain=stacked([encoded[member].plain for member in members]),
-        )
+        yield batch_at(encoded, empty, feed, groups, number)
+
+
+def batch_at(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups, number: int) -> Batch:
+    """This process's part of batch `number`."""
+    members = members_at(groups, feed.batch_size, feed.seed, number)
+    chances = torch.rand(len(members), generator=generator_for(feed.seed, number, "caption dropout"))
+    variants = torch.rand(len(members), generator=generator_for(feed.seed, number, "caption variant"))
+    mine = part_of(len(members), feed.rank, feed.world)
+    places = mine or (0,)  # a process with nothing to do answers a question that counts for nothing
+    samples = [encoded[members[place]] for place in places]
+    drawn = [int(variants[place] * len(sample.texts)) for place, sample in zip(places, samples, strict=True)]
+    kept = [bool(chances[place] >= feed.caption_dropout) for place in places]
+    said = zip(samples, drawn, kept, strict=True)
+    share = feed.world / len(members) if mine else 0.0
+    return Batch(
+        latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
+        text=stacked([sample.texts[which] if keep else empty for sample, which, keep in said]),
+        plain=stacked([sample.plains[which] for sample, which in zip(samples, drawn, strict=True)]),
+        weights=_weights(samples),
+        shares=None if feed.world == 1 else torch.full((len(samples),), share),
+    )
 
 
 def grouped(encoded: Sequence[Encoded]) -> Groups:
-    """Sample numbers by the shape of their latents."""
+    """Sample numbers by the shape of their latents, each shown once an epoch."""
     shapes = [tuple(one.latent.shape) for one in encoded]
     return tuple(
         tuple(number for number, other in enumerate(shapes) if other == shape) for shape in sorted(set(shapes))
     )
 
 
-def batches_per_epoch(groups: Groups, batch_size: int) -> int:
-    """How many batches show every sample once."""
-    return sum(_parts(len(group), batch_size) for group in groups)
+def _latent(sample: Encoded, feed: Feed, number: int, place: int) -> Tensor:
+    if not feed.sample_latents:
+        return sample.latent
+    noise = torch.randn(sample.latent.shape, generator=generator_for(feed.seed, number, f"latent {place}"))
+    return sample.latent + sample.spread * noise.to(sample.latent)
 
 
-def members_at(groups: Groups, batch_size: int, seed: int, number: int) -> tuple[int, ...]:
-    """The samples of batch `number`. An epoch shows each sample exactly once, in an order of its own."""
-    epoch, place = divmod(number, batches_per_epoch(groups, batch_size))
-    return _epoch(groups, batch_size, seed, epoch)[place]
-
-
-@lru_cache(maxsize=4)
-def _epoch(groups: Groups, batch_size: int, seed: int, epoch: int) -> Groups:
-    """A bucket that does not divide evenly gives batches of near-equal size: no sample is dropped or shown twice."""
-    generator = generator_for(seed, epoch, "order")
-    members = []
-    for group in groups:
-        order = torch.randperm(len(group), generator=generator)
-        chunks = torch.tensor(group)[order].tensor_split(_parts(len(group), batch_size))
-        members.extend(tuple(chunk.tolist()) for chunk in chunks)
-    return tuple(members[place] for place in torch.randperm(len(members), generator=generator).tolist())
-
-
-def _parts(samples: int, batch_size: int) -> int:
-    return -(-samples // batch_size)
+def _weights(samples: Sequence[Encoded]) -> Tensor | None:
+    if all(sample.mask is None for sample in samples):
+        return None
+    return torch.stack([torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]).float()
