@@ -1,16 +1,19 @@
-"""A picture looks the same whatever program wrote it."""
+"""A picture looks the same whatever program wrote it, and what was done for that is said."""
+
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.buckets import Bucket
-from flux_lora.data.decode import fit, open_image, to_pixels, upright_size
+from flux_lora.data.decode import decode, fit, open_image, upright_size
 from flux_lora.errors import DataError
+from tests.data.crafted import chunk
 from tests.data.pictures import gradient
 
 ORIENTATION = 0x0112
@@ -23,165 +26,160 @@ TURNED_BACK = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
+EXACT = {"png", "tif"}
+CLOSE_DB = 40
 
 
-def opened(file, alpha: AlphaPolicy = AlphaPolicy.composite) -> np.ndarray:
-    picture = open_image(file, alpha)
-    assert picture.mode == "RGB"
-    return np.asarray(picture).astype(int)
+def seen(file: Path) -> np.ndarray:
+    return np.asarray(decode(file, AlphaPolicy.composite).picture).astype(int)
 
 
-def assert_near(seen: np.ndarray, wanted: Image.Image | np.ndarray, within: int) -> None:
-    assert np.abs(seen - np.asarray(wanted).astype(int)).max() <= within
+def notes(file: Path) -> tuple[str, ...]:
+    return decode(file, AlphaPolicy.composite).notes
+
+
+def save_turned(file: Path, orientation: int, picture: Image.Image) -> None:
+    """As a camera does that was held so."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    stored = picture if orientation == 1 else picture.transpose(TURNED_BACK[orientation])
+    content = exif.tobytes() if file.suffix == ".heic" else exif  # pillow-heif hears of a turn in bytes only
+    stored.save(file, exif=content, **({} if file.suffix[1:] in EXACT else {"quality": 100}))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif", "avif", "heic"])
 def test_a_photo_is_upright_however_the_camera_was_held(tmp_path, orientation, ending):
-    stored = gradient() if orientation == 1 else gradient().transpose(TURNED_BACK[orientation])
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
+    if ending == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
     file = tmp_path / f"a.{ending}"
-    stored.save(file, exif=exif, **({} if ending in {"png", "tif"} else {"quality": 100}))
-    assert_near(opened(file), gradient(), 0 if ending in {"png", "tif"} else 12)
+    save_turned(file, orientation, gradient())
+    assert np.abs(seen(file) - np.asarray(gradient())).max() <= (0 if ending in EXACT else 14)
     assert upright_size(file) == (48, 32)
+    assert notes(file) == (() if orientation == 1 else ("turned upright",))
 
 
-@pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_transparent_parts_lie_on_neutral_grey(tmp_path, mode):
-    opaque = gradient().convert(mode[:-1])
-    opacity = Image.new("L", opaque.size, 0)
-    opacity.paste(255, (24, 0, 48, 32))
-    opaque.putalpha(opacity)
-    opaque.save(tmp_path / "a.png")
-    seen = opened(tmp_path / "a.png")
-    assert (seen[:, :24] == 128).all()
-    assert_near(seen[:, 24:], np.asarray(gradient().convert(mode[:-1]).convert("RGB"))[:, 24:], 0)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "I;16", "CMYK"])
+def test_a_tiff_that_pillow_would_map_into_memory_is_turned_once(tmp_path, mode, orientation):
+    """Given the file's name, Pillow reads such a one with width and height swapped."""
+    shades = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48) * 40
+    upright = Image.fromarray(shades) if mode == "I;16" else gradient().convert(mode)
+    wanted = (shades / 257).round()[..., None] if mode == "I;16" else np.asarray(upright.convert("RGB"))
+    save_turned(tmp_path / "a.tif", orientation, upright)
+    assert (seen(tmp_path / "a.tif") == wanted).all()
 
 
-def test_half_transparent_parts_are_mixed_with_the_grey(tmp_path):
-    Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "a.png")
-    assert_near(opened(tmp_path / "a.png"), np.full((8, 8, 3), (192, 64, 64)), 1)
+def test_a_turn_that_a_png_tells_behind_its_pixels_is_heard(tmp_path):
+    """Where exiftool writes it."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    gradient().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    end = chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(content.removesuffix(end) + chunk(b"eXIf", exif.tobytes()[6:]) + end)
+    assert (seen(tmp_path / "a.png") == np.asarray(gradient())).all()
+    assert upright_size(tmp_path / "a.png") == (48, 32)
 
 
-def test_transparent_parts_can_be_refused(tmp_path):
-    Image.new("RGBA", (8, 8), (255, 0, 0, 128)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a\.png has transparent parts") as refusal:
-        open_image(tmp_path / "a.png", AlphaPolicy.refuse)
-    assert "data.alpha=composite" in refusal.value.fix
+def test_damaged_exif_is_said_and_costs_nobody_the_picture(tmp_path):
+    gradient().save(tmp_path / "a.png", exif=b"Exif\0\0nothing of the kind")
+    assert (seen(tmp_path / "a.png") == np.asarray(gradient())).all()
+    assert notes(tmp_path / "a.png") == ("damaged EXIF ignored",)
 
 
-def test_an_alpha_channel_that_hides_nothing_is_not_refused(tmp_path):
-    picture = gradient().convert("RGBA")
-    picture.save(tmp_path / "a.png")
-    assert_near(opened(tmp_path / "a.png", AlphaPolicy.refuse), gradient(), 0)
+@pytest.mark.parametrize("ending", ["gif", "webp", "png", "avif", "tif"])
+def test_of_a_moving_picture_the_first_frame_is_taken_and_said(tmp_path, ending):
+    frames = [Image.new("RGB", (32, 16), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:])
+    assert np.abs(seen(tmp_path / f"a.{ending}") - (255, 0, 0)).max() <= 6
+    assert "first frame of 3" in notes(tmp_path / f"a.{ending}")
 
 
-def test_sixteen_bit_grey_keeps_its_shades(tmp_path):
-    shades = np.linspace(0, 65535, 256).reshape(16, 16).astype(np.uint16)
-    for ending in ("png", "tif"):
-        Image.fromarray(shades).save(tmp_path / f"a.{ending}")
-        seen = opened(tmp_path / f"a.{ending}")
-        assert_near(seen[..., 0], (shades / 257).round(), 0)
-        assert (seen[..., 0] == seen[..., 2]).all()
+def test_a_moving_picture_damaged_behind_its_first_frame_is_read(tmp_path):
+    frames = [gradient(seed=seed).quantize(64) for seed in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    content = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(content[: int(0.8 * len(content))])
+    assert seen(tmp_path / "a.gif").shape == (32, 48, 3)
 
 
-def test_floating_point_pixels_are_refused_rather_than_guessed(tmp_path):
-    Image.fromarray(np.full((8, 8), 0.5, dtype=np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match="floating-point"):
-        open_image(tmp_path / "a.tif", AlphaPolicy.composite)
-
-
-def test_cmyk_without_a_profile_has_the_colours_people_see(tmp_path):
-    gradient().convert("CMYK").save(tmp_path / "a.jpg", quality=100, subsampling=0)
-    assert_near(opened(tmp_path / "a.jpg"), gradient(), 12)
-
-
-def test_a_palette_becomes_its_colours(tmp_path):
-    indexed = gradient().quantize(64)
-    indexed.save(tmp_path / "a.png")
-    assert_near(opened(tmp_path / "a.png"), indexed.convert("RGB"), 0)
-
-
-def test_a_transparent_palette_entry_lies_on_neutral_grey(tmp_path):
-    indexed = Image.new("P", (8, 8), 1)
-    indexed.putpalette([255, 0, 0, 0, 255, 0])
-    indexed.paste(0, (0, 0, 4, 8))
-    indexed.save(tmp_path / "a.png", transparency=0)
-    seen = opened(tmp_path / "a.png")
-    assert (seen[:, :4] == 128).all()
-    assert (seen[:, 4:] == (0, 255, 0)).all()
-
-
-@pytest.mark.parametrize("mode", ["1", "L"])
-def test_black_and_white_and_grey_become_three_channels(tmp_path, mode):
-    gradient().convert(mode).save(tmp_path / "a.png")
-    assert_near(opened(tmp_path / "a.png"), gradient().convert(mode).convert("RGB"), 0)
-
-
-def swapped_profile() -> bytes:
-    """An RGB profile with red and green in each other's place: whoever reads it sees the channels swapped."""
-    content = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    red, green = content.find(b"rXYZ"), content.find(b"gXYZ")
-    content[red : red + 4], content[green : green + 4] = b"gXYZ", b"rXYZ"
-    text = content.find("sRGB".encode("utf-16-be"))
-    content[text : text + 8] = "odd!".encode("utf-16-be")
-    return bytes(content)
-
-
-def test_the_files_own_colours_are_turned_into_srgb(tmp_path):
-    gradient().save(tmp_path / "a.png", icc_profile=swapped_profile())
-    assert_near(opened(tmp_path / "a.png"), np.asarray(gradient())[..., [1, 0, 2]], 2)
-
-
-def test_transparency_and_a_profile_go_together(tmp_path):
-    picture = gradient().convert("RGBA")
-    picture.putpixel((0, 0), (0, 0, 0, 0))
-    picture.save(tmp_path / "a.png", icc_profile=swapped_profile())
-    seen = opened(tmp_path / "a.png")
-    assert seen[0, 0].tolist() == [128, 128, 128]
-    assert_near(seen[:, 1:], np.asarray(gradient())[:, 1:, [1, 0, 2]], 2)
-
-
-def test_an_srgb_profile_changes_nothing(tmp_path):
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    gradient().save(tmp_path / "a.png", icc_profile=profile)
-    assert_near(opened(tmp_path / "a.png"), gradient(), 0)
-
-
-@pytest.mark.parametrize("profile", [b"not a profile", swapped_profile()], ids=["damaged", "of another mode"])
-def test_a_profile_that_does_not_fit_is_left_aside(tmp_path, profile):
-    gradient().convert("L").save(tmp_path / "a.png", icc_profile=profile)
-    assert_near(opened(tmp_path / "a.png"), gradient().convert("L").convert("RGB"), 0)
-
-
-def test_a_file_cut_short_is_named_with_a_way_out(tmp_path):
-    gradient(200, 200).save(tmp_path / "a.jpg")
-    (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:800])
-    with pytest.raises(DataError, match=r"a\.jpg cannot be read") as refusal:
-        open_image(tmp_path / "a.jpg", AlphaPolicy.composite)
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif", "bmp", "gif", "avif", "heic"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_a_file_cut_short_is_named_with_a_way_out(tmp_path, ending, kept):
+    if ending == "heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    file = tmp_path / f"a.{ending}"
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(DataError, match=rf"a\.{ending} cannot be read") as refusal:
+        decode(file, AlphaPolicy.composite)
     assert "save it again" in refusal.value.fix
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    ending=st.sampled_from(["png", "jpg", "webp", "tif", "bmp"]),
-    cut=st.floats(0, 1),
-    wounds=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
-)
-@pytest.mark.filterwarnings("ignore")
-def test_a_damaged_file_is_read_or_refused_and_never_crashes(tmp_path, ending, cut, wounds):
-    file = tmp_path / f"a.{ending}"
-    gradient(24, 16).save(file)
-    content = bytearray(file.read_bytes())
-    for place, value in wounds:
-        content[int(place * len(content))] = value
-    file.write_bytes(content[: int(cut * len(content))] if cut < 0.9 else content)
-    try:
-        open_image(file, AlphaPolicy.composite)
-        upright_size(file)
-    except DataError as error:
-        assert "a." in error.problem
+def test_open_image_is_the_picture_alone(tmp_path):
+    gradient().save(tmp_path / "a.png")
+    assert (np.asarray(open_image(tmp_path / "a.png", AlphaPolicy.composite)) == np.asarray(gradient())).all()
+
+
+@cache
+def cloudy(width: int, height: int) -> Image.Image:
+    """As rich in detail at every size as photographs are: each finer grain half as strong."""
+    random, shades = np.random.default_rng(0), np.full((height, width), 128, dtype=np.float32)
+    for power in range(1, 10):
+        grain = random.normal(0, 90 / 2**power, (2**power + 1, 2**power + 1)).astype(np.float32)
+        shades += np.asarray(Image.fromarray(grain).resize((width, height), Image.Resampling.BICUBIC))
+    grey = shades.clip(0, 255).astype(np.uint8)
+    return Image.fromarray(np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1))
+
+
+def decibels(one: Image.Image, other: Image.Image) -> float:
+    difference = np.asarray(one).astype(float) - np.asarray(other)
+    return float(10 * np.log10(255**2 / np.square(difference).mean()))
+
+
+@pytest.mark.parametrize(("cover", "reduced"), [((240, 180), 2), ((100, 75), 4), ((50, 35), 8)])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same_once_resized(tmp_path, cover, reduced):
+    cloudy(803, 603).save(tmp_path / "a.jpg", quality=92)
+    whole = decode(tmp_path / "a.jpg", AlphaPolicy.composite).picture
+    smaller = decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=cover)
+    assert smaller.reduced == reduced
+    assert smaller.picture.size == (-(-803 // reduced), -(-603 // reduced))
+    box = (0, 0, 803 / reduced, 603 / reduced)
+    wanted = whole.resize(cover, Image.Resampling.LANCZOS)
+    assert decibels(smaller.picture.resize(cover, Image.Resampling.LANCZOS, box=box), wanted) >= CLOSE_DB
+
+
+def test_a_jpeg_that_is_hardly_larger_than_wanted_is_decoded_whole(tmp_path):
+    cloudy(800, 600).save(tmp_path / "a.jpg")
+    for cover in ((300, 200), (100, 400), (800, 600), (2000, 2000)):
+        decoded = decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=cover)
+        assert (decoded.reduced, decoded.picture.size) == (1, (800, 600))
+
+
+def test_a_jpeg_lying_on_its_side_still_covers_what_is_wanted_upright(tmp_path):
+    save_turned(tmp_path / "a.jpg", 6, cloudy(800, 200))
+    assert decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=(230, 50)).picture.size == (400, 100)
+    assert decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=(50, 150)).picture.size == (800, 200)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.tuples(st.integers(16, 300), st.integers(16, 300)), st.tuples(st.integers(1, 300), st.integers(1, 300)))
+def test_what_is_decoded_smaller_covers_what_is_wanted(tmp_path, size, cover):
+    gradient(*size).save(tmp_path / "a.jpg")
+    decoded = decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=cover)
+    if decoded.reduced > 1:
+        assert decoded.picture.width >= 1.6 * cover[0]
+        assert decoded.picture.height >= 1.6 * cover[1]
+    assert decoded.picture.size == tuple(-(-side // decoded.reduced) for side in size)
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "tif"])
+def test_what_is_not_a_jpeg_is_decoded_whole(tmp_path, ending):
+    gradient(800, 600).save(tmp_path / f"a.{ending}")
+    assert decode(tmp_path / f"a.{ending}", AlphaPolicy.composite, cover=(50, 40)).reduced == 1
 
 
 @pytest.mark.parametrize("bucket", [Bucket(64, 64), Bucket(96, 48), Bucket(16, 80)])
@@ -195,13 +193,6 @@ def test_fit_is_exactly_the_bucket_and_keeps_the_middle(bucket):
 def test_fit_does_not_stretch():
     disc = Image.new("RGB", (200, 100), "black")
     disc.paste("white", (75, 25, 125, 75))
-    seen = np.asarray(fit(disc, Bucket(64, 64)))[..., 0] > 127
-    rows, columns = np.where(seen)
+    pixels = np.asarray(fit(disc, Bucket(64, 64)))[..., 0] > 127
+    rows, columns = np.where(pixels)
     assert np.ptp(rows) == np.ptp(columns)
-
-
-def test_pixels_run_from_minus_one_to_one_channels_first():
-    pixels = to_pixels(gradient())
-    assert pixels.shape == (3, 32, 48)
-    assert pixels[:2].aminmax() == (-1.0, 1.0)
-    assert torch.equal(pixels[0, :, -1], torch.ones(32))
