@@ -99,11 +99,10 @@ def judge_said(picture: Path, said: Sequence[Said]) -> Iterator[Finding]:
         if each.why:
             fix = f"save {each.file.name} as UTF-8 text"
             yield UNDECODABLE_CAPTION.at(picture, f"has a caption file that {each.why}: {each.file.name}", fix)
-    readable = [each for each in said if not each.why]
-    used = chosen(readable)
-    if used and len({each.captions for each in readable}) > 1:
-        names = " and ".join(each.file.name for each in readable)
-        problem = f"has different captions in {names}; {used.file.name} is used"
+    speaking = [each for each in said if each.captions]
+    if len({each.captions for each in speaking}) > 1:
+        names = " and ".join(each.file.name for each in speaking)
+        problem = f"has different captions in {names}; {speaking[0].file.name} is used"
         yield TWO_CAPTIONS.at(picture, problem, "keep the right one, or let them say the same")
 
 

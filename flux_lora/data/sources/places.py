@@ -9,8 +9,7 @@ from pathlib import Path
 from flux_lora.data.sources.hub import PREFIX
 from flux_lora.errors import DataError
 
-NUMBERS = re.compile(r"\{(\d+)\.\.(\d+)\}")
-CHOICES = re.compile(r"\{([^{}]*,[^{}]*)\}")
+BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 MOST_PLACES = 100_000
 
 
@@ -33,12 +32,12 @@ def _globbed(pattern: str) -> list[str]:
 
 def _braces(path: str) -> Iterator[str]:
     """000{0..3}.tar and {front,back} as a shell reads them, zeros kept."""
-    numbers, choices = NUMBERS.search(path), CHOICES.search(path)
-    match = numbers or choices
+    match = BRACES.search(path)
     if not match:
         yield path
         return
-    words = _numbers(*numbers.groups(), path=path) if numbers else match.group(1).split(",")
+    first, last, choices = match.groups()
+    words = choices.split(",") if choices else _numbers(first, last, path=path)
     for word in words:
         yield from _braces(path[: match.start()] + word + path[match.end() :])
 
