@@ -25,6 +25,7 @@
     image.src = source.src;
     holder.append(image);
   };
+  const FEW = 400;
   const holders = all(".thumb");
   const sight = new IntersectionObserver((seen) => {
     for (const each of seen) {
@@ -33,7 +34,7 @@
       fill(one(".thumb", each.target));
     }
   }, { rootMargin: "600px" });
-  holders.forEach((holder) => sight.observe(holder.parentElement));
+  holders.forEach((holder) => (holders.length <= FEW ? fill(holder) : sight.observe(holder.parentElement)));
   addEventListener("beforeprint", () => holders.forEach(fill));
 
   // Findings: by severity, rule and words; long groups are folded until someone looks for something.
