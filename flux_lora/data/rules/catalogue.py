@@ -2,11 +2,29 @@
 
 from difflib import get_close_matches
 
+from flux_lora.data import seen
 from flux_lora.data.findings import Rule
-from flux_lora.data.rules import bound, captions, characters, language, repeats, spellings, tokens, trigger, wording
+from flux_lora.data.rules import (
+    bound,
+    captions,
+    characters,
+    fit,
+    language,
+    pictures,
+    repeats,
+    spellings,
+    tokens,
+    trigger,
+    twins,
+    whole,
+    wording,
+)
+from flux_lora.data.sources import rules as sources
 from flux_lora.errors import DataError
 
 ALL_RULES: tuple[Rule, ...] = (
+    *sources.RULES,
+    *seen.RULES,
     *captions.RULES,
     *trigger.RULES,
     *tokens.RULES,
@@ -16,6 +34,10 @@ ALL_RULES: tuple[Rule, ...] = (
     *repeats.RULES,
     *spellings.RULES,
     *language.RULES,
+    *pictures.RULES,
+    *twins.RULES,
+    *whole.RULES,
+    *fit.RULES,
 )
 
 

@@ -43,10 +43,10 @@ def _as_cp1252(byte: int) -> str:
         return chr(byte)
 
 
-BYTE_OF = {_as_cp1252(byte): byte for byte in range(0x80, 0x100)}
-TAIL = "[" + "".join(re.escape(_as_cp1252(byte)) for byte in range(0x80, 0xC0)) + "]"
+BYTE_OF = {letter: byte for byte in range(0x80, 0x100) for letter in (chr(byte), _as_cp1252(byte))}
+TAIL = "[" + "".join(re.escape(letter) for letter, byte in BYTE_OF.items() if byte < 0xC0) + "]"
 BROKEN = re.compile(rf"(?:[\xc2-\xdf]{TAIL}|[\xe0-\xef]{TAIL}{{2}}|[\xf0-\xf4]{TAIL}{{3}})+")
-"""UTF-8 of two, three and four bytes as it looks when it is read as cp1252."""
+"""UTF-8 of two, three and four bytes as it looks when it is read as cp1252 or latin-1."""
 
 
 def judge_characters(samples: Sequence[Sample]) -> Iterator[Finding]:
@@ -84,7 +84,7 @@ def _judge_mojibake(sample: Sample, text: str) -> Iterator[Finding]:
 
 
 def _judge_invisible(sample: Sample, text: str) -> Iterator[Finding]:
-    seen = {letter for letter in text if unicodedata.category(letter) in INVISIBLE} - INSIDE_WORDS
+    seen = {letter for letter in mended(text) if unicodedata.category(letter) in INVISIBLE} - INSIDE_WORDS
     if seen:
         names = ", ".join(f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".strip() for letter in sorted(seen)[:3])
         yield CONTROL_CHARACTERS.at(

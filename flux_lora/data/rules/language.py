@@ -32,7 +32,7 @@ LATIN = 0x24F
 MOST_FOREIGN_LETTERS = 0.3
 FEWEST_WORDS = 5
 """Of fewer, nobody can tell the language."""
-SURE = 0.9
+SURE = 0.7
 ENGLISH_WORDS = 0.4
 """Share of ordinary English words above which a caption is English, whatever a model makes of its names."""
 SHORTEST_WORD = 5

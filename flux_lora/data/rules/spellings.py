@@ -99,8 +99,9 @@ def _by_letters(seen: Sequence[_Seen]) -> Iterator[tuple[Use, Use]]:
         apart = f"{first.text} {second.text}".lower()
         if joined in solid and first.sample == second.sample and second.start == first.start + len(first.text) + 1:
             forms[bare(american(joined))][apart].append(first.sample)
+    written = {each.text.lower(): each.text for each in reversed(seen) if not each.starts}
     for group in forms.values():
-        yield from _rarer(group)
+        yield from _rarer({written.get(small, small): numbers for small, numbers in group.items()})
 
 
 def _by_case(seen: Sequence[_Seen]) -> Iterator[tuple[Use, Use]]:

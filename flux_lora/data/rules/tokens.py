@@ -27,7 +27,10 @@ UNREADABLE_LETTERS = Rule(
     Severity.warning,
     "T5 has no token for some signs, and hears the same unknown one for all of them.",
 )
-RULES: tuple[Rule, ...] = (CUT_BY_CLIP, CUT_BY_T5, UNREADABLE_LETTERS)
+UNCOUNTED = Rule(
+    "tokens-uncounted", Severity.note, "The base's tokenizers are not at hand, so nobody knows what falls off the end."
+)
+RULES: tuple[Rule, ...] = (CUT_BY_CLIP, CUT_BY_T5, UNREADABLE_LETTERS, UNCOUNTED)
 
 BLANK_PIECES = frozenset(("▁", "Ġ", "</w>"))
 """How tokenizers write a blank that got no letters."""

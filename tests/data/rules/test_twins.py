@@ -1,0 +1,136 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from benchmarks.photographs import SECOND_OF_A_PAIR, after, cropped, folder, jpeg, photograph, resized
+from flux_lora.data.deep import can_embed, load_embed
+from flux_lora.data.rules.twins import judge_twins
+from tests.data.scenes import look, product, scene
+
+needs_photographs = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
+
+
+def groups(findings, rule):
+    return [
+        (finding.file.name, *(file.name for file in finding.others)) for finding in findings if finding.rule == rule
+    ]
+
+
+def judged(pictures, held_out=None, vectors=None):
+    looks = [look(picture, name) for name, picture in pictures.items()]
+    kept = [look(picture, name) for name, picture in (held_out or {}).items()]
+    return list(judge_twins(looks, kept, vectors={} if vectors is None else vectors))
+
+
+def test_the_same_pixels_are_one_group_whatever_the_files_are_called():
+    found = judged({"a.png": scene(1), "b.png": scene(2), "c.bmp": scene(1), "d.png": scene(1)})
+    assert groups(found, "same-picture") == [("a.png", "c.bmp", "d.png")]
+    assert len(found) == 1
+    assert found[0].problem == "is the same picture as c.bmp, d.png"
+
+
+def test_other_sizes_qualities_and_small_crops_are_one_group_of_near_duplicates():
+    pictures = {
+        "a.png": scene(1),
+        "small.png": resized(0.5)(scene(1)),
+        "other.png": scene(2),
+        "saved.jpg": jpeg(40)(scene(1)),
+        "cut.png": after(cropped(0.04, 0.02, 0.0, 0.03), jpeg(60))(scene(1)),
+    }
+    found = judged(pictures)
+    assert groups(found, "near-picture") == [("a.png", "small.png", "saved.jpg", "cut.png")]
+    assert len(found) == 1
+    assert found[0].problem == "is nearly the same picture as small.png, saved.jpg and 1 more"
+
+
+def test_two_groups_stay_two_groups():
+    found = judged({"a": scene(1), "b": scene(2), "c": jpeg(50)(scene(1)), "d": resized(0.7)(scene(2))})
+    assert groups(found, "near-picture") == [("a", "c"), ("b", "d")]
+
+
+def test_different_pictures_are_left_alone():
+    assert judged({str(seed): scene(seed) for seed in range(10)}) == []
+
+
+def test_the_same_thing_before_another_ground_or_elsewhere_is_another_picture():
+    things = {
+        "white": product(),
+        "blue": product((40, 90, 200)),
+        "left": product(at=(0.3, 0.5)),
+        "large": product(size=0.7),
+    }
+    assert judged(things) == []
+
+
+def test_pictures_of_one_colour_are_only_told_by_their_pixels():
+    plain = {name: Image.new("RGB", (64, 64), name) for name in ("grey", "black", "red")}
+    assert judged(plain) == []
+
+
+def test_one_file_listed_twice_is_no_duplicate():
+    seen = look(scene(1), "a.png")
+    assert list(judge_twins([seen, seen], vectors={})) == []
+
+
+def test_a_held_out_picture_that_is_trained_on_is_an_error_exact_or_near():
+    trained = {"a.png": scene(1), "b.png": scene(2), "c.png": scene(3)}
+    held_out = {"x.png": scene(2), "y.jpg": after(resized(0.6), jpeg(50))(scene(3)), "z.png": scene(4)}
+    found = [finding for finding in judged(trained, held_out) if finding.rule == "held-out-twin"]
+    assert [(finding.file.name, finding.others[0].name) for finding in found] == [
+        ("x.png", "b.png"),
+        ("y.jpg", "c.png"),
+    ]
+    assert all(finding.fatal for finding in found)
+    assert "is held out, but the same picture as b.png" in found[0].problem
+
+
+def test_two_held_out_pictures_may_be_alike():
+    assert judged({"a": scene(1)}, {"x": scene(2), "y": scene(2)}) == []
+
+
+def test_crops_that_no_fingerprint_sees_are_found_by_what_a_network_sees():
+    looks = [look(scene(seed), f"{seed}.png") for seed in range(3)]
+    told = np.array([[1.0, 0.0], [0.6, 0.8], [0.96, 0.28]], dtype=np.float32)
+    vectors = {each.image: row for each, row in zip(looks, told, strict=True)}
+    (finding,) = judge_twins(looks, vectors=vectors)
+    assert (finding.rule, finding.file.name, finding.others[0].name) == ("same-scene", "0.png", "2.png")
+
+
+def test_without_the_network_it_is_said_once_and_where_it_comes_from():
+    found = list(judge_twins([look(scene(1), "a.png"), look(scene(2), "b.png")]))
+    assert [finding.rule for finding in found] == ["crops-not-compared"]
+    assert found[0].file == Path("photos")
+    assert "flux_lora[metrics]" in found[0].fix
+    assert list(judge_twins([])) == []
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 4), max_size=12))
+def test_groups_hold_every_copy_exactly_once(seeds):
+    known = {seed: look(product(at=(0.2 + seed * 0.15, 0.5), seed=seed)) for seed in range(5)}
+    looks = [replace(known[seed], image=Path(f"{index}.png")) for index, seed in enumerate(seeds)]
+    found = [each for each in judge_twins(looks, vectors={}) if each.rule == "same-picture"]
+    named = [file for finding in found for file in (finding.file, *finding.others)]
+    copied = [each.image for each, seed in zip(looks, seeds, strict=True) if seeds.count(seed) > 1]
+    assert sorted(named) == sorted(copied)
+
+
+@needs_photographs
+def test_two_eyes_of_a_stereo_camera_are_two_pictures_for_the_fingerprint():
+    assert judged({"left": photograph("motorcycle_left.png"), "right": photograph(SECOND_OF_A_PAIR)}) == []
+
+
+@needs_photographs
+@pytest.mark.skipif(not can_embed(), reason="the extra 'metrics' is not installed")
+def test_the_network_knows_another_crop_of_one_photo_from_another_photo():
+    embed = load_embed()
+    cat, cup = photograph("chelsea.png"), photograph("coffee.png")
+    pictures = {"cat": cat, "crop": cropped(0.08, 0.05, 0.04, 0.06)(cat), "cup": cup}
+    vectors = {Path("photos") / name: embed(picture) for name, picture in pictures.items()}
+    found = judged(pictures, vectors=vectors)
+    assert [(each.file.name, *(file.name for file in each.others)) for each in found] == [("cat", "crop")]

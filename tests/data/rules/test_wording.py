@@ -1,0 +1,112 @@
+"""Captions are sentences, and hold nothing that was meant for another program."""
+
+from pathlib import Path
+
+import pytest
+
+from flux_lora.data.rules.dictionary import dictionary
+from flux_lora.data.rules.language import identifier
+from flux_lora.data.rules.tokens import judge_tokens
+from flux_lora.data.rules.trigger import judge_trigger
+from flux_lora.data.rules.wording import BOILERPLATE, is_keyword_list, judge_wording
+from flux_lora.data.rules.words import Words
+from flux_lora.data.samples import Sample
+from tests.data.rules.captioned import FOLDER, PROSE, samples, seen
+
+TEMPLATES = Path(__file__).resolve().parents[3] / "data_templates"
+ZUBO = Words("zubo", "mug", "product")
+
+
+@pytest.fixture(autouse=True)
+def _with_the_captions_extra():
+    pytest.importorskip("spellchecker")
+    pytest.importorskip("py3langid")
+    assert dictionary() and identifier()
+
+
+def test_good_captions_have_no_findings():
+    assert seen(judge_wording(samples(*PROSE), ZUBO)) == []
+
+
+@pytest.mark.parametrize("words", [Words("zubo", "bottle", "product"), Words("mipo", "robot", "character")])
+def test_the_templates_that_come_with_the_package_have_no_findings(words, mini_readers):
+    captions = [file.read_text() for file in sorted((TEMPLATES / words.kind).rglob(f"{words.trigger}*.txt"))]
+    assert len(captions) == 20
+    judged = samples(*(caption.strip() for caption in captions))
+    findings = [*judge_wording(judged, words), *judge_trigger(judged, words, mini_readers)]
+    assert seen([*findings, *judge_tokens(judged, mini_readers)]) == []
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "zubo, mug, white background, studio light, product shot, 8k",
+        "masterpiece, best quality, zubo mug, sharp focus, bokeh",
+        "1girl, blue_eyes, long_hair, smile",
+        "zubo; mug; table; window; morning",
+    ],
+)
+def test_keywords_between_commas_are_warned_of(caption):
+    assert seen(judge_wording(samples(caption), ZUBO)) == [("00.png", "keyword-list")]
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "A wooden table with bread, cheese, grapes, olives, and wine.",
+        "a zubo mug on a table, in soft light, with a spoon, a saucer, and a book",
+        "a photo of a small zubo mug on the left, on a wooden table, rose wall",
+        "a zubo mug, white background, studio light",
+        "a mug by the maker my_name, on a table, from the left",
+    ],
+)
+def test_a_sentence_with_commas_is_no_keyword_list(caption):
+    assert not is_keyword_list(caption)
+
+
+def test_boiler_plate_is_quoted_with_what_to_leave():
+    (finding,) = judge_wording(samples("The image shows a zubo mug on a table."), ZUBO)
+    assert finding.rule == "boilerplate"
+    assert "'The image shows'" in finding.problem and "'A zubo mug on a table.'" in finding.fix
+
+
+def test_the_list_of_boiler_plate_is_there_for_the_captioner():
+    assert any(pattern.search("The image shows a mug") for pattern in BOILERPLATE)
+
+
+@pytest.mark.parametrize(
+    ("caption", "what"),
+    [
+        ("a zubo mug <lora:mug:0.8> on a table", "LoRA tag"),
+        ("a (zubo mug:1.2) on a table", "prompt weight"),
+        ("a ((shiny)) zubo mug on a table", "prompt weight"),
+        ("a [trigger] zubo mug on a table", "placeholder"),
+        ("a {trigger} zubo mug on a table", "placeholder"),
+        ("a {red|blue} zubo mug on a table", "choice"),
+        ("a zubo mug &amp; a spoon on a table", "HTML"),
+        ("a zubo mug<br/>on a table", "HTML"),
+        ("a **zubo** mug on a table", "Markdown"),
+    ],
+)
+def test_marks_for_other_programs_are_named(caption, what):
+    (finding,) = judge_wording(samples(caption), ZUBO)
+    assert finding.rule == "markup" and what in finding.problem
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a zubo mug (the large one) at 10:30 on a table",
+        "a zubo mug, salt & pepper on a table",
+        "a zubo mug with <3 on it, on a table",
+        "a zubo mug with #1 on it, and a sign [closed] behind",
+    ],
+)
+def test_brackets_and_signs_in_prose_are_no_marks(caption):
+    assert seen(judge_wording(samples(caption), ZUBO)) == []
+
+
+def test_a_rule_speaks_once_of_a_sample_however_many_variants_it_has():
+    shows = "The image shows a zubo mug on a table."
+    sample = Sample(image=FOLDER / "00.png", caption=shows, variants=(shows, shows))
+    assert seen(judge_wording([sample], ZUBO)) == [("00.png", "boilerplate")]
