@@ -1,0 +1,250 @@
+"""Real photographs, and what goes wrong with photographs: blur, light, JPEG, bars, marks, crops.
+
+The photographs are those that scikit-image's wheel carries (public domain or CC0 by its own account); nothing is
+downloaded. They are few, small and a mixed lot, and every table made from them says so.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+SCENES = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+"""A person, a man with a camera, a cat, a cup, a motorcycle, a launch pad at dusk."""
+SURFACES = ("brick.png", "coins.png", "grass.png", "gravel.png", "page.png", "text.png")
+"""Things seen from straight above: textures, coins and print."""
+INSTRUMENTS = ("cell.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "retina.jpg")
+"""Through a microscope, a telescope or an eye camera: not what anybody trains on, and hard for every rule."""
+ALL = SCENES + SURFACES + INSTRUMENTS
+BLURRED_BY_NATURE = "clock_motion.png"
+SECOND_OF_A_PAIR = "motorcycle_right.png"
+"""The motorcycle again, from some centimetres to the right."""
+
+Change = Callable[[Image.Image], Image.Image]
+BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+
+
+@dataclass(frozen=True)
+class Way:
+    """One thing done to a photograph."""
+
+    name: str
+    change: Change
+
+
+def folder() -> Path | None:
+    """Where the photographs are, if scikit-image is installed; it is not imported."""
+    found = find_spec("skimage")
+    return Path(found.origin).parent / "data" if found and found.origin else None
+
+
+def photograph(name: str) -> Image.Image:
+    """One of them, RGB, in its own size."""
+    place = folder()
+    assert place is not None, "scikit-image is not installed"
+    with Image.open(place / name) as opened:
+        return opened.convert("RGB")
+
+
+def same(picture: Image.Image) -> Image.Image:
+    """As it is."""
+    return picture
+
+
+def blurred(radius: float) -> Change:
+    """Out of focus, softly: radius in pixels of a picture whose longer side is 512."""
+    return lambda picture: picture.filter(ImageFilter.GaussianBlur(radius * _unit(picture)))
+
+
+def defocused(radius: float) -> Change:
+    """Out of focus as an open lens draws it, each point a disc."""
+    return lambda picture: _disc(picture, radius * _unit(picture))
+
+
+def shaken(length: float) -> Change:
+    """Moved sideways while the shutter was open."""
+    return lambda picture: _streak(picture, max(2, round(length * _unit(picture))))
+
+
+def exposed(times: float) -> Change:
+    """So many times the light; what does not fit is clipped, as in a camera (2.2 being the display's gamma)."""
+    return lambda picture: picture.point([min(255, round(level * times ** (1 / 2.2))) for level in range(256)] * 3)
+
+
+def faded(contrast: float) -> Change:
+    """Greyed towards the middle."""
+    return lambda picture: picture.point([round(128 + (level - 128) * contrast) for level in range(256)] * 3)
+
+
+def jpeg(quality: int) -> Change:
+    """Saved as JPEG and opened again."""
+    return lambda picture: _saved(picture, quality)
+
+
+def resized(times: float, how: Image.Resampling = LANCZOS) -> Change:
+    """Made larger or smaller."""
+    return lambda picture: picture.resize((round(picture.width * times), round(picture.height * times)), how)
+
+
+def enlarged(times: float, how: Image.Resampling = BICUBIC) -> Change:
+    """Made smaller and brought back: what it looks like to have been enlarged before."""
+    return lambda picture: resized(1 / times)(picture).resize(picture.size, how)
+
+
+def after(first: Change, second: Change) -> Change:
+    """One thing, then another."""
+    return lambda picture: second(first(picture))
+
+
+def cropped(left: float, top: float, right: float, bottom: float) -> Change:
+    """Shares cut away at each side."""
+
+    def cut(picture: Image.Image) -> Image.Image:
+        width, height = picture.size
+        box = (left * width, top * height, width - right * width, height - bottom * height)
+        return picture.crop(tuple(round(edge) for edge in box))
+
+    return cut
+
+
+def barred(top: float, side: float = 0.0, colour: str = "black") -> Change:
+    """Put between bars, shares of the height and width at both ends."""
+
+    def framed(picture: Image.Image) -> Image.Image:
+        x, y = round(side * picture.width), round(top * picture.height)
+        wide = Image.new("RGB", (picture.width + 2 * x, picture.height + 2 * y), colour)
+        wide.paste(picture, (x, y))
+        return wide
+
+    return framed
+
+
+def as_screenshot(picture: Image.Image) -> Image.Image:
+    """Under a telephone's status bar and over its three buttons."""
+    bar = max(14, round(0.06 * picture.height))
+    shot = Image.new("RGB", (picture.width, picture.height + 2 * bar), "#101418")
+    shot.paste(picture, (0, bar))
+    pen, font = ImageDraw.Draw(shot), ImageFont.load_default(size=bar * 0.6)
+    pen.text((bar * 0.4, bar * 0.15), "12:41", fill="white", font=font)
+    pen.text((picture.width - bar * 2.4, bar * 0.15), "87 %", fill="white", font=font)
+    for place in (0.25, 0.5, 0.75):
+        x, y = place * picture.width, picture.height + 1.5 * bar
+        pen.ellipse((x - bar / 5, y - bar / 5, x + bar / 5, y + bar / 5), outline="white", width=2)
+    return shot
+
+
+def signed(picture: Image.Image) -> Image.Image:
+    """With a photographer's line in the corner."""
+    return _written(picture, "(c) studio north 2024", at=(0.97, 0.96), anchor="rs", size=0.035, opacity=200)
+
+
+def stamped(picture: Image.Image) -> Image.Image:
+    """With a stock agency's name across, half transparent."""
+    return _written(picture, "shutterpress", at=(0.5, 0.5), anchor="mm", size=0.12, opacity=120)
+
+
+def _written(
+    picture: Image.Image, text: str, *, at: tuple[float, float], anchor: str, size: float, opacity: int
+) -> Image.Image:
+    layer = Image.new("RGBA", picture.size, (255, 255, 255, 0))
+    font = ImageFont.load_default(size=max(8.0, size * max(picture.size)))
+    place = (at[0] * picture.width, at[1] * picture.height)
+    ImageDraw.Draw(layer).text(place, text, fill=(255, 255, 255, opacity), font=font, anchor=anchor)
+    return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+
+
+def _unit(picture: Image.Image) -> float:
+    return max(picture.size) / 512
+
+
+def _disc(picture: Image.Image, radius: float) -> Image.Image:
+    """The mean over a disc, row by row."""
+    reach = int(np.ceil(radius))
+    padded = np.pad(np.asarray(picture, dtype=np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    height, width = picture.height, picture.width
+    total, count = np.zeros((height, width, 3)), 0
+    for down in range(-reach, reach + 1):
+        half = int(np.sqrt(max(0.0, radius**2 - down**2)))
+        sums = np.cumsum(padded[reach + down : reach + down + height], axis=1)
+        start = reach - half
+        before = sums[:, start - 1 : start - 1 + width] if start else np.pad(sums, ((0, 0), (1, 0), (0, 0)))[:, :width]
+        total += sums[:, start + 2 * half : start + 2 * half + width] - before
+        count += 2 * half + 1
+    return Image.fromarray((total / count).round().astype(np.uint8))
+
+
+def _streak(picture: Image.Image, length: int) -> Image.Image:
+    padded = np.pad(np.asarray(picture, dtype=np.float64), ((0, 0), (length // 2 + 1, length), (0, 0)), mode="edge")
+    sums = np.cumsum(padded, axis=1)
+    mean = (sums[:, length : length + picture.width] - sums[:, : picture.width]) / length
+    return Image.fromarray(mean.round().astype(np.uint8))
+
+
+def _saved(picture: Image.Image, quality: int) -> Image.Image:
+    held = BytesIO()
+    picture.save(held, "JPEG", quality=quality)
+    with Image.open(held) as opened:
+        return opened.convert("RGB")
+
+
+SPOILED: Mapping[str, Sequence[Way]] = {
+    "blurred": (
+        Way("Gaussian blur, 2.5 px at 512", blurred(2.5)),
+        Way("defocus, disc of radius 4", defocused(4)),
+        Way("camera shake, 15 px", shaken(15)),
+    ),
+    "enlarged-before": (
+        Way("enlarged 2x, bicubic", enlarged(2)),
+        Way("enlarged 2x, Lanczos, JPEG 90", after(enlarged(2, LANCZOS), jpeg(90))),
+        Way("enlarged 3x, bicubic", enlarged(3)),
+    ),
+    "dark": (Way("5 stops under", exposed(1 / 32)), Way("4 stops under", exposed(1 / 16))),
+    "overexposed": (Way("3 stops over", exposed(8)), Way("4 stops over", exposed(16))),
+    "low-contrast": (Way("contrast x 0.15", faded(0.15)), Way("contrast x 0.2", faded(0.2))),
+    "jpeg-blocks": (
+        Way("JPEG 10, saved as PNG", jpeg(10)),
+        Way("JPEG 20, saved as PNG", jpeg(20)),
+        Way("JPEG 20, then cropped by 3 px", after(jpeg(20), lambda picture: picture.crop((3, 3, *picture.size)))),
+    ),
+    "borders": (
+        Way("letterbox, black", barred(0.1)),
+        Way("pillars, black", barred(0, 0.08)),
+        Way("frame, white", barred(0.05, 0.05, "white")),
+        Way("frame, grey, JPEG 85", after(barred(0.06, 0.06, "#808080"), jpeg(85))),
+    ),
+    "screen-bars": (
+        Way("telephone screenshot", as_screenshot),
+        Way("the same, JPEG 85", after(as_screenshot, jpeg(85))),
+    ),
+    "lettering": (Way("a name in the corner", signed), Way("stamped across (not promised)", stamped)),
+    "extreme-aspect": (Way("a strip of 4 : 1", lambda picture: picture.resize((800, 200))),),
+}
+"""What each rule is to find, and ways to bring it about."""
+HARMLESS = (
+    Way("as it is", same),
+    Way("JPEG 75", jpeg(75)),
+    Way("half the size", resized(0.5)),
+    Way("slightly soft, 0.5 px", blurred(0.5)),
+    Way("1 stop under", exposed(0.5)),
+    Way("half a stop over", exposed(1.4)),
+    Way("contrast x 0.6", faded(0.6)),
+)
+"""What nobody would mind."""
+TWINS = (
+    Way("half the size", resized(0.5)),
+    Way("1.6 times the size", resized(1.6)),
+    Way("JPEG 30", jpeg(30)),
+    Way("JPEG 10", jpeg(10)),
+    Way("half a stop brighter", exposed(1.4)),
+    Way("5 % off one side", cropped(0.05, 0, 0, 0)),
+    Way("4 % off two sides", cropped(0.04, 0.04, 0, 0)),
+    Way("2 % off every side", cropped(0.02, 0.02, 0.02, 0.02)),
+    Way("5 % off every side", cropped(0.05, 0.05, 0.05, 0.05)),
+    Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
+    Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
+)
+"""What leaves a picture nearly the same, but for the crop that is not promised."""
