@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.cache import Encoders, Made, Wanted, encode_all
-from flux_lora.data.plan import Prepared, plan
+from flux_lora.data.plan import Prepared, Wish, plan
 from flux_lora.data.samples import find_samples
 from flux_lora.models.family import Text
 from flux_lora.models.posterior import Posterior
@@ -64,7 +64,7 @@ def grow_old(file: Path) -> None:
 
 
 def planned(photos: Path, resolution: int = 32) -> Sequence[Prepared]:
-    return plan(find_samples(photos), resolution)
+    return plan(find_samples(photos), Wish(resolutions=(resolution,), most_enlarged=4.0)).prepared
 
 
 def made_by(colours: MeanColours, photos: Path, folder: Path, wanted: Wanted | None = None) -> Made:

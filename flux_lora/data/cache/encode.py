@@ -187,7 +187,7 @@ def _looked_at(one: Prepared, fingerprint: str, opened: Callable[[], See], folde
 def _signature(one: Prepared, encoders: Encoders, wanted: Wanted) -> str:
     mask = one.sample.mask if wanted.masks is MaskMode.auto else None
     files = [one.sample.image, *([mask] if mask else [])]
-    return signature(files, one.bucket, wanted.alpha.value, wanted.masks.value, encoders.pictures)
+    return signature(files, one.box, one.bucket, wanted.alpha.value, wanted.masks.value, encoders.pictures)
 
 
 def _at_hand(folder: Path, glance: Glance) -> bool:

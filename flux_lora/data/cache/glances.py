@@ -82,7 +82,10 @@ def _line(each: str, glance: Glance) -> str:
 
 def _parsed(line: bytes) -> tuple[str, Glance] | None:
     try:
-        each, latent, mask = json.loads(line)
+        found = json.loads(line)
     except ValueError:
         return None
-    return each, Glance(latent, mask)
+    match found:
+        case [str(each), str(latent), str(mask)]:
+            return each, Glance(latent, mask)
+    return None

@@ -1,14 +1,26 @@
-"""A picture as the encoder sees it: decoded and cut to the bucket."""
+"""A picture and its mask as the encoder sees them: decoded, cut to the bucket, and how much each place counts.
 
+Shape letters: H W height and width in latents.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode
-from flux_lora.data.decode import fit, open_image
+from flux_lora.data.crops import cut, scaled
+from flux_lora.data.decode import Decoded, decode
 from flux_lora.data.plan import Prepared
+from flux_lora.errors import DataError
+
+PIXELS_PER_LATENT = 8
+"""Pixels per side of one latent pixel."""
+OFF_SHAPE = 0.02
+"""How far the mask's width over height may be from the picture's, as a share."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,7 @@ class Sight:
     picture: Image.Image
     """RGB, exactly the size of its bucket."""
     weights: np.ndarray | None
-    """HW in [0, 1], averaged over the pixels of each latent; None where everything counts."""
+    """HW in [0, 1], the mask's mean over the pixels of each latent; None where everything counts."""
 
     @property
     def pixels_digest(self) -> str:
@@ -32,9 +44,60 @@ class Sight:
 
 
 def see(one: Prepared, alpha: AlphaPolicy, masks: MaskMode) -> Sight:
-    """Decode and cut."""
-    assert masks in MaskMode
-    return Sight(fit(open_image(one.sample.image, alpha), one.bucket), None)
+    """Decode no more than is needed, cut once, and lay the masks on."""
+    decoded = decode(one.sample.image, alpha, cover=one.cover)
+    _refuse_another_size(one, decoded)
+    picture = cut(decoded.picture, one.box, one.bucket, of=one.size)
+    if masks is MaskMode.off:
+        return Sight(picture, None)
+    layers = [_averaged(layer, one) for layer in _layers(one, decoded)]
+    if not layers:
+        return Sight(picture, None)
+    weights = np.prod(layers, axis=0, dtype=np.float32)
+    if not weights.any():
+        raise DataError(
+            f"{one.sample.mask or one.sample.image} masks all of the picture that is left after cropping",
+            fix="paint white what should be learned, or take the mask away (data.masks=off ignores every mask)",
+        )
+    return Sight(picture, weights)
+
+
+def _refuse_another_size(one: Prepared, decoded: Decoded) -> None:
+    """The crop was chosen for the picture as it was when the set was planned."""
+    expected = tuple(-(-side // decoded.reduced) for side in one.size)
+    if decoded.picture.size != expected:
+        raise DataError(f"{one.sample.image} was changed while it was being prepared", fix="run it again")
+
+
+def _layers(one: Prepared, decoded: Decoded) -> Iterator[Image.Image]:
+    """Everything that says how much a place counts, grey. The decoder gives opacity only where it is the mask."""
+    if decoded.opacity is not None:
+        yield decoded.opacity
+    if one.sample.mask is not None:
+        yield _mask(one.sample.mask, one)
+
+
+def _mask(file: Path, one: Prepared) -> Image.Image:
+    """A mask file as grey. What is transparent in it counts for nothing."""
+    decoded = decode(file, AlphaPolicy.mask)
+    grey = decoded.picture.convert("L")
+    if abs(grey.width * one.size[1] / (grey.height * one.size[0]) - 1) > OFF_SHAPE:
+        raise DataError(
+            f"{file} is {grey.width}x{grey.height}, another shape than its picture's {one.size[0]}x{one.size[1]}",
+            fix="draw the mask over the whole picture, upright",
+        )
+    if decoded.opacity is None:
+        return grey
+    return Image.composite(grey, Image.new("L", grey.size), decoded.opacity)
+
+
+def _averaged(layer: Image.Image, one: Prepared) -> np.ndarray:
+    """The mean over the pixels of each latent, HW in [0, 1]."""
+    part = scaled(one.box, one.size, layer.size)
+    edges = (max(0.0, part.left), max(0.0, part.top), min(layer.width, part.right), min(layer.height, part.bottom))
+    to = (one.bucket.width // PIXELS_PER_LATENT, one.bucket.height // PIXELS_PER_LATENT)
+    grey = layer.convert("F").resize(to, Image.Resampling.BOX, box=edges)
+    return (np.asarray(grey) / 255).clip(0, 1).astype(np.float32)
 
 
 def _digest(size: tuple[int, ...], content: bytes) -> str:
