@@ -21,6 +21,7 @@ from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import Encoded
+from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import logit_normal
 from flux_lora.models.family import Text
@@ -28,7 +29,7 @@ from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.models.mini import mini_folder
 from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.steps import counted_draw, train
+from flux_lora.train.steps import train
 
 Numbers = Mapping[str, int | bool | tuple[int, int, int]]
 """What tells one FLUX architecture from another, as diffusers' config.json names it."""

@@ -19,13 +19,17 @@ from flux_lora.errors import ConfigError, RunError, UserError
 
 VERBS = {
     "check": "read photos and captions, and list every problem with its fix",
+    "caption": "propose captions for photos that have none",
     "prepare": "encode photos and captions into the cache",
     "train": "teach the adapter; the same command again continues where it stopped",
     "evaluate": "score checkpoints and strengths, and choose one:  flux-lora evaluate run=runs/demo",
+    "cache": "say what the cache holds, verify or prune it:  flux-lora cache status run=runs/demo",
     "export": "write one .safetensors, and load it back to prove it:  flux-lora export run=runs/demo",
     "inspect": "say what is in a LoRA file:  flux-lora inspect file=mug.safetensors",
     "run": "all of it, from photos to a report",
 }
+PHOTOS_ALONE = ("check", "caption")
+"""Verbs that need no recipe: they help those who train with something else, too."""
 GROUPS = ("recipe", "model", "hardware", "tracker")
 WIDTH = 100
 COLUMN = 34
@@ -94,13 +98,19 @@ def answer(arguments: Sequence[str]) -> int:
     if "-h" in rest or "--help" in rest:
         print(verb_help(verb))
         return 0
-    return inspect_file(rest) if verb == "inspect" else follow(verb, rest)
+    if verb == "inspect":
+        return inspect_file(rest)
+    if verb == "cache":
+        return tend_cache(rest)
+    return follow(verb, rest)
 
 
 def follow(verb: str, arguments: Sequence[str]) -> int:
     """Compose the run that is asked for, and do the verb on it."""
     from flux_lora.config.compose import changes_of_this_job, config_of, read_request, through_hydra
 
+    if verb in PHOTOS_ALONE and not any(each.startswith(("recipe=", "run=")) for each in arguments):
+        arguments = ["recipe=photos", *arguments]
     request = read_request(arguments)
     if request.sweeps:
         again = [each for each in arguments if each.startswith("run=")]
@@ -128,6 +138,21 @@ def inspect_file(arguments: Sequence[str]) -> int:
     from flux_lora.commands.inspect import inspect
 
     return inspect(Path(files[0]))
+
+
+def tend_cache(arguments: Sequence[str]) -> int:
+    """cache takes what to do, and a run folder or the cache's own."""
+    actions = [each for each in arguments if "=" not in each]
+    places = dict(each.split("=", 1) for each in arguments if "=" in each)
+    if len(actions) != 1 or len(places) != 1 or not places.keys() <= {"run", "folder"}:
+        raise ConfigError(
+            "cache takes one thing to do and one place",
+            fix="write: flux-lora cache status|verify|prune run=<run folder>, or folder=<cache folder>",
+        )
+    from flux_lora.commands.cache import cache
+    from flux_lora.commands.run_folder import RunFolder
+
+    return cache(actions[0], RunFolder(Path(places["run"])).cache if "run" in places else Path(places["folder"]))
 
 
 def run_in_child(arguments: Sequence[str]) -> None:

@@ -77,7 +77,8 @@ def _caption(newcomer: Newcomer, scene: Scene) -> str:
 def _write_prompts(file: Path, spots: list[Spot]) -> None:
     scenes = [f"{PLACE_WORDS[place][0]}, {ground_words(ground)}" for _, place, ground in spots]
     trigger = [f"a photo of a {{trigger}} {{class}} {scene}" for scene in scenes]
-    file.write_text("\n".join([HEADER, "[trigger]", *trigger, "", "[unrelated]", *UNRELATED_PROMPTS, ""]))
+    lines = [HEADER, "[trigger]", *trigger, "", "[unrelated]", *UNRELATED_PROMPTS, "", "[kept]", *KEPT_PROMPTS, ""]
+    file.write_text("\n".join(lines))
 
 
 HEADER = """\
@@ -85,6 +86,8 @@ HEADER = """\
 # Under [trigger]: the new thing in places that no training picture shows. The same prompts without the
 # trigger show whether ordinary things of its class stayed as they were.
 # Under [unrelated]: prompts that have nothing to do with it and must not change at all.
+# Under [kept]: other such prompts, which training may use to remind the adapter of what the base knows
+# (train.memories). They are practised, so nothing here is judged.
 """
 UNRELATED_PROMPTS = (
     "a photo of a red ball on the left, plain gray background",
@@ -95,6 +98,24 @@ UNRELATED_PROMPTS = (
     "an orange mug on the right, checked cream background",
     "a picture of a white star on the left and a red fish on the right, plain mint background",
     "a black mug on the left and a yellow ball on the right, on a wooden table, sky wall",
+)
+KEPT_PROMPTS = (
+    "a photo of a blue ball in the middle, plain rose background",
+    "a small yellow house on the left, checked mint background",
+    "a white star on the right, striped gray background",
+    "a large orange fish on the left, at night",
+    "a black box in the middle, plain sky background",
+    "a picture of a red mug on the left, on a wooden table, mint wall",
+    "a green robot on the right, on a meadow",
+    "a purple bottle in the middle, striped cream background",
+    "a white bottle with a red band on the left, plain gray background",
+    "a red bottle on the right, on a wooden table, cream wall",
+    "a yellow mug with blue dots in the middle, checked rose background",
+    "a blue robot in the middle, plain cream background",
+    "a purple star on the left and a green box on the right, striped rose background",
+    "an orange fish on the left and a white ball on the right, on a meadow",
+    "a red house on the left and a blue bottle on the right, plain mint background",
+    "a yellow robot on the left and a black mug on the right, on a wooden table, gray wall",
 )
 
 

@@ -1,69 +1,91 @@
 """check: read photos and captions, and list every problem with its fix."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 from rich.console import Console
 
-from flux_lora.config.schema import DataConfig, RunConfig
-from flux_lora.data.judge import Finding, judge, refuse
-from flux_lora.data.samples import Sample, find_samples
-from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
+from flux_lora import __version__
+from flux_lora.commands.dataset_page import write_dataset_page
+from flux_lora.commands.material import Material, read_material
+from flux_lora.commands.run_folder import folder_of
+from flux_lora.config.choices import CheckFormat, Severity
+from flux_lora.config.material import CheckConfig, DataConfig
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.judge import refuse
+from flux_lora.data.page.formats import as_json, as_junit, as_sarif, as_text, counted
+from flux_lora.data.rules.catalogue import ALL_RULES
+from flux_lora.data.rules.fit import steps_said
+from flux_lora.errors import ConfigError
 
-WARNED = 1
-ABOUT_CAPTIONS = ("no-caption", "no-trigger", "short-caption", "same-caption")
-"""Held-out pictures are only looked at, so these rules do not bind them."""
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run learns from, what it is compared with, and what it is asked."""
-
-    samples: tuple[Sample, ...]
-    held_out: tuple[Sample, ...]
-    suite: Suite
-    findings: tuple[Finding, ...]
+WARNED, REFUSED = 1, 2
 
 
 def check(config: RunConfig) -> int:
-    """Print what was found; 1 if there are warnings and strict is set."""
-    _, code = clear(config)
-    return code
+    """Say what was found, and show it on a page; 2 if anything stands in the way, 1 for warnings under strict."""
+    _refuse_unknown_rules(config.check)
+    material = read_material(config, draws=config.check.page)
+    print(_said(config, material))
+    if config.check.page:
+        page = write_dataset_page(config, material, folder_of(config).dataset_page)
+        Console(stderr=True, soft_wrap=True, highlight=False).print(f"page: {page.resolve()}", markup=False)
+    return REFUSED if any(finding.fatal for finding in material.findings) else _deserved(material, strict=config.strict)
 
 
 def clear(config: RunConfig) -> tuple[Material, int]:
     """What may be trained on, its warnings printed, and the exit code they deserve; refused if anything is fatal."""
-    material = read_material(config.data)
+    _refuse_unknown_rules(config.check)
+    _refuse_wordless(config.data)
+    material = read_material(config, draws=config.check.page)
     refuse(material.findings)
-    seen = len(material.samples) + len(material.held_out)
-    return material, _warn(material.findings, strict=config.strict, seen=seen)
-
-
-def read_material(wanted: DataConfig) -> Material:
-    """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written."""
-    folder = Path(wanted.folder).expanduser()
-    samples = find_samples(folder)
-    held_out_folder = Path(wanted.held_out).expanduser() if wanted.held_out else folder / "held_out"
-    held_out = find_samples(held_out_folder) if wanted.held_out or held_out_folder.is_dir() else []
-    found = judge([*samples, *held_out], wanted.trigger, resolution=wanted.resolution, alpha=wanted.alpha)
-    only_compared = {sample.image for sample in held_out}
-    binding = (each for each in found if each.file not in only_compared or each.rule not in ABOUT_CAPTIONS)
-    return Material(tuple(samples), tuple(held_out), _suite(wanted, folder), tuple(binding))
-
-
-def _warn(findings: Sequence[Finding], *, strict: bool, seen: int) -> int:
-    """Print warnings; the exit code they deserve."""
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
-    warnings = [finding for finding in findings if not finding.fatal]
-    for finding in warnings:
-        terminal.print(f"{finding.file} {finding.problem} -> {finding.fix}", markup=False)
-    terminal.print(f"{seen} pictures read, {len(warnings)} warning(s), nothing in the way of training")
-    return WARNED if warnings and strict else 0
+    for finding in material.findings:
+        if finding.severity is Severity.warning:
+            terminal.print(f"{finding.file} {finding.problem} -> {finding.fix}", markup=False)
+    seen = len(material.samples) + len(material.held_out)
+    terminal.print(f"{seen} pictures read, {counted(material.findings)}", markup=False)
+    for line in (*material.remarks, steps_said(material.planned, config.train.batch_size, config.train.steps)):
+        terminal.print(line, markup=False)
+    return material, _deserved(material, strict=config.strict)
 
 
-def _suite(wanted: DataConfig, folder: Path) -> Suite:
-    file = Path(wanted.prompts).expanduser() if wanted.prompts else folder / "prompts.txt"
-    if wanted.prompts or file.is_file():
-        return read_prompts(file, wanted.trigger, wanted.class_word)
-    return standard_prompts(wanted.trigger, wanted.class_word)
+def reasons_off(wanted: CheckConfig) -> dict[str, str]:
+    """Rule -> why it does not bind."""
+    return {each.rule: each.reason for each in wanted.off}
+
+
+def _said(config: RunConfig, material: Material) -> str:
+    seen = [sample.image for sample in (*material.samples, *material.held_out)]
+    off = reasons_off(config.check)
+    match config.check.format:
+        case CheckFormat.json:
+            return as_json(material.findings, pictures=len(seen), version=__version__, off=off)
+        case CheckFormat.sarif:
+            return as_sarif(material.findings, ALL_RULES, version=__version__, off=off)
+        case CheckFormat.junit:
+            return as_junit(material.findings, seen)
+        case CheckFormat.text:
+            lines = [as_text(material.findings), material.sentence, *material.remarks]
+            if material.plan:
+                lines.append(steps_said(material.plan, config.train.batch_size, config.train.steps))
+            lines += [f"{rule} is switched off: {reason}" for rule, reason in off.items()]
+            return "\n".join(line for line in lines if line)
+
+
+def _deserved(material: Material, *, strict: bool) -> int:
+    warned = any(finding.severity is Severity.warning for finding in material.findings)
+    return WARNED if warned and strict else 0
+
+
+def _refuse_wordless(wanted: DataConfig) -> None:
+    """Photos may be judged without a trigger; teaching needs one."""
+    for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
+        if not word.strip():
+            raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")
+
+
+def _refuse_unknown_rules(wanted: CheckConfig) -> None:
+    known = {rule.id for rule in ALL_RULES}
+    for each in wanted.off:
+        if each.rule not in known:
+            raise ConfigError(
+                f"check.off names a rule {each.rule!r}, which there is not",
+                fix=f"take an id as check prints it, one of: {', '.join(sorted(known))}",
+            )

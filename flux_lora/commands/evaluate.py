@@ -10,8 +10,8 @@ from rich.console import Console
 
 from flux_lora.adapter.attach import load_into, strength
 from flux_lora.adapter.files import read_adapter
-from flux_lora.commands.check import Material, read_material
 from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.material import Material, read_material
 from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder, folder_of, write_json
@@ -23,6 +23,7 @@ from flux_lora.errors import RunError
 from flux_lora.evaluate.choice import Choice, Limits, choose
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.scores import Score, Yardstick, measure_base, score, sort_pictures
+from flux_lora.models.family import stacked
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
 from flux_lora.train.checkpoints import Checkpoint, whole
@@ -57,7 +58,7 @@ class Verdict:
 
 def evaluate(config: RunConfig) -> int:
     """Render, score and choose; everything is kept under evaluation/."""
-    material = read_material(config.data)
+    material = read_material(config)
     refuse(material.findings)
     folder = folder_of(config)
     with stage(folder, "evaluate"):
@@ -70,7 +71,7 @@ def compare(config: RunConfig, folder: RunFolder, material: Material, machine: M
     """Base first, then every candidate with the same prompts and noise."""
     candidates = _candidates(config, folder)
     spec = evaluation_spec(config, material)
-    text = encoded_prompts(config, folder, spec.prompts, machine)
+    text = stacked(encoded_prompts(config, folder, spec.prompts, machine))
     scorer = load_scorer(config.model.scorer, machine.device)
     painter = open_painter(config, machine)
     held_out = [open_image(sample.image, config.data.alpha) for sample in material.held_out]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from flux_lora.commands.check import Material
 from flux_lora.commands.evaluate import BASE, Verdict, candidate_name, evaluation_spec, limits_of, pictures_of
 from flux_lora.commands.export import Shipped
+from flux_lora.commands.material import Material
 from flux_lora.commands.prepare import preview_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary

@@ -1,24 +1,27 @@
 """prepare: encode photos, captions and prompts into the cache, so that training needs no encoder."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from rich.console import Console
-
-from flux_lora.commands.check import Material, clear
+from flux_lora.commands.check import clear
+from flux_lora.commands.dataset_page import write_dataset_page
 from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.material import Material
+from flux_lora.commands.progress import bar
+from flux_lora.commands.remember import Memory, memories, prompts_to_keep
 from flux_lora.commands.run_folder import RunFolder, open_folder
-from flux_lora.commands.summary import stage
+from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import Encoded, Encoders, encode_all, encode_captions
+from flux_lora.data.cache import Encoders, Keys, Shelf, Stage, Wanted, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.plain import without_trigger
-from flux_lora.data.plan import Prepared, plan
+from flux_lora.data.plan import Plan, Prepared
 from flux_lora.errors import RunError
-from flux_lora.models.family import Text, stacked
+from flux_lora.models.family import Text
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class Ready:
     """All that training and rendering need of photos and words."""
 
     material: Material
-    encoded: tuple[Encoded, ...]
+    encoded: Shelf
+    """One for each of material.planned.prepared, in that order."""
     empty: Text
+    memories: tuple[Memory, ...]
     fingerprint: str
     """Changes with any pixel, crop or caption."""
 
@@ -45,26 +50,28 @@ def prepare(config: RunConfig) -> int:
 
 def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
     """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
-    prepared = plan(material.samples, config.data.resolution)
-    fingerprint = _fingerprint(prepared)
+    planned = material.planned
+    fingerprint = _fingerprint(planned)
     _refuse_other_pictures(folder, fingerprint)
-    _write_manifest(folder, prepared, fingerprint)
+    if config.check.page:
+        write_dataset_page(config, material, folder.dataset_page)
     encoders = _encoders(config, machine)
-    with Console(stderr=True).status("encoding") as status:
-        plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
-        captions = [one.sample.caption for one in prepared]
-        words = ["", *captions, *map(plain, captions), *material.suite.prompts, *preview_prompts(config, material)]
-        empty = encode_captions(words, encoders, folder.cache, told=status.update)[0]
-        encoded = encode_all(
-            prepared, encoders, folder.cache, plain=plain, alpha=config.data.alpha, told=status.update
-        )
-    repeated = tuple(one for one in encoded for _ in range(config.data.repeats))
-    return Ready(material=material, encoded=repeated, empty=empty, fingerprint=fingerprint)
+    plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
+    plains = [plain(caption) for one in planned.prepared for caption in one.sample.captions]
+    remembered = memories(config, prompts_to_keep(plains, material.suite.kept), encoders.captions)
+    prompts = (*material.suite.prompts, *preview_prompts(config, material), *(each.prompt for each in remembered))
+    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, plain=plain, words=("", *prompts))
+    with bar("encoding") as told:
+        made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, told=told)
+    _write_manifest(folder, planned, made.encoded.keys, remembered, fingerprint)
+    note(folder, {"encoding": [_in_numbers(each) for each in made.stages]})
+    empty = encode_captions([""], encoders, folder.cache)[0]
+    return Ready(material, made.encoded, empty, remembered, fingerprint)
 
 
-def encoded_prompts(config: RunConfig, folder: RunFolder, prompts: tuple[str, ...], machine: Machine) -> Text:
-    """Prompts as the transformer hears them, one row each; from the cache where they were prepared."""
-    return stacked(encode_captions(prompts, _encoders(config, machine), folder.cache))
+def encoded_prompts(config: RunConfig, folder: RunFolder, prompts: Sequence[str], machine: Machine) -> list[Text]:
+    """Prompts as the transformer hears them, each a batch of one; from the cache where they were prepared."""
+    return encode_captions(prompts, _encoders(config, machine), folder.cache)
 
 
 def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
@@ -88,11 +95,12 @@ def _encoders(config: RunConfig, machine: Machine) -> Encoders:
     )
 
 
-def _fingerprint(prepared: list[Prepared]) -> str:
+def _fingerprint(planned: Plan) -> str:
     digest = sha256()
-    for one in prepared:
+    for one in planned.prepared:
         digest.update(one.sample.image.read_bytes())
-        digest.update(f"|{one.sample.caption}|{one.bucket}|".encode())
+        digest.update(one.sample.mask.read_bytes() if one.sample.mask else b"")
+        digest.update(f"|{one.sample.captions}|{one.bucket}|{one.box}|{one.exposures}|".encode())
     return digest.hexdigest()[:32]
 
 
@@ -107,10 +115,13 @@ def _refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
         )
 
 
-def _write_manifest(folder: RunFolder, prepared: list[Prepared], fingerprint: str) -> None:
-    """The first line is about the set, then one line a picture."""
-    lines = [{"fingerprint": fingerprint, "pictures": len(prepared)}]
-    lines += [_line(one) for one in prepared]
+def _write_manifest(
+    folder: RunFolder, planned: Plan, keys: Sequence[Keys], remembered: Sequence[Memory], fingerprint: str
+) -> None:
+    """The first line is about the set, then one line a picture, and one for each that the base is to make."""
+    lines: list[dict[str, object]] = [{"fingerprint": fingerprint, "pictures": len(planned.prepared)}]
+    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, keys, strict=True)]
+    lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
     folder.manifest.parent.mkdir(parents=True, exist_ok=True)
     half_written: Path = folder.manifest.with_suffix(".partial")
     half_written.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
@@ -120,8 +131,26 @@ def _write_manifest(folder: RunFolder, prepared: list[Prepared], fingerprint: st
 def _line(one: Prepared) -> dict[str, object]:
     return {
         "image": str(one.sample.image),
-        "caption": one.sample.caption,
+        "captions": one.sample.captions,
+        "role": one.sample.role.value,
         "bucket": [one.bucket.width, one.bucket.height],
+        "box": [round(edge, 2) for edge in (one.box.left, one.box.top, one.box.right, one.box.bottom)],
         "scale": round(one.scale, 4),
         "cropped": round(one.cropped, 4),
+        "exposures": one.exposures,
+    }
+
+
+def _named(keys: Keys) -> dict[str, object]:
+    """The entries that a picture needs; `flux-lora cache prune` spares them."""
+    return {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}
+
+
+def _in_numbers(made: Stage) -> dict[str, object]:
+    seconds, gib = round(made.seconds, 2), 2**30
+    return {
+        "stage": made.name,
+        "seconds": seconds,
+        "peak_gib": round(made.peak_bytes / gib, 2),
+        "gpu_peak_gib": round(made.gpu_bytes / gib, 2),
     }

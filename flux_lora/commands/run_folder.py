@@ -40,6 +40,11 @@ class RunFolder:
         return self.root.parent / "cache"
 
     @property
+    def dataset_page(self) -> Path:
+        """The pictures, their crops, and what was found in them, for people."""
+        return self.root / "dataset" / "report.html"
+
+    @property
     def metrics(self) -> Path:
         """One line a step."""
         return self.root / "metrics.jsonl"

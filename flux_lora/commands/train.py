@@ -11,12 +11,15 @@ from flux_lora.commands.check import clear
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.pictures import Painter, open_painter
 from flux_lora.commands.prepare import Ready, encoded_prompts, get_ready, preview_prompts
+from flux_lora.commands.remember import remember, reminders
 from flux_lora.commands.run_folder import RunFolder, open_folder, settings
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.batches import batches
+from flux_lora.data.batches import Feed, fed, grouped
+from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import logit_normal
+from flux_lora.flow.times import TimeSampler, logit_normal
+from flux_lora.models.family import stacked
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.train import checkpoints
@@ -24,7 +27,6 @@ from flux_lora.train.console import Console
 from flux_lora.train.learner import Learner
 from flux_lora.train.preservation import Preservation, quiet
 from flux_lora.train.reporters import Jsonl, Reporter, Started, together
-from flux_lora.train.steps import counted_draw
 from flux_lora.train.steps import train as steps_of
 from flux_lora.train.trackers import tracker_for
 
@@ -50,24 +52,26 @@ def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) 
         tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root),
     )
     painter = open_painter(config, machine)
+    if config.train.preservation:
+        texts = encoded_prompts(config, folder, [each.prompt for each in ready.memories], machine)
+        remember(config, ready.memories, texts, painter, folder.cache)
     learner = _learner(config, painter)
     last = checkpoints.latest(folder.root)
     start = checkpoints.restore(last, learner) if last else 0
-    times = logit_normal(config.train.time_mean, config.train.time_std, config.train.time_shift)
-    draw = counted_draw(config.train.seed, times)
-    looks = batches(
-        ready.encoded,
-        ready.empty,
+    draw = counted_draw(config.train.seed, _times(config))
+    feed = Feed(
         batch_size=config.train.batch_size,
         seed=config.train.seed,
-        start=start,
         caption_dropout=config.train.caption_dropout,
+        sample_latents=config.data.sample_latents,
     )
+    looks = fed(ready.encoded, ready.empty, feed, ready.material.planned.groups, start=start)
     previews = _Previews(config, folder, ready, machine, painter)
     reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
     status = "stopped"
     try:
-        steps = steps_of(learner, looks, draw, start=start, preservation=_preservation(config, painter, learner))
+        kept = _preservation(config, folder, ready, painter, learner, start)
+        steps = steps_of(learner, looks, draw, start=start, preservation=kept)
         for step in islice(steps, config.train.steps - start):
             reporter.step(step)
             if _due(step.number, config.train.save_every, config.train.steps):
@@ -94,9 +98,23 @@ def _learner(config: RunConfig, painter: Painter) -> Learner:
     return Learner(predict, adapter, parameters_of(painter.transformer), config.train)
 
 
-def _preservation(config: RunConfig, painter: Painter, learner: Learner) -> Preservation:
-    base = quiet(learner.predict, partial(strength, painter.transformer))
-    return Preservation(base, config.train.preservation)
+def _preservation(
+    config: RunConfig, folder: RunFolder, ready: Ready, painter: Painter, learner: Learner, start: int
+) -> Preservation | None:
+    if not config.train.preservation:
+        return None
+    feed = Feed(batch_size=config.train.batch_size, seed=config.train.seed + 1)
+    pool = reminders(ready.encoded, folder.cache, ready.memories)
+    return Preservation(
+        base=quiet(learner.predict, partial(strength, painter.transformer)),
+        reminders=fed(pool, ready.empty, feed, grouped(pool), start=start),
+        draw=counted_draw(config.train.seed, _times(config), purpose="reminder"),
+        weight=config.train.preservation,
+    )
+
+
+def _times(config: RunConfig) -> TimeSampler:
+    return logit_normal(config.train.time_mean, config.train.time_std, config.train.time_shift)
 
 
 def _due(number: int, every: int, last: int) -> bool:
@@ -111,7 +129,7 @@ class _Previews:
         size = config.preview.size or config.data.resolution
         self._folder = folder.samples
         self._painter = painter
-        self._text = encoded_prompts(config, folder, prompts, machine)
+        self._text = stacked(encoded_prompts(config, folder, prompts, machine))
         self._spec = RenderSpec(
             prompts=prompts,
             seeds=(config.preview.seed,),

@@ -101,9 +101,6 @@ def _hardware(config: RunConfig) -> Iterator[Broken]:
 
 
 def _words(config: RunConfig) -> Iterator[Broken]:
-    for key, word in (("data.trigger", config.data.trigger), ("data.class_word", config.data.class_word)):
-        if not word.strip():
-            yield f"{key} is empty", f"set {key} to the word that the captions use"
     if config.data.trigger.strip() and config.data.trigger.strip().lower() == config.data.class_word.strip().lower():
         yield (
             f"data.trigger and data.class_word are both {config.data.trigger!r}: the class itself would be overwritten",

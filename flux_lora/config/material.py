@@ -40,7 +40,7 @@ class DataConfig:
     folder: str
     """Pictures with a caption of the same name beside each: mug_01.jpg, mug_01.txt. What a source may be, it may be."""
     sources: tuple[SourceConfig, ...] = ()
-    """More of them: data.sources=[{path: photos/cats, role: regularisation, repeats: 2}]"""
+    """More of them: data.sources=[{path: photos/cats, role: regularisation}]."""
     recursive: bool = True
     """Folders inside folders too, but for held_out, masks and hidden ones."""
     held_out: str = ""
@@ -98,7 +98,7 @@ class CheckConfig:
     format: CheckFormat = CheckFormat.text
     """text for people; json, sarif and junit for CI, on standard output."""
     off: tuple[RuleOff, ...] = ()
-    """Rules that are switched off: check.off=[{rule: blurred, reason: motion is what this style is about}]"""
+    """Rules that are switched off: check.off=[{rule: blurred, reason: motion is meant}]."""
     page: bool = True
     """Whether check writes dataset/report.html into the run folder."""
 

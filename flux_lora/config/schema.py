@@ -85,6 +85,8 @@ class TrainConfig:
     """Share of looks with an empty caption. 0.05 keeps the trigger from being the only way to the thing."""
     preservation: float = 0.0
     """Weight of staying with the base where the trigger is not said. 1 keeps the class; a step takes twice as long."""
+    memories: int = 0
+    """Pictures the base makes of ordinary things before the first step; preservation holds the adapter to them too."""
     save_every: int = 250
     """Steps between checkpoints. Each is a candidate to choose from, and a place to continue."""
     optimizer: OptimizerName = OptimizerName.adamw

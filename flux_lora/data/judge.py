@@ -1,51 +1,59 @@
 """Say everything that is wrong with a set of samples; refusing to train on it is a second function."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
+from itertools import chain
 
-from flux_lora.config.choices import AlphaPolicy
-from flux_lora.data.buckets import bucket_for
-from flux_lora.data.decode import open_image
-from flux_lora.data.samples import CAPTION_ENDING, Sample
+from flux_lora.data.findings import Finding
+from flux_lora.data.rules.bound import judge_bound
+from flux_lora.data.rules.captions import judge_captions
+from flux_lora.data.rules.characters import judge_characters
+from flux_lora.data.rules.language import judge_language
+from flux_lora.data.rules.pictures import judge_pictures
+from flux_lora.data.rules.repeats import judge_repeats
+from flux_lora.data.rules.spellings import judge_spellings
+from flux_lora.data.rules.tokens import Readers, judge_tokens
+from flux_lora.data.rules.trigger import judge_trigger
+from flux_lora.data.rules.twins import judge_twins
+from flux_lora.data.rules.whole import judge_whole
+from flux_lora.data.rules.wording import judge_wording
+from flux_lora.data.rules.words import Words
+from flux_lora.data.samples import Sample
+from flux_lora.data.seen import Seen
 from flux_lora.errors import DataError
 
-FEWEST_WORDS = 3
-MOST_ENLARGED = 1.05
-"""Pictures may grow this much on the way to their bucket without a word."""
+
+def judge_words(samples: Sequence[Sample], words: Words, readers: Readers | None = None) -> Iterator[Finding]:
+    """What is said of the pictures. Without `readers`, the base's tokenizers, tokens are not counted."""
+    yield from judge_captions(samples, words)
+    yield from judge_trigger(samples, words, readers)
+    if readers:
+        yield from judge_tokens(samples, readers)
+    yield from judge_wording(samples, words)
+    yield from judge_characters(samples)
+    yield from judge_bound(samples, words)
+    yield from judge_repeats(samples, words)
+    yield from judge_spellings(samples, words)
+    yield from judge_language(samples, words)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong with one file, and the way out."""
-
-    file: Path
-    rule: str
-    problem: str
-    fix: str
-    fatal: bool
-
-
-def judge(
-    samples: Sequence[Sample], trigger: str, *, resolution: int = 0, alpha: AlphaPolicy = AlphaPolicy.composite
+def judge_sight(
+    seen: Sequence[Seen], held_out: Sequence[Seen], words: Words, *, resolution: int = 0
 ) -> Iterator[Finding]:
-    """Every finding, sample by sample, then those across samples. Reads every pixel."""
-    first_of_caption: dict[str, Path] = {}
-    first_of_picture: dict[str, Path] = {}
-    for sample in samples:
-        yield from _judge_caption(sample, trigger)
-        if sample.caption:
-            yield from _judge_repeat(sample.image, "caption", first_of_caption.setdefault(sample.caption, sample.image))
-        try:
-            picture = open_image(sample.image, alpha)
-        except DataError as error:
-            yield _fatal(sample, "unreadable", error.problem.removeprefix(f"{sample.image} "), error.fix)
-            continue
-        yield from _judge_size(sample, picture.size, resolution)
-        digest = sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
-        yield from _judge_repeat(sample.image, "picture", first_of_picture.setdefault(digest, sample.image))
+    """What is in the pictures, one by one and as a set."""
+    yield from chain.from_iterable(one.findings for one in (*seen, *held_out))
+    looks = [one.look for one in seen if one.look]
+    compared = [one.look for one in held_out if one.look]
+    if not looks:
+        return
+    yield from judge_pictures(looks, resolution=resolution)
+    vectors = {one.look.image: one.vector for one in (*seen, *held_out) if one.look and one.vector is not None}
+    yield from judge_twins(looks, compared, vectors=vectors or None)
+    yield from judge_whole(looks, [one.sample for one in seen], words)
+
+
+def binding(findings: Iterable[Finding], off: Sequence[str]) -> list[Finding]:
+    """The findings of rules that are not switched off."""
+    return [finding for finding in findings if finding.rule not in off]
 
 
 def refuse(findings: Iterable[Finding]) -> None:
@@ -58,57 +66,3 @@ def refuse(findings: Iterable[Finding]) -> None:
     raise DataError(
         "\n".join([f"{things} in the way of training:", *lines]), fix="do what each line says, then run it again"
     )
-
-
-def _judge_caption(sample: Sample, trigger: str) -> Iterator[Finding]:
-    caption_file = sample.image.with_suffix(CAPTION_ENDING).name
-    wanted = f"that says {trigger!r}" if trigger else "that says what it shows"
-    if not sample.caption:
-        yield _fatal(sample, "no-caption", "has no caption", f"write a sentence {wanted} in {caption_file}")
-        return
-    if trigger and not _found(trigger, sample.caption):
-        other_case = _found(trigger, sample.caption, re.IGNORECASE)
-        seen = f", only {other_case.group()!r}" if other_case else f": {sample.caption!r}"
-        yield _fatal(
-            sample, "no-trigger", f"has a caption without {trigger!r}{seen}", f"put {trigger!r} into {caption_file}"
-        )
-    if len(sample.caption.split()) < FEWEST_WORDS:
-        yield _warning(
-            sample.image,
-            "short-caption",
-            f"has a caption of under {FEWEST_WORDS} words: {sample.caption!r}",
-            f"say in {caption_file} what else is in the picture, or the adapter learns it as part of the thing",
-        )
-
-
-def _judge_size(sample: Sample, size: tuple[int, int], resolution: int) -> Iterator[Finding]:
-    if not resolution:
-        return
-    bucket = bucket_for(*size, resolution)
-    scale = max(bucket.width / size[0], bucket.height / size[1])
-    if scale > MOST_ENLARGED:
-        yield _warning(
-            sample.image,
-            "small",
-            f"is {size[0]}x{size[1]} and would be enlarged {scale:.1f} times to {bucket.width}x{bucket.height}",
-            "use a larger picture, or set a smaller data.resolution",
-        )
-
-
-def _judge_repeat(file: Path, what: str, first: Path) -> Iterator[Finding]:
-    if first != file:
-        fix = f"leave one of the two out, or give each its own {what}"
-        yield _warning(file, f"same-{what}", f"has the same {what} as {first.name}", fix)
-
-
-def _found(trigger: str, caption: str, flags: re.RegexFlag = re.NOFLAG) -> re.Match[str] | None:
-    """As a whole word, and in the same case: T5 reads TOK and tok as two words."""
-    return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, flags)
-
-
-def _fatal(sample: Sample, rule: str, problem: str, fix: str) -> Finding:
-    return Finding(file=sample.image, rule=rule, problem=problem, fix=fix, fatal=True)
-
-
-def _warning(file: Path, rule: str, problem: str, fix: str) -> Finding:
-    return Finding(file=file, rule=rule, problem=problem, fix=fix, fatal=False)

@@ -1,24 +1,28 @@
-"""The prompts an adapter is judged by.
+"""The prompts an adapter is judged by, and those it is held to while it learns.
 
-A prompts file has two sections, one prompt a line:
+A prompts file has these sections, one prompt a line:
 
     [trigger]
     a {trigger} {class} on a wooden table
     [unrelated]
     a red bicycle in the rain
+    [kept]
+    a green vase on a shelf
 
+[kept] may be left out. It is what preservation reminds the adapter of, so nothing in it is judged.
 Class prompts need no section: they are the trigger prompts without the trigger.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.data.plain import tidy, without_trigger
 from flux_lora.errors import DataError
 
-SECTIONS = ("trigger", "unrelated")
+JUDGED = ("trigger", "unrelated")
+SECTIONS = (*JUDGED, "kept")
 PLACEHOLDERS = ("{trigger}", "{class}")
 
 STANDARD_SCENES = (
@@ -35,6 +39,16 @@ STANDARD_UNRELATED = (
     "a mountain lake in the morning",
     "a cat asleep on a sofa",
 )
+STANDARD_KEPT = (
+    "a portrait of an old man in soft light",
+    "a woman walking a dog in a park",
+    "a wooden chair in an empty room",
+    "a street market in the rain",
+    "a bird on a branch, blurred background",
+    "a cup of coffee and a newspaper on a table",
+    "a lighthouse on a cliff above the sea",
+    "a watercolour painting of a village",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,8 @@ class Suite:
     trigger: tuple[str, ...]
     class_: tuple[str, ...]
     unrelated: tuple[str, ...]
+    kept: tuple[str, ...] = STANDARD_KEPT
+    """Never rendered for scores: a base's answers to these are shown to the adapter as it learns."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -66,13 +82,16 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
             section = _section(line, f"{file}:{number}")
         elif line and not line.startswith("#"):
             sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
-    for name, prompts in sections.items():
+    for name in JUDGED:
+        prompts = sections[name]
         if len(prompts) < 2:
             raise DataError(
                 f"{file} has {len(prompts)} prompt(s) under [{name}]; scores compare at least 2",
                 fix=f"write 4 or more prompts under [{name}], one a line",
             )
-    return make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
+    suite = make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
+    _refuse_judged_reminders(sections["kept"], suite, file)
+    return replace(suite, kept=tuple(_fill(each, "", class_word) for each in sections["kept"]) or STANDARD_KEPT)
 
 
 def standard_prompts(trigger: str, class_word: str) -> Suite:
@@ -92,7 +111,7 @@ def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, cl
 def _section(line: str, where: str) -> str:
     name = line.strip("[] ").lower()
     if name not in SECTIONS:
-        raise DataError(f"{where} opens a section {line}", fix="use [trigger] or [unrelated]")
+        raise DataError(f"{where} opens a section {line}", fix="use [trigger], [unrelated] or [kept]")
     return name
 
 
@@ -108,9 +127,16 @@ def _checked(prompt: str, section: str, where: str) -> str:
         raise DataError(f"{where} has the placeholder {unknown[0]}", fix="use {trigger} or {class}")
     if section == "trigger" and "{trigger}" not in prompt:
         raise DataError(f"{where} is under [trigger] and has no {{trigger}}", fix='write "a {trigger} {class} ..."')
-    if section == "unrelated" and "{trigger}" in prompt:
-        raise DataError(f"{where} is under [unrelated] and says {{trigger}}", fix="move it under [trigger]")
+    if section != "trigger" and "{trigger}" in prompt:
+        raise DataError(f"{where} is under [{section}] and says {{trigger}}", fix="move it under [trigger]")
     return prompt
+
+
+def _refuse_judged_reminders(kept: Sequence[str], suite: Suite, file: Path) -> None:
+    """What is practised cannot be judged."""
+    twice = sorted(set(kept) & set(suite.prompts))
+    if twice:
+        raise DataError(f"{file} has {twice[0]!r} under [kept] and judges it too", fix="take it out of one of the two")
 
 
 def _fill(scene: str, trigger: str, class_word: str) -> str:

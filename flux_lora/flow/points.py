@@ -3,11 +3,13 @@
 Shape letters: B batch, C channels, H W height and width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
+from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import TimeSampler
 
 
@@ -18,6 +20,10 @@ class FlowPoint:
     noisy: Tensor  # BCHW, in the latents' dtype
     time: Tensor  # B, float32, in (0, 1)
     velocity: Tensor  # BCHW, float32, the answer: d noisy / d time
+
+
+Draw = Callable[[Tensor, int], FlowPoint]
+"""(latents BCHW, number of the batch) -> a question about them"""
 
 
 def point_at(latents: Tensor, noise: Tensor, time: Tensor) -> FlowPoint:
@@ -38,3 +44,12 @@ def draw_point(latents: Tensor, sample_times: TimeSampler, generator: Generator)
     time = sample_times(latents.shape[0], generator)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     return point_at(latents, noise, time)
+
+
+def counted_draw(seed: int, sample_times: TimeSampler, *, purpose: str = "flow") -> Draw:
+    """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing."""
+
+    def draw(latents: Tensor, number: int) -> FlowPoint:
+        return draw_point(latents, sample_times, generator_for(seed, number, purpose))
+
+    return draw

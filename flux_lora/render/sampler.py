@@ -1,5 +1,6 @@
 """Pictures from a base (with or without an adapter in it), made by diffusers' own FluxPipeline."""
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -30,18 +31,34 @@ def render(
     The noise of a picture comes from its own seed on the CPU, so it does not depend on the machine
     or on its neighbours in a batch.
     """
-    assert text.t5.shape[:2] == (len(spec.prompts), spec.text_tokens), "text must be encoded from this spec"
     pipeline = _pipeline(transformer, vae, scheduler)
-    seeds = spec.seeds * len(spec.prompts)
-    rows = [row for row in range(len(spec.prompts)) for _ in spec.seeds]
-    at_once = max(1, PIXELS_AT_ONCE // (spec.width * spec.height))
     pictures: list[Image.Image] = []
-    for start in range(0, len(rows), at_once):
-        these = slice(start, start + at_once)
-        pixels = _sample(pipeline, _rows(text, rows[these]), seeds[these], spec)
+    for latents in _latents(pipeline, text, spec):
+        pixels = decode_latents(vae, latents)
         drawn = pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
         pictures.extend(cast(list[Image.Image], drawn))
     return pictures
+
+
+def imagine(
+    transformer: FluxTransformer2DModel,
+    vae: AutoencoderKL,
+    scheduler: FlowMatchEulerDiscreteScheduler,
+    text: Text,
+    spec: RenderSpec,
+) -> Tensor:
+    """The latents of the same pictures, BCHW on the CPU, as the transformer left them: the VAE is not used."""
+    return torch.cat([latents.cpu() for latents in _latents(_pipeline(transformer, vae, scheduler), text, spec)])
+
+
+def _latents(pipeline: FluxPipeline, text: Text, spec: RenderSpec) -> Iterator[Tensor]:
+    assert text.t5.shape[:2] == (len(spec.prompts), spec.text_tokens), "text must be encoded from this spec"
+    seeds = spec.seeds * len(spec.prompts)
+    rows = [row for row in range(len(spec.prompts)) for _ in spec.seeds]
+    at_once = max(1, PIXELS_AT_ONCE // (spec.width * spec.height))
+    for start in range(0, len(rows), at_once):
+        these = slice(start, start + at_once)
+        yield _sample(pipeline, _rows(text, rows[these]), seeds[these], spec)
 
 
 def _pipeline(
@@ -66,7 +83,7 @@ def _rows(text: Text, rows: list[int]) -> Text:
 
 @torch.no_grad()
 def _sample(pipeline: FluxPipeline, text: Text, seeds: tuple[int, ...], spec: RenderSpec) -> Tensor:
-    """Pixels BCHW. The VAE keeps its own dtype, hence latents out and not pictures."""
+    """Latents BCHW: the VAE keeps its own dtype, and reminders need no pixels."""
     text = text.to(pipeline.transformer.device, pipeline.transformer.dtype)
     (tokens,) = pipeline(
         prompt_embeds=cast(torch.FloatTensor, text.t5),
@@ -81,6 +98,4 @@ def _sample(pipeline: FluxPipeline, text: Text, seeds: tuple[int, ...], spec: Re
         return_dict=False,
     )
     scale = pipeline.vae_scale_factor
-    return decode_latents(
-        pipeline.vae, unpack(cast(Tensor, tokens), height=spec.height // scale, width=spec.width // scale)
-    )
+    return unpack(cast(Tensor, tokens), height=spec.height // scale, width=spec.width // scale)

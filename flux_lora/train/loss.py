@@ -8,6 +8,13 @@ from flux_lora.models.family import Velocity
 
 
 def flow_loss(predict: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
-    """How wrong the predicted velocity is, one number per image: B, float32."""
+    """How wrong the predicted velocity is, one number per image: B, float32.
+
+    Where a picture has a mask, each place counts by its weight: sum(error * weight) / sum(weight).
+    """
     error = predict(point.noisy, point.time, batch.text).float() - point.velocity
-    return error.square().mean(dim=(1, 2, 3))
+    if batch.weights is None:
+        return error.square().mean(dim=(1, 2, 3))
+    weights = batch.weights.float()
+    each = error.square().mean(dim=1, keepdim=True)  # B1HW
+    return (each * weights).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))

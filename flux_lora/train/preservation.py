@@ -1,34 +1,39 @@
 """Keep the base as it was where the trigger is not said.
 
-Differential output preservation, as ai-toolkit calls it: beside each training question the same
-noisy picture is shown with its caption less the trigger, and the adapter is held to what the base
-answers there. An ordinary bottle then stays an ordinary bottle.
+Differential output preservation, as ai-toolkit calls it: beside each training question the adapter
+is asked about a picture whose caption does not say the trigger, and held to what the base answers
+there. An ordinary bottle then stays an ordinary bottle. The reminders are the training pictures
+themselves, and pictures that the base has made: the adapter is then also held where ordinary things
+are drawn, not only where the new thing is.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from flux_lora.data.batches import Batch
-from flux_lora.flow.points import FlowPoint
+from flux_lora.flow.points import Draw, FlowPoint
 from flux_lora.models.family import Text, Velocity
 
 
 @dataclass(frozen=True)
 class Preservation:
-    """The base's own velocity, and how much staying with it counts beside learning; 0 leaves it out."""
+    """The base's own velocity, what it is asked about, and how much staying with it counts beside learning."""
 
     base: Velocity
+    reminders: Iterator[Batch]
+    """Pictures whose captions do not say the trigger, one batch for each update still to come."""
+    draw: Draw
     weight: float
 
 
 def drift(predict: Velocity, base: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
-    """How far the adapter moves the base's answer to the plain captions, one number per image: B, float32."""
+    """How far the adapter moves the base's answer, one number per image: B, float32."""
     with torch.no_grad():
-        wanted = base(point.noisy, point.time, batch.plain).float()
-    error = predict(point.noisy, point.time, batch.plain).float() - wanted
+        wanted = base(point.noisy, point.time, batch.text).float()
+    error = predict(point.noisy, point.time, batch.text).float() - wanted
     return error.square().mean(dim=(1, 2, 3))
 
 

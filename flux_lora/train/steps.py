@@ -1,6 +1,6 @@
 """The loop as a stream of facts: it takes things to call, and yields what happened. It writes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.batches import Batch
-from flux_lora.flow.points import FlowPoint, draw_point
-from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import TimeSampler
+from flux_lora.flow.points import Draw, FlowPoint
 from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
 from flux_lora.train.preservation import Preservation, drift
-
-Draw = Callable[[Tensor, int], FlowPoint]
-"""(latents BCHW, number of the batch) -> a question about them"""
 
 
 @dataclass(frozen=True)
@@ -30,15 +25,6 @@ class Step:
     """Before clipping."""
     learning_rate: float
     seconds: float
-
-
-def counted_draw(seed: int, sample_times: TimeSampler) -> Draw:
-    """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing."""
-
-    def draw(latents: Tensor, number: int) -> FlowPoint:
-        return draw_point(latents, sample_times, generator_for(seed, number, "flow"))
-
-    return draw
 
 
 def train(
@@ -56,12 +42,11 @@ def train(
     place = learner.parameters[0]
     for done, batch in enumerate(batches, start):
         began = perf_counter()
-        point = draw(batch.latents.to(place.device, torch.float32), done)
-        question = replace(point, noisy=point.noisy.to(place.dtype))
-        batch = batch.to(place.device, place.dtype)
-        loss = flow_loss(learner.predict, batch, question).mean()
-        if preservation and preservation.weight:
-            loss = loss + preservation.weight * drift(learner.predict, preservation.base, batch, question).mean()
+        question = _asked(batch, draw, done, place)
+        loss = _over_the_batch(flow_loss(learner.predict, *question), batch)
+        if preservation:
+            asked = _asked(next(preservation.reminders), preservation.draw, done, place)
+            loss = loss + preservation.weight * drift(learner.predict, preservation.base, *asked).mean()
         update = learner.update(done, loss)
         yield Step(
             number=done + 1,
@@ -70,3 +55,14 @@ def train(
             learning_rate=update.learning_rate,
             seconds=perf_counter() - began,
         )
+
+
+def _asked(batch: Batch, draw: Draw, number: int, place: Tensor) -> tuple[Batch, FlowPoint]:
+    """A batch and a question about it, where the learner computes; the answer stays float32."""
+    point = draw(batch.latents.to(place.device, torch.float32), number)
+    return batch.to(place.device, place.dtype), replace(point, noisy=point.noisy.to(place.dtype))
+
+
+def _over_the_batch(loss: Tensor, batch: Batch) -> Tensor:
+    """The mean over pictures; where processes share a batch, this one's part of it."""
+    return loss.mean() if batch.shares is None else (loss * batch.shares.to(loss.device)).sum()

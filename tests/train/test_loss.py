@@ -1,5 +1,7 @@
 """The loss."""
 
+from dataclasses import replace
+
 import torch
 
 from flux_lora.data.batches import Batch
@@ -26,3 +28,26 @@ def test_there_is_one_number_per_image():
 def test_bf16_answers_are_judged_in_fp32():
     losses = flow_loss(lambda *_: POINT.velocity.bfloat16(), BATCH, POINT)
     assert losses.dtype == torch.float32 and 0 < losses.max() < 1e-4
+
+
+def test_a_mask_of_ones_changes_nothing():
+    answer = POINT.velocity + torch.randn(2, 16, 4, 4)
+    masked = flow_loss(lambda *_: answer, replace(BATCH, weights=torch.ones(2, 1, 4, 4)), POINT)
+    torch.testing.assert_close(masked, flow_loss(lambda *_: answer, BATCH, POINT))
+
+
+def test_what_a_mask_leaves_out_may_be_anything():
+    weights = torch.ones(2, 1, 4, 4)
+    weights[:, :, :2] = 0
+    wrong_above = POINT.velocity.clone()
+    wrong_above[:, :, :2] += 100
+    losses = flow_loss(lambda *_: wrong_above, replace(BATCH, weights=weights), POINT)
+    assert torch.equal(losses, torch.zeros(2))
+
+
+def test_a_small_mask_counts_as_much_as_a_large_one():
+    weights = torch.zeros(2, 1, 4, 4)
+    weights[0, 0, 0, 0] = 1
+    weights[1] = 1
+    losses = flow_loss(lambda *_: POINT.velocity + 2, replace(BATCH, weights=weights), POINT)
+    torch.testing.assert_close(losses, torch.full((2,), 4.0))

@@ -8,10 +8,10 @@ import torch
 from torch import Generator
 
 from flux_lora.adapter.attach import strength
-from flux_lora.flow.points import draw_point
+from flux_lora.flow.points import counted_draw, draw_point
 from flux_lora.flow.times import logit_normal
 from flux_lora.train.preservation import Preservation, drift, quiet
-from flux_lora.train.steps import counted_draw, train
+from flux_lora.train.steps import train
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
 
@@ -19,8 +19,9 @@ def taught(weight: float) -> TinyRun:
     """A run of 30 steps."""
     run = tiny_run(config=replace(CONFIG, steps=30))
     base = quiet(run.learner.predict, partial(strength, run.transformer))
-    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
-    list(islice(train(run.learner, tiny_batches(), draw, preservation=Preservation(base, weight)), 30))
+    times = logit_normal(0.0, 1.0, 1.0)
+    kept = Preservation(base, tiny_batches(), counted_draw(0, times, purpose="reminder"), weight)
+    list(islice(train(run.learner, tiny_batches(), counted_draw(0, times), preservation=kept), 30))
     return run
 
 

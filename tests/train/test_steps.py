@@ -6,8 +6,9 @@ from itertools import islice, repeat
 import torch
 
 from flux_lora.config.choices import Schedule
+from flux_lora.flow.points import counted_draw
 from flux_lora.flow.times import logit_normal
-from flux_lora.train.steps import counted_draw, train
+from flux_lora.train.steps import train
 from tests.train.tiny_run import CONFIG, tiny_batches, tiny_run
 
 

@@ -12,11 +12,12 @@ from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import Encoded
+from flux_lora.flow.points import counted_draw
 from flux_lora.flow.times import logit_normal
 from flux_lora.models.family import Text
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.train.learner import Learner
-from flux_lora.train.steps import Step, counted_draw, train
+from flux_lora.train.steps import Step, train
 from tests.adapter.made import frozen_transformer
 from tests.tiny import TEXT_WIDTH
 

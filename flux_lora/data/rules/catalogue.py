@@ -10,6 +10,7 @@ from flux_lora.data.rules import (
     characters,
     fit,
     language,
+    letters,
     pictures,
     repeats,
     spellings,
@@ -37,6 +38,7 @@ ALL_RULES: tuple[Rule, ...] = (
     *pictures.RULES,
     *twins.RULES,
     *whole.RULES,
+    *letters.RULES,
     *fit.RULES,
 )
 

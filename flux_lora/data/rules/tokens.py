@@ -25,7 +25,7 @@ CUT_BY_T5 = Rule(
 UNREADABLE_LETTERS = Rule(
     "unreadable-letters",
     Severity.warning,
-    "T5 has no token for some signs, and hears the same unknown one for all of them.",
+    "FLUX.1's T5 has no token for some letters (ñ, ë, ø) and signs, and hears one and the same blot for all of them.",
 )
 UNCOUNTED = Rule(
     "tokens-uncounted", Severity.note, "The base's tokenizers are not at hand, so nobody knows what falls off the end."
@@ -34,7 +34,7 @@ RULES: tuple[Rule, ...] = (CUT_BY_CLIP, CUT_BY_T5, UNREADABLE_LETTERS, UNCOUNTED
 
 BLANK_PIECES = frozenset(("▁", "Ġ", "</w>"))
 """How tokenizers write a blank that got no letters."""
-LONGEST_SHOWN = 80
+LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)

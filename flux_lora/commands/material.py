@@ -1,0 +1,165 @@
+"""What a run learns from, what it is compared with, what it is asked, and all that is wrong with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flux_lora.commands.progress import bar
+from flux_lora.config.material import DataConfig
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.deep import can_embed, load_embed
+from flux_lora.data.findings import Finding
+from flux_lora.data.judge import binding, judge_sight, judge_words
+from flux_lora.data.plan import Plan, Wish, plan
+from flux_lora.data.rules.fit import judge_plan
+from flux_lora.data.rules.tokens import UNCOUNTED, Readers
+from flux_lora.data.rules.whole import sentence
+from flux_lora.data.rules.words import Words
+from flux_lora.data.samples import Sample
+from flux_lora.data.seen import Eye, Seen, see_all
+from flux_lora.data.sources.find import find
+from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.errors import ModelError
+from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
+from flux_lora.models.flux1.load import load_tokenizers
+
+HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that is known of the pictures before a model is loaded."""
+
+    samples: tuple[Sample, ...]
+    held_out: tuple[Sample, ...]
+    suite: Suite
+    findings: tuple[Finding, ...]
+    seen: tuple[Seen, ...] = ()
+    compared: tuple[Seen, ...] = ()
+    """The held-out pictures, looked at."""
+    plan: Plan | None = None
+    """None where no picture can be read."""
+    readers: Readers | None = None
+    remarks: tuple[str, ...] = ()
+    sentence: str = ""
+    """What the set can teach, and what it cannot."""
+
+    @property
+    def planned(self) -> Plan:
+        """The plan of material that was not refused."""
+        assert self.plan is not None, "material without a readable picture is refused"
+        return self.plan
+
+
+def read_material(config: RunConfig, *, draws: bool = False) -> Material:
+    """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written.
+
+    `draws` keeps a small copy of each picture, for a page.
+    """
+    wanted = config.data
+    found, compared = _found(wanted), _held_out(wanted)
+    words = Words(wanted.trigger, wanted.class_word, wanted.kind.value)
+    readers = _readers(config)
+    eye = Eye(alpha=wanted.alpha, embed=load_embed() if can_embed() else None, draws=draws)
+    with bar("looking at") as told:
+        looked = see_all([*found.samples, *compared.samples], eye, told=told)
+    seen, apart = looked[: len(found.samples)], looked[len(found.samples) :]
+    planned = _plan(config, seen)
+    findings = [
+        *found.findings,
+        *judge_words(found.samples, words, readers),
+        *judge_sight(seen, apart, words, resolution=wanted.resolution),
+        *(judge_plan(planned, wanted.allow_crop) if planned else ()),
+        *(() if readers else (_uncounted(config, wanted),)),
+    ]
+    return Material(
+        samples=found.samples,
+        held_out=compared.samples,
+        suite=_suite(wanted),
+        findings=tuple(binding(findings, [each.rule for each in config.check.off])),
+        seen=tuple(seen),
+        compared=tuple(apart),
+        plan=planned,
+        readers=readers,
+        remarks=(*found.remarks, *compared.remarks),
+        sentence=sentence([one.look for one in seen if one.look], found.samples, words),
+    )
+
+
+def sources_of(wanted: DataConfig) -> list[Source]:
+    """data.folder, and what data.sources adds."""
+    first = Source(path=wanted.folder, repeats=wanted.repeats, prefix=wanted.prefix, suffix=wanted.suffix)
+    return [
+        first,
+        *(
+            Source(
+                path=each.path,
+                role=each.role,
+                repeats=each.repeats,
+                prefix=each.prefix,
+                suffix=each.suffix,
+                image_column=each.image_column,
+                caption_column=each.caption_column,
+            )
+            for each in wanted.sources
+        ),
+    ]
+
+
+def _found(wanted: DataConfig) -> Found:
+    return find(sources_of(wanted), _reading(wanted))
+
+
+def _held_out(wanted: DataConfig) -> Found:
+    """Pictures that are only looked at: what is wrong with their captions binds nobody."""
+    folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
+    if not wanted.held_out and not folder.is_dir():
+        return Found()
+    found = find([Source(path=str(folder))], replace(_reading(wanted), mask_folder=None))
+    return Found(samples=found.samples)
+
+
+def _reading(wanted: DataConfig) -> Wanted:
+    return Wanted(
+        recursive=wanted.recursive,
+        caption_lines=wanted.caption_lines,
+        masks=wanted.masks,
+        mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+    )
+
+
+def _plan(config: RunConfig, seen: Sequence[Seen]) -> Plan | None:
+    """Buckets and crops for the pictures that can be read."""
+    sizes = {one.sample.image: (one.look.width, one.look.height) for one in seen if one.look}
+    readable = [one.sample for one in seen if one.look]
+    wish = Wish(
+        resolutions=(config.data.resolution, *config.data.more_resolutions),
+        batch_size=config.train.batch_size,
+        crop=config.data.crop,
+        most_enlarged=config.data.most_enlarged,
+        seed=config.train.seed,
+    )
+    return plan(readable, wish, sizes=sizes.__getitem__) if readable else None
+
+
+def _readers(config: RunConfig) -> Readers | None:
+    try:
+        clip, t5 = load_tokenizers(config.model.path, config.model.revision)
+    except ModelError:
+        return None
+    return Readers(t5_tokenizer=t5, clip_tokenizer=clip, t5_limit=config.model.text_tokens)
+
+
+def _uncounted(config: RunConfig, wanted: DataConfig) -> Finding:
+    return UNCOUNTED.at(
+        Path(wanted.folder),
+        f"has captions whose tokens were not counted: {config.model.path} is not on this machine",
+        "fetch the model, or its tokenizer and tokenizer_2 folders alone, and check again",
+    )
+
+
+def _suite(wanted: DataConfig) -> Suite:
+    file = Path(wanted.prompts).expanduser() if wanted.prompts else Path(wanted.folder).expanduser() / "prompts.txt"
+    if wanted.prompts or file.is_file():
+        return read_prompts(file, wanted.trigger, wanted.class_word)
+    return standard_prompts(wanted.trigger, wanted.class_word)

@@ -1,0 +1,113 @@
+"""Look at each picture once: what it is like, what decoding did to it, and a small copy for the page."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from flux_lora.config.choices import AlphaPolicy, Severity
+from flux_lora.data.decode import decode
+from flux_lora.data.deep import Embed
+from flux_lora.data.findings import Finding, Rule
+from flux_lora.data.looks import Look, look_at
+from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
+from flux_lora.data.samples import Sample
+from flux_lora.errors import DataError
+
+UNREADABLE = Rule("unreadable", Severity.error, "A picture cannot be decoded whole, or not as the recipe wants it.")
+UNREADABLE_MASK = Rule("unreadable-mask", Severity.error, "A mask cannot be decoded; its picture would be without it.")
+MASK_SHAPE = Rule("mask-shape", Severity.error, "A mask of another shape than its picture marks other places.")
+RULES: tuple[Rule, ...] = (UNREADABLE, UNREADABLE_MASK, MASK_SHAPE)
+
+OFF_SHAPE = 0.02
+"""How far the mask's width over height may be from the picture's, as a share."""
+
+Told = Callable[[int, int, str], None]
+"""Hears (done, total, name) after each picture."""
+
+
+def _nobody(_done: int, _total: int, _name: str) -> None:
+    """Hears and does nothing."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture after it was looked at."""
+
+    sample: Sample
+    look: Look | None = None
+    """None where it cannot be decoded."""
+    notes: tuple[str, ...] = ()
+    """What decoding did to it."""
+    thumbnail: bytes = b""
+    outline: bytes = b""
+    """Of its mask."""
+    vector: NDArray[np.float32] | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Eye:
+    """How pictures are looked at."""
+
+    alpha: AlphaPolicy = AlphaPolicy.composite
+    embed: Embed | None = None
+    """Tells other crops of one photo; without it those are not looked for."""
+    draws: bool = False
+    """Whether small copies are made for a page."""
+
+
+def see_all(samples: Sequence[Sample], eye: Eye, *, told: Told = _nobody) -> list[Seen]:
+    """Every sample, in order, looked at by as many threads as there are cores."""
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(_counted(threads.map(lambda sample: see(sample, eye, len(samples)), samples), len(samples), told))
+
+
+def see(sample: Sample, eye: Eye, count: int = 1) -> Seen:
+    """Decode a picture and its mask, and measure. `count`: how many pictures a page would show."""
+    try:
+        decoded = decode(sample.image, eye.alpha)
+    except DataError as error:
+        problem = error.problem.removeprefix(f"{sample.image} ")
+        return Seen(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
+    picture = decoded.picture
+    mask, findings = _mask_of(sample, picture.size)
+    mask = mask or decoded.opacity
+    return Seen(
+        sample,
+        look=look_at(sample.image, picture, mask=mask),
+        notes=decoded.notes,
+        thumbnail=thumbnail_of(picture, count) if eye.draws else b"",
+        outline=outline_of(mask, count) if eye.draws and mask else b"",
+        vector=eye.embed(picture) if eye.embed else None,
+        findings=findings,
+    )
+
+
+def _mask_of(sample: Sample, size: tuple[int, int]) -> tuple[Image.Image | None, tuple[Finding, ...]]:
+    if sample.mask is None:
+        return None, ()
+    try:
+        mask = decode(sample.mask, AlphaPolicy.composite).picture.convert("L")
+    except DataError as error:
+        problem = f"has a mask, {sample.mask.name}, that {error.problem.removeprefix(f'{sample.mask} ')}"
+        return None, (UNREADABLE_MASK.at(sample.image, problem, error.fix),)
+    off = abs(mask.width * size[1] / (mask.height * size[0]) - 1)
+    if off <= OFF_SHAPE:
+        return mask, ()
+    shapes = f"{mask.width}x{mask.height}, and the picture is {size[0]}x{size[1]}"
+    return None, (
+        MASK_SHAPE.at(
+            sample.image, f"has a mask, {sample.mask.name}, of {shapes}", "draw it over the whole picture, upright"
+        ),
+    )
+
+
+def _counted(seen: Iterator[Seen], total: int, told: Told) -> Iterator[Seen]:
+    for done, one in enumerate(seen, start=1):
+        told(done, total, one.sample.image.name)
+        yield one

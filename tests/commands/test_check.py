@@ -1,0 +1,76 @@
+"""check, as a person and as CI see it."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from flux_lora.commands.check import check, clear
+from flux_lora.config.compose import compose_config
+from flux_lora.errors import ConfigError, DataError
+from tests.data.pictures import gradient, write_sample
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A sound picture and one without a caption."""
+    folder = tmp_path / "photos"
+    write_sample(folder, "a.png", "a photo of a zorb mug on a wooden table", gradient(96, 96))
+    write_sample(folder, "b.png", None, gradient(96, 96, seed=3))
+    return folder
+
+
+def asked(photos: Path, *more: str) -> list[str]:
+    return [
+        "recipe=demo",
+        f"data.folder={photos}",
+        "data.trigger=zorb",
+        "data.class_word=mug",
+        "data.resolution=64",
+        f"run.dir={photos.parent / 'run'}",
+        *more,
+    ]
+
+
+def test_an_error_ends_with_2_and_a_page_that_names_it(photos: Path, capsys: pytest.CaptureFixture[str]):
+    assert check(compose_config(asked(photos))) == 2
+    assert "no-caption" in capsys.readouterr().out
+    page = (photos.parent / "run" / "dataset" / "report.html").read_text()
+    assert "b.png" in page and "no-caption" in page
+
+
+def test_teaching_is_refused_and_leaves_nothing(photos: Path):
+    with pytest.raises(DataError, match="has no caption"):
+        clear(compose_config(asked(photos)))
+    assert not (photos.parent / "run").exists()
+
+
+def test_a_rule_that_is_off_does_not_bind_and_its_reason_is_said(photos: Path, capsys: pytest.CaptureFixture[str]):
+    off = "check.off=[{rule: no-caption, reason: captions come later}]"
+    assert check(compose_config(asked(photos, off, "check.page=false"))) == 0
+    assert "captions come later" in capsys.readouterr().out
+    assert not (photos.parent / "run").exists()
+
+
+def test_a_rule_that_there_is_not_is_refused(photos: Path):
+    with pytest.raises(ConfigError, match="no-captions"):
+        check(compose_config(asked(photos, "check.off=[{rule: no-captions, reason: x}]")))
+
+
+def test_programs_get_json_sarif_and_junit_on_standard_output(photos: Path, capsys: pytest.CaptureFixture[str]):
+    said = {}
+    for form in ("json", "sarif", "junit"):
+        assert check(compose_config(asked(photos, f"check.format={form}", "check.page=false"))) == 2
+        said[form] = capsys.readouterr().out
+    assert json.loads(said["json"])["errors"] == 1
+    assert "no-caption" in {each["ruleId"] for each in json.loads(said["sarif"])["runs"][0]["results"]}
+    assert ElementTree.fromstring(said["junit"]).get("failures") == "1"
+
+
+def test_photos_alone_are_judged_without_a_trigger_but_nothing_is_taught_without_one(photos: Path):
+    (photos / "b.txt").write_text("a photo of a green mug on a chair")
+    alone = ["recipe=photos", f"data.folder={photos}", "check.page=false", "data.resolution=64", "model=mini"]
+    assert check(compose_config(alone)) == 0
+    with pytest.raises(ConfigError, match="data.trigger is empty"):
+        clear(compose_config(alone))
