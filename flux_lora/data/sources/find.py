@@ -26,7 +26,8 @@ def find(sources: Sequence[Source], wanted: Wanted) -> Found:
     """What they hold, in their order; within a folder sorted by name. A source without a picture is refused."""
     places = [replace(source, path=path) for source in sources for path in places_of(source.path)]
     tops = [Path(place.path).expanduser() for place in places]
-    apart = {top.resolve() for top in (*tops, *([wanted.mask_folder.expanduser()] if wanted.mask_folder else []))}
+    mask_folders = [wanted.mask_folder] if wanted.mask_folder else []
+    apart = {folder.expanduser().resolve() for folder in (*tops, *mask_folders, *wanted.apart)}
     parts = [_read(place, wanted, apart) for place in places]
     samples = list(chain.from_iterable(part.samples for part in parts))
     findings = list(chain.from_iterable(part.findings for part in parts))
@@ -71,7 +72,7 @@ def _read_kind(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found
         raise DataError(f"{place} is no folder, and no table or shard ({known})", fix="set the source to one of these")
     if holds_pictures(place, source.columns):
         return read_packed(read_table(place, source.columns), place, source, wanted)
-    return read_named(place, source, wanted)
+    return read_named(place, source, wanted, apart)
 
 
 def _with_masks(

@@ -20,7 +20,6 @@ from flux_lora.data.sources.captions import (
     sample_of,
 )
 from flux_lora.data.sources.leftovers import (
-    is_about_the_set,
     judge_listing,
     judge_orphan_captions,
     judge_orphan_masks,
@@ -64,13 +63,7 @@ def read_folder(source: Source, wanted: Wanted, apart: Collection[Path]) -> Foun
     masks, lone_masks = _masks(files, listing, wanted)
     found = _found(said, masks, source, top)
     places = {place_of(picture) for picture in files.pictures}
-    lone = [
-        file
-        for place, each in files.captions.items()
-        if place not in places
-        for file in each
-        if not is_about_the_set(file)
-    ]
+    lone = [file for place, each in files.captions.items() if place not in places for file in each]
     return Found(
         found.samples,
         (
@@ -79,15 +72,15 @@ def read_folder(source: Source, wanted: Wanted, apart: Collection[Path]) -> Foun
             *judge_shared(files.pictures),
             *judge_orphan_captions(lone, files.pictures),
             *judge_orphan_masks(lone_masks),
-            *judge_listing(listing, [file for file in files.others if not is_about_the_set(file)]),
+            *judge_listing(listing, files.others),
         ),
         (*found.remarks, *remarks, *remarks_on(listing, top)),
     )
 
 
-def read_named(table: Path, source: Source, wanted: Wanted) -> Found:
+def read_named(table: Path, source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
     """The samples that a table names; its own captions come before those beside the pictures."""
-    listing = list_folder(table.parent, recursive=True)
+    listing = list_folder(table.parent, recursive=True, apart=apart)
     files = sort_files(listing.get(Seen.file, []))
     lines = wanted.caption_lines
     rows, findings = said_in_rows(table, read_table(table, source.columns), set(files.pictures), lines)

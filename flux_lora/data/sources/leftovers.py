@@ -31,16 +31,19 @@ ABOUT_THE_SET = frozenset(("licence", "license", "prompts", "readme"))
 """Files that belong to a set by custom; prompts.txt is asked of the trained adapter."""
 
 
-def is_about_the_set(file: Path) -> bool:
+def _is_about_the_set(file: Path) -> bool:
     """Whether a file is where it is for people, or for another part of the recipe."""
     return file.stem.casefold() in ABOUT_THE_SET and file.suffix.lower() in ("", ".md", ".txt")
 
 
 def judge_orphan_captions(captions: Sequence[Path], pictures: Sequence[Path]) -> Iterator[Finding]:
     """Captions whose picture is not there, with the name that was likely meant."""
+    lone = [caption for caption in captions if not _is_about_the_set(caption)]
+    if not lone:
+        return
     by_name = {(picture.parent, picture.name.casefold()): picture for picture in pictures}
     by_stem = {(picture.parent, picture.stem.casefold()): picture for picture in pictures}
-    for caption in captions:
+    for caption in lone:
         place = (caption.parent, caption.stem.casefold())
         meant = by_name.get(place) or by_stem.get(place)
         fix = "give it the name of its picture, or take it out of the folder"
@@ -67,7 +70,7 @@ def judge_listing(listing: Listing, others: Sequence[Path]) -> Iterator[Finding]
         rule = UNREAD_PICTURE if lost.suffix.lower() in IMAGE_ENDINGS else IGNORED_FILE
         yield rule.at(lost, "is no file: a link that leads nowhere, or a device", "put the file itself there")
     by_ending: dict[str, list[Path]] = defaultdict(list)
-    for file in others:
+    for file in (each for each in others if not _is_about_the_set(each)):
         by_ending[file.suffix.lower()].append(file)
     for ending, files in by_ending.items():
         yield _of_another_kind(ending, files)

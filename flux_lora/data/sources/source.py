@@ -53,6 +53,8 @@ class Wanted:
     masks: MaskMode = MaskMode.auto
     mask_folder: Path | None = None
     """Masks named as their pictures; without one, a folder `masks` beside the pictures is such a folder."""
+    apart: tuple[Path, ...] = ()
+    """Folders that are not this set's wherever they lie, such as the held-out pictures. A source itself is read."""
     unpacked: Path = field(default_factory=pictures_folder)
     """Where pictures out of shards and datasets are put, named by their content; never beside the user's files."""
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from flux_lora.data.sources.rows import CAPTION_COLUMNS, FILE_COLUMN, Row, row_of
@@ -84,10 +85,10 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Row]:
     try:
         with ParquetFile(file) as table:
             named = [name for name in table.schema_arrow.names if name in wanted]
-            for rows in table.iter_batches(batch_size=ROWS_AT_ONCE, columns=named):
-                for values in rows.to_pylist():
-                    number += 1
-                    yield row_of(f"row {number}", values, columns)
+            batches = table.iter_batches(batch_size=ROWS_AT_ONCE, columns=named)
+            for values in chain.from_iterable(rows.to_pylist() for rows in batches):
+                number += 1
+                yield row_of(f"row {number}", values, columns)
     except (ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         yield Row("", problem=f"cannot be read after row {number} ({reason})")

@@ -181,6 +181,13 @@ def test_a_source_inside_another_keeps_its_role(tmp_path):
     ]
 
 
+def test_held_out_pictures_of_any_name_are_kept_out_and_can_be_read_themselves(tmp_path):
+    lay_out(tmp_path, "a.png", "test/b.png")
+    wanted = Wanted(apart=(tmp_path / "test",))
+    assert said(read(tmp_path, wanted)) == [("a.png", "")]
+    assert said(read(tmp_path / "test", wanted)) == [("b.png", "")]
+
+
 def test_links_are_followed_once_and_those_to_nowhere_are_said(tmp_path):
     lay_out(tmp_path / "set", "a.png", a="a mug")
     lay_out(tmp_path / "elsewhere", "b.png", b="a jug")
