@@ -104,9 +104,9 @@ def as_junit(findings: Sequence[Finding], pictures: Sequence[Path]) -> str:
     for finding in worst_first(findings):
         found.setdefault(finding.file, []).append(finding)
     failed = sum(any(each.fatal for each in about) for about in found.values())
-    counts = {"tests": str(len(found)), "failures": str(failed), "errors": "0", "skipped": "0", "time": "0"}
-    suites = ElementTree.Element("testsuites", counts | {"name": "flux-lora check"})
-    suite = ElementTree.SubElement(suites, "testsuite", counts | {"name": "flux-lora check"})
+    counts = {"name": "flux-lora check", "tests": str(len(found)), "failures": str(failed), "errors": "0", "time": "0"}
+    suites = ElementTree.Element("testsuites", counts)
+    suite = ElementTree.SubElement(suites, "testsuite", counts)
     for file, about in found.items():
         _junit_case(suite, file, about)
     ElementTree.indent(suites)
