@@ -46,10 +46,12 @@ class Phrase:
             )
 
     def around(self, description: str) -> str:
-        """The caption; empty where the description says nothing."""
+        """The caption: the description alone where there is nothing to call by name, empty where it says nothing."""
         said = bare(description)
         if not said:
             return ""
+        if not self.trigger and not self.class_word:
+            return said
         before = self.template.partition(CAPTION)[0].rstrip()
         if A_PHOTO_OF.match(before):
             said = A_PHOTO_OF.sub("", said, count=1) if A_PHOTO_OF.match(said) else said

@@ -56,6 +56,10 @@ def test_without_a_trigger_no_gap_is_left():
     assert Phrase("a {trigger} {class}, {caption}", class_word="cat").around("asleep") == "a cat, asleep"
 
 
+def test_a_folder_without_trigger_and_class_word_gets_descriptions_alone():
+    assert Phrase(PRODUCT.template).around("The image shows a red cup.") == "A red cup."
+
+
 @pytest.mark.parametrize(
     ("template", "seen"), [("a photo", "no {caption}"), ("{caption}, {tag}", "{tag}"), ("{caption} {}", "{}")]
 )
