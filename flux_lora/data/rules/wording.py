@@ -6,11 +6,6 @@ from collections.abc import Iterator, Sequence
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.boilerplate import BOILERPLATE, boilerplate_in, without_boilerplate
-from flux_lora.data.rules.bound import judge_bound
-from flux_lora.data.rules.characters import judge_characters
-from flux_lora.data.rules.language import judge_language
-from flux_lora.data.rules.repeats import judge_repeats
-from flux_lora.data.rules.spellings import judge_spellings
 from flux_lora.data.rules.words import SMALL_WORDS, Words, caption_name, words_of
 from flux_lora.data.samples import Sample
 
@@ -50,14 +45,9 @@ MARKS = {
 
 
 def judge_wording(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
-    """Every finding on how the captions are put, sample by sample, then those across samples."""
+    """Whether each caption is prose and nothing else; each rule speaks once of a sample."""
     for sample in samples:
-        yield from _judge_form(sample)
-    yield from judge_characters(samples)
-    yield from judge_bound(samples, words)
-    yield from judge_repeats(samples, words)
-    yield from judge_spellings(samples, words)
-    yield from judge_language(samples, words)
+        yield from _judge_form(sample, words)
 
 
 def is_keyword_list(caption: str) -> bool:
@@ -72,7 +62,7 @@ def is_keyword_list(caption: str) -> bool:
     return len(said) / len(parts) <= LONGEST_KEYWORD and small / len(said) < MOST_SMALL_WORDS
 
 
-def _judge_form(sample: Sample) -> Iterator[Finding]:
+def _judge_form(sample: Sample, words: Words) -> Iterator[Finding]:
     file = caption_name(sample)
     listed = next((caption for caption in sample.captions if is_keyword_list(caption)), "")
     if listed:
@@ -91,7 +81,8 @@ def _judge_form(sample: Sample) -> Iterator[Finding]:
     marks = ((what, mark.search(caption)) for caption in sample.captions for what, mark in MARKS.items())
     what, mark = next(((what, found.group()) for what, found in marks if found), ("", ""))
     if what:
-        yield MARKUP.at(sample.image, f"has {what} in its caption: {mark!r}", f"take it out of {file}")
+        named = f"write {words.trigger!r} for it in {file}" if words.trigger and "trigger" in mark.lower() else ""
+        yield MARKUP.at(sample.image, f"has {what} in its caption: {mark!r}", named or f"take it out of {file}")
 
 
 def _start_of(caption: str, longest: int = 60) -> str:

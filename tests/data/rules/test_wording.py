@@ -3,10 +3,17 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flux_lora.data.rules.dictionary import dictionary
-from flux_lora.data.rules.language import identifier
-from flux_lora.data.rules.tokens import judge_tokens
+from flux_lora.data.findings import Finding
+from flux_lora.data.rules.bound import judge_bound
+from flux_lora.data.rules.captions import judge_captions
+from flux_lora.data.rules.characters import judge_characters
+from flux_lora.data.rules.language import judge_language
+from flux_lora.data.rules.repeats import judge_repeats
+from flux_lora.data.rules.spellings import judge_spellings
+from flux_lora.data.rules.tokens import Readers, judge_tokens
 from flux_lora.data.rules.trigger import judge_trigger
 from flux_lora.data.rules.wording import BOILERPLATE, is_keyword_list, judge_wording
 from flux_lora.data.rules.words import Words
@@ -17,24 +24,44 @@ TEMPLATES = Path(__file__).resolve().parents[3] / "data_templates"
 ZUBO = Words("zubo", "mug", "product")
 
 
-@pytest.fixture(autouse=True)
-def _with_the_captions_extra():
-    pytest.importorskip("spellchecker")
-    pytest.importorskip("py3langid")
-    assert dictionary() and identifier()
+def all_that_is_said(judged: list[Sample], words: Words, readers: Readers) -> list[Finding]:
+    """The findings of every rule on captions."""
+    return [
+        *judge_captions(judged, words),
+        *judge_trigger(judged, words, readers),
+        *judge_tokens(judged, readers),
+        *judge_wording(judged, words),
+        *judge_characters(judged),
+        *judge_bound(judged, words),
+        *judge_repeats(judged, words),
+        *judge_spellings(judged, words),
+        *(each for each in judge_language(judged, words) if each.rule != "captions-unchecked"),
+    ]
 
 
-def test_good_captions_have_no_findings():
-    assert seen(judge_wording(samples(*PROSE), ZUBO)) == []
+def test_no_rule_on_captions_finds_fault_with_good_ones(flux_readers):
+    assert seen(all_that_is_said(samples(*PROSE), ZUBO, flux_readers)) == []
 
 
 @pytest.mark.parametrize("words", [Words("zubo", "bottle", "product"), Words("mipo", "robot", "character")])
-def test_the_templates_that_come_with_the_package_have_no_findings(words, mini_readers):
-    captions = [file.read_text() for file in sorted((TEMPLATES / words.kind).rglob(f"{words.trigger}*.txt"))]
-    assert len(captions) == 20
+def test_no_rule_on_captions_finds_fault_with_the_templates(words, mini_readers):
+    captions = [file.read_text() for file in sorted((TEMPLATES / words.kind).glob(f"{words.trigger}*.txt"))]
+    assert len(captions) == 16
     judged = samples(*(caption.strip() for caption in captions))
-    findings = [*judge_wording(judged, words), *judge_trigger(judged, words, mini_readers)]
-    assert seen([*findings, *judge_tokens(judged, mini_readers)]) == []
+    assert seen(all_that_is_said(judged, words, mini_readers)) == []
+
+
+@given(st.lists(st.text(max_size=40), max_size=8))
+@settings(max_examples=50)
+def test_any_text_can_be_judged(mini_readers, captions):
+    all_that_is_said(samples(*captions), ZUBO, mini_readers)
+
+
+@pytest.mark.slow
+@given(st.lists(st.text(max_size=200), max_size=8))
+@settings(max_examples=5000)
+def test_any_long_text_can_be_judged(mini_readers, captions):
+    all_that_is_said(samples(*captions), ZUBO, mini_readers)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +131,11 @@ def test_marks_for_other_programs_are_named(caption, what):
 )
 def test_brackets_and_signs_in_prose_are_no_marks(caption):
     assert seen(judge_wording(samples(caption), ZUBO)) == []
+
+
+def test_a_placeholder_is_answered_with_the_word_that_belongs_there():
+    (finding,) = judge_wording(samples("a [trigger] mug on a table"), ZUBO)
+    assert finding.fix == "write 'zubo' for it in 00.txt"
 
 
 def test_a_rule_speaks_once_of_a_sample_however_many_variants_it_has():
