@@ -59,12 +59,13 @@ def _read_kind(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found
     place = Path(source.path).expanduser()
     if place.is_dir():
         return read_folder(source, wanted, apart)
+    ending = place.suffix.lower()
     if not place.is_file():
+        missing = "not there" if ending in (SHARD_ENDING, *TABLE_ENDINGS) else "not a folder"
         raise DataError(
-            f"{place} is not a folder",
+            f"{place} is {missing}",
             fix="set data.folder to the folder that holds your images; a dataset of the hub is hub:<owner>/<name>",
         )
-    ending = place.suffix.lower()
     if ending == SHARD_ENDING:
         return read_packed(read_shard(place, source.columns), place, source, wanted)
     if ending not in TABLE_ENDINGS:

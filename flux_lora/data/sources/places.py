@@ -43,6 +43,8 @@ def _braces(path: str) -> Iterator[str]:
 
 
 def _numbers(first: str, last: str, *, path: str) -> Sequence[str]:
+    if int(last) < int(first):
+        raise DataError(f"{path} counts from {first} down to {last}", fix="put the smaller number first")
     if int(last) - int(first) >= MOST_PLACES:
         raise DataError(f"{path} stands for over {MOST_PLACES:,} files", fix="name fewer in one source")
     return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]

@@ -37,6 +37,11 @@ def test_a_pattern_that_matches_nothing_is_refused(tmp_path):
         places_of(f"{tmp_path}/*.tar")
 
 
+def test_a_range_that_counts_down_is_refused_rather_than_empty():
+    with pytest.raises(DataError, match="counts from 3 down to 1"):
+        places_of("x-{3..1}.tar")
+
+
 def test_a_range_without_end_is_refused():
     with pytest.raises(DataError, match="stands for over"):
         places_of("x-{0..999999999}.tar")

@@ -135,6 +135,12 @@ def test_a_shard_that_is_cut_short_says_after_which_sample(tmp_path):
     assert the_only(found).problem.startswith("cannot be read after 0 (")
 
 
+def test_a_shard_of_a_range_that_is_not_there_is_named(tmp_path):
+    write_shard(tmp_path / "0.tar", [("1.png", picture_bytes(1))])
+    with pytest.raises(DataError, match=r"1\.tar is not there"):
+        read(f"{tmp_path}/{{0..1}}.tar", kept_in(tmp_path))
+
+
 def test_a_file_that_is_no_tar_is_refused(tmp_path):
     (tmp_path / "x.tar").write_bytes(b"PK\x03\x04" * 300)
     with pytest.raises(DataError, match=r"holds no picture that can be read: cannot be read"):

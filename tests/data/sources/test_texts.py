@@ -94,7 +94,7 @@ def test_any_bytes_are_text_or_said_not_to_be(content):
 
 @pytest.mark.slow
 @given(st.binary(max_size=200) | st.text(max_size=80).map(lambda text: text.encode("utf-16", "surrogatepass")))
-@settings(max_examples=10_000)
+@settings(max_examples=20_000)
 def test_any_bytes_are_text_or_said_not_to_be_at_length(content):
     told = tell(content)
     assert told.undecodable == (told.encoding == "")
