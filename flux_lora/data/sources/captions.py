@@ -26,6 +26,7 @@ SIDECAR_ENDINGS = (CAPTION_ENDING, ".caption")
 """The first that has words wins."""
 PLAIN = ("", "utf-8")
 MOST_NAMED = 5
+LONGEST_NAMED = 80
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def said_in_rows(
         if row.problem:
             unreadable.append(row)
         elif picture not in pictures:
-            lost.append(f"{row.where} ({row.name})")
+            lost.append(f"{row.where} ({row.name[:LONGEST_NAMED]!r})")
         else:
             before = said[picture].captions if picture in said else ()
             new = tuple(each for text in row.texts for each in captions_of(text, lines) if each not in before)

@@ -69,9 +69,10 @@ def test_pictures_are_named_by_content_and_written_once(tmp_path):
     assert not list((tmp_path / "kept").rglob("*.partial"))
 
 
-@pytest.mark.parametrize(
-    "name", ["../../evil.png", "/tmp/evil.png", "a/../../evil.png", "C:\\evil.png", "x" * 90 + ".png"]
-)
+LEADING_OUT = ["../../evil.png", "/tmp/evil.png", "a/../../evil.png", "C:\\evil.png", f"{'x' * 90}.png"]
+
+
+@pytest.mark.parametrize("name", LEADING_OUT, ids=["up", "root", "down_and_up", "drive", "long"])
 def test_no_name_leads_out_of_the_cache(tmp_path, name):
     shard = write_shard(tmp_path / "x.tar", [(name, picture_bytes(1))])
     found = read(shard, kept_in(tmp_path))

@@ -111,9 +111,10 @@ def test_a_row_that_cannot_be_read_is_named_and_the_others_are_read(tmp_path):
     assert all(finding.fatal for finding in found.findings)
 
 
-@pytest.mark.parametrize(
-    "name", ["lost.png", "../outside.png", "held_out/b.png", "/etc/passwd", "a.png\\0", "x" * 5000]
-)
+NOT_AMONG_THEM = ["lost.png", "../outside.png", "held_out/b.png", "/etc/passwd", "a.png\0", "x" * 5000]
+
+
+@pytest.mark.parametrize("name", NOT_AMONG_THEM, ids=["lost", "outside", "held_out", "root", "zero", "long"])
 def test_a_row_whose_picture_is_not_among_those_read_is_an_error(tmp_path, name):
     lay_out(tmp_path / "set", "a.png", "held_out/b.png", a="a mug")
     lay_out(tmp_path, "outside.png")
@@ -122,6 +123,8 @@ def test_a_row_whose_picture_is_not_among_those_read_is_an_error(tmp_path, name)
     assert said(found) == [("a.png", "a mug")]
     finding = the_only(found)
     assert (finding.file.name, finding.rule, finding.fatal) == ("metadata.jsonl", "row-without-picture", True)
+    assert finding.problem.isprintable()
+    assert len(finding.problem) < 200
 
 
 def test_a_row_may_name_its_picture_as_windows_does(tmp_path):
