@@ -30,7 +30,17 @@ SHORTEST_SIDE = 16
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS  # Pillow's own limit would warn of a good camera's pictures
 BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+)
 """What Pillow raises for files that are cut short, mislabelled or hostile."""
 
 DAMAGED_EXIF = 0
