@@ -13,6 +13,7 @@ from flux_lora.data.buckets import Bucket
 from flux_lora.data.cache import encode_all
 from flux_lora.data.cache.sight import PIXELS_PER_LATENT, see
 from flux_lora.data.crops import Box
+from flux_lora.data.decode import upright_size
 from flux_lora.data.plan import Prepared
 from flux_lora.data.samples import Sample
 from flux_lora.errors import DataError
@@ -33,7 +34,7 @@ def prepared(image: Path, *, mask: Path | None = None, box: Box | None = None) -
         scale=64 / where.width,
         cropped=0.0,
         box=where,
-        size=Image.open(image).size,
+        size=upright_size(image),
         resolution=48,
     )
 
@@ -127,7 +128,8 @@ def test_a_picture_that_changes_its_size_on_the_way_is_refused(photo):
 def test_a_large_jpeg_is_cut_as_from_its_full_size(tmp_path):
     photo = saved(gradient(2048, 1024), tmp_path / "mug.jpg")
     seen = see(prepared(photo, box=Box(1024, 0, 2048, 512)), AlphaPolicy.composite, AUTO)
-    expected = Image.open(photo).resize((64, 32), Image.Resampling.LANCZOS, box=(1024, 0, 2048, 512))
+    with Image.open(photo) as full:
+        expected = full.resize((64, 32), Image.Resampling.LANCZOS, box=(1024, 0, 2048, 512))
     error = np.asarray(seen.picture, float) - np.asarray(expected, float)
     assert 10 * np.log10(255**2 / max(1e-9, np.square(error).mean())) >= 40
 

@@ -24,10 +24,10 @@ def made(tmp_path, folder) -> Made:
     return made
 
 
-def manifest(run: Path, keys: tuple[Keys, ...]) -> Path:
+def manifest(run: Path, keys: tuple[Keys, ...], words: tuple[str, ...] = ()) -> Path:
     file = run / "dataset" / "manifest.jsonl"
     file.parent.mkdir(parents=True)
-    lines = [{"fingerprint": "f", "texts": ["text-of-the-empty-caption"]}]
+    lines = [{"fingerprint": "f", "texts": words}]
     lines += [{"latent": each.latent, "mask": each.mask, "texts": each.texts, "plains": each.plains} for each in keys]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return file
@@ -57,13 +57,14 @@ def test_a_sound_cache_has_no_damage_and_a_flipped_bit_is_found(made, folder):
 def test_pruning_takes_what_no_run_names_and_nothing_else(made, folder):
     (folder / "notes.md").write_text("mine")
     keys = made.encoded.keys
-    needed = named_in(manifest(folder.parent / "mug", keys[:2]))
+    needed = named_in(manifest(folder.parent / "mug", keys[:2], made.words))
     before = entries(folder)
     done = prune(folder, needed)
     gone = {keys[2].latent, keys[2].texts[0]}
-    assert {name.removesuffix(".safetensors") for name in before.keys() - entries(folder).keys()} >= gone
+    assert {name.removesuffix(".safetensors") for name in before.keys() - entries(folder).keys()} == gone
     assert {f"{name}.safetensors" for each in keys[:2] for name in (each.latent, *each.texts)} <= entries(folder).keys()
-    assert done.files == 3 and done.young == 0, "a latent, its caption, and the empty caption that no run names"
+    assert done.files == 2 and done.young == 0
+    assert f"{made.words[0]}.safetensors" in entries(folder), "the empty caption is named too"
     assert (folder / "notes.md").is_file()
 
 

@@ -78,6 +78,8 @@ class Made:
 
     encoded: Shelf
     stages: tuple[Stage, ...]
+    words: tuple[str, ...]
+    """Names of the entries of the extra words. A manifest that does not hold them lets prune take them away."""
 
 
 def encode_all(
@@ -91,7 +93,9 @@ def encode_all(
     """Make what is missing, and open the rest. The encoders are gone from memory when this returns."""
     asked = wanted or Wanted()
     glances, stages = _both(prepared, _texts_of(prepared, asked), encoders, folder, asked, told)
-    return Made(Shelf(folder, [_keys(*each, encoders, asked) for each in zip(prepared, glances, strict=True)]), stages)
+    keys = [_keys(*each, encoders, asked) for each in zip(prepared, glances, strict=True)]
+    words = tuple(name_of(TEXT, encoders.captions, word) for word in asked.words)
+    return Made(Shelf(folder, keys), stages, words)
 
 
 def encode_share(
