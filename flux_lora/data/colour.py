@@ -61,7 +61,7 @@ def _scaled_grey(picture: ImageFile, stored: str) -> Image.Image:
     grey = Image.fromarray(table[shades])
     hidden = picture.info.get("transparency")
     if isinstance(hidden, int):
-        grey.putalpha(Image.fromarray(np.where(shades == hidden, 0, 255).astype(np.uint8)))
+        grey.putalpha(Image.fromarray((shades != hidden).astype(np.uint8) * np.uint8(255)))
     grey.info = {key: value for key, value in picture.info.items() if key != "transparency"}
     return grey
 
