@@ -7,26 +7,30 @@ START = r"(?:^|(?<=[.!?]\s))"
 """Of a sentence."""
 SHOWS = (
     r"(?:shows?|depicts?|features?|presents?|captures?|displays?|contains?|portrays?|illustrates?|showcases?|"
-    r"consists of|(?:seems|appears) to (?:be|show|depict)|is of|is|was|are)"
+    r"consists of|(?:seems|appears) to (?:be|show|depict))"
 )
 FEELING = r"(?:sense|feeling|atmosphere|mood|ambiance|ambience|vibe|aesthetic|touch of|air of)"
+
+GIVEN = r"(?: (?:you(?:'ve| have)? )?(?:provided|shared|given|sent))?"
 
 BOILERPLATE: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"{START}(?:sure|certainly|of course|absolutely)\b[,.!:]\s*",
-        rf"{START}here(?:'s| is)\b[^.:!?]*\b(?:caption|description)\b[^.:!?]*:\s*",
-        rf"{START}(?:caption|description|answer|prompt)\s*:\s*",
+        rf"{START}here(?:'s| is)\b[^.:!?]{{0,60}}\b(?:caption|description)\b[^.:!?]{{0,60}}:\s*",
+        rf"{START}(?:caption|description|answer|prompt)\s?:\s*",
         rf"{START}(?:i'm sorry|i am sorry|as an ai|i cannot|i can't|i'm unable)\b[^.!?]*[.!?]?\s*",
         rf"{START}the overall (?:\w+ ){{0,3}}?(?:{FEELING}|composition|impression|tone|effect|style)\b[^.!?]*[.!?]?\s*",
-        rf"{START}(?:in|on) (?:the|this) {PICTURE}(?:\s*[,:]|(?= (?:we|you|there)\b))\s*"
+        rf"{START}(?:in|on) (?:the|this) {PICTURE}{GIVEN}(?:\s?[,:]|(?= (?:we|you|i|one|there)\b))\s*"
         r"(?:(?:we|you|one|i) (?:can )?see\s+|there (?:is|are)\s+)?",
-        rf"{START}(?:the|this|that) (?:given |provided |main )?{PICTURE} {SHOWS}(?:\s+there (?:is|are))?\s+",
-        rf"{START}this is (?=an? (?:\w+[ -]){{0,2}}{PICTURE} (?:of|showing)\b)",
-        rf",?\s+(?:which |that )?(?:creat|giv|add|evok|convey|lend)(?:ing|es|s)? (?:\w+ ){{0,4}}?{FEELING}\b[^.!?]*",
-        r"\s+(?:of|in|within|throughout) (?:the|this) (?:image|given picture)\b",
-        rf"(?<=background|foreground)\s+(?:of|in) (?:the|this) {PICTURE}\b(?! frame)",
-        rf"(?<=cent[er][re]|middle|corner|bottom)\s+(?:of|in) (?:the|this) {PICTURE}\b(?! frame)",
+        rf"{START}(?:the|this|that) (?:given |provided |main )?{PICTURE}{GIVEN} (?:{SHOWS}|is of|is|was|are)"
+        r"(?:\s+there (?:is|are))?\s+",
+        rf"{START}(?:the|this) (?:[\w-]+ ){{1,2}}{PICTURE} {SHOWS}\s+",
+        rf"{START}this is (?=an? (?:[\w-]+ ){{0,3}}{PICTURE} (?:of|showing|featuring)\b)",
+        rf",?\s(?:which |that )?(?:creat|giv|add|evok|convey|lend)(?:ing|es|s)? (?:\w+ ){{0,4}}?{FEELING}\b[^.!?]*",
+        r"\s(?:of|in|within|throughout) (?:the|this) (?:image|given picture)\b",
+        rf"(?<=background|foreground)\s(?:of|in) (?:the|this) {PICTURE}\b(?! frame)",
+        rf"(?<=cent[er][re]|middle|corner|bottom)\s(?:of|in) (?:the|this) {PICTURE}\b(?! frame)",
     )
 )
 """Each may be cut out of a caption, and what is left still reads."""

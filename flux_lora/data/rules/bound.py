@@ -65,11 +65,12 @@ def _pattern(words: Words) -> re.Pattern[str] | None:
 
 
 def _character() -> str:
-    hair = rf"(?:(?:{COLOURS}|{CUTS}),? )+(?:and (?:{COLOURS}|{CUTS}) )?hair\b|{COLOURS}-haired\b"
-    eyes = rf"(?:{COLOURS} )+eyes\b|{COLOURS}-eyed\b"
+    hair = rf"(?:(?:{COLOURS}|{CUTS}),? ){{1,4}}(?:and (?:{COLOURS}|{CUTS}) )?hair\b|{COLOURS}-haired\b"
+    eyes = rf"(?:{COLOURS} ){{1,3}}eyes\b|{COLOURS}-eyed\b"
     skin = rf"(?:{COLOURS}|olive|fair|tanned|freckled) skin\b|\w+-skinned\b"
     face = (
-        r"\w*beard(?:ed)?\b|goatee\b|m(?:o)?ustaches?\b|stubble\b|freckle[sd]?\b|dimples?\b|cheekbones?\b|jaw ?line\b|"
+        r"(?:full |long |short )?beard(?:ed)?\b|goatee\b|"
+        r"m(?:o)?ustaches?\b|stubble\b|freckle[sd]?\b|dimples?\b|cheekbones?\b|jaw ?line\b|"
         r"eyebrows?\b|eyelashes\b|wrinkles\b|birthmark\b|scars?\b|bald\b|blondes?\b|brunettes?\b|redhead(?:ed)?\b|"
         r"(?:round|oval|square|heart-shaped|narrow|chubby|angular) face\b|(?:full|thin) lips\b|"
         r"(?:\w+ )?(?:pointed|button|crooked|hooked|aquiline) nose\b"

@@ -10,6 +10,8 @@ COMMON = 400
 """Uses among the 1.6 thousand million words behind pyspellchecker's dictionary: tumbler, not Ada."""
 KNOWN = 20
 """Rarer entries of it are slips of the pen as often as words."""
+LONGEST_WORD = 30
+"""Letters. What is longer is no word, and costs time."""
 PHOTOGRAPHY = word_list("photography.txt")
 """Words of captions that dictionaries of speech lack."""
 BRITISH = {
@@ -50,7 +52,7 @@ def dictionary() -> Dictionary | None:
     except ImportError:
         return None
     words = SpellChecker(language="en", distance=1)
-    return Dictionary(words.word_frequency.dictionary, words.candidates)
+    return Dictionary(words.word_frequency.dictionary, cache(words.candidates))
 
 
 def is_ordinary(word: str) -> bool:
@@ -62,7 +64,9 @@ def is_ordinary(word: str) -> bool:
 def is_known(word: str) -> bool:
     """Whether a word is English: in a list, in British spelling, many of it, or two of them written as one."""
     small = word.lower().removesuffix("'s").removesuffix("’s")
-    forms = {small, american(small), small.removesuffix("s"), small.removesuffix("es")}
+    if _listed(small):
+        return True
+    forms = (american(small), small.removesuffix("s"), small.removesuffix("es"))
     return any(_listed(form) for form in forms) or _two_in_one(small)
 
 
@@ -80,5 +84,5 @@ def _listed(word: str) -> bool:
 
 
 def _two_in_one(word: str) -> bool:
-    cuts = range(3, len(word) - 2)
+    cuts = range(3, len(word) - 2) if len(word) <= LONGEST_WORD else ()
     return any(word[:cut] in common_words() and word[cut:] in common_words() for cut in cuts)

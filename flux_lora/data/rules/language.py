@@ -5,7 +5,7 @@ from functools import cache
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.dictionary import Dictionary, dictionary, is_known
+from flux_lora.data.rules.dictionary import LONGEST_WORD, Dictionary, dictionary, is_known
 from flux_lora.data.rules.nearness import bare
 from flux_lora.data.rules.words import SMALL_WORDS, WORD, Words, caption_name, common_words, folder_of, words_of
 from flux_lora.data.samples import Sample
@@ -104,7 +104,7 @@ def _slips(caption: str, words: Words, known: Dictionary) -> Iterator[tuple[str,
     own = {bare(word) for word in words_of(f"{words.trigger} {words.class_word}")}
     for match in WORD.finditer(caption):
         word = match.group()
-        plain = word.isascii() and word.isalpha() and word.islower() and len(word) >= SHORTEST_WORD
+        plain = word.isascii() and word.isalpha() and word.islower() and SHORTEST_WORD <= len(word) <= LONGEST_WORD
         if not plain or is_known(word) or any(each in bare(word) for each in own):
             continue
         if meant := known.nearest(word):

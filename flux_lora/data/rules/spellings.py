@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.dictionary import american, is_known
+from flux_lora.data.rules.dictionary import LONGEST_WORD, american, is_known
 from flux_lora.data.rules.nearness import bare, slips
 from flux_lora.data.rules.words import SMALL_WORDS, WORD, Words, caption_name, subjects
 from flux_lora.data.samples import Sample
@@ -20,8 +20,8 @@ TWO_SPELLINGS = Rule(
 )
 RULES: tuple[Rule, ...] = (TWO_SPELLINGS,)
 
-SENTENCE_START = re.compile(r"(?:^|[.!?:\n]\s*[\"“'‘(]*)$")
-QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|(?<!\w)['‘][^'’]{1,60}['’](?!\w)")
+SENTENCE_END = re.compile(r"[.!?:\n]")
+QUOTED = re.compile(r"\"[^\"]{0,200}\"|“[^“”]{0,200}”|«[^«»]{0,200}»|(?<!\w)['‘][^'’]{1,60}['’](?!\w)")
 """What is printed on a thing is spelled as it is printed."""
 POSSESSIVE = re.compile(r"['’]s$")
 SHORTEST_NAME = 5
@@ -83,7 +83,8 @@ def _seen(number: int, sample: Sample, words: Words) -> Iterator[_Seen]:
             if word.lower() in SMALL_WORDS or len(word) < 2 or not any(map(str.isalpha, word)):
                 continue
             beside = {found[at].group()[0].isupper() for at in (place - 1, place + 1) if 0 <= at < len(found)}
-            starts = bool(SENTENCE_START.search(text[: match.start()]))
+            before = text[found[place - 1].end() : match.start()] if place else "."
+            starts = bool(SENTENCE_END.search(before))
             yield _Seen(word, number, match.start(), starts, word[0].isupper() and True in beside)
 
 
@@ -124,7 +125,7 @@ def _by_name(seen: Sequence[_Seen]) -> Iterator[tuple[Use, Use]]:
     """Names that are one slip of the pen apart, and neither a word."""
     names: Spoken = defaultdict(list)
     for each in seen:
-        if len(each.text) >= SHORTEST_NAME and each.text[0].isupper() and each.text.isalpha():
+        if SHORTEST_NAME <= len(each.text) <= LONGEST_WORD and each.text[0].isupper() and each.text.isalpha():
             names[each.text].append(each.sample)
     unknown = [name for name in names if not is_known(name)][:MOST_NAMES]
     for first, second in combinations(sorted(unknown), 2):

@@ -17,6 +17,10 @@ from tests.data.rules.captioned import PROSE
         ("The image is a digital painting of a cat", "A digital painting of a cat"),
         ("Sure! Here is a caption for your image: a red mug on a table", "A red mug on a table"),
         ("Here's a detailed description of the photo: a red mug", "A red mug"),
+        ("In this image I can see a red mug", "A red mug"),
+        ("The image you provided shows a red mug", "A red mug"),
+        ("This close-up photo shows a red mug", "A red mug"),
+        ("This is a high-resolution photograph of a red mug.", "A high-resolution photograph of a red mug."),
         ("Caption: a red mug", "A red mug"),
         ("This is a photograph of a red mug.", "A photograph of a red mug."),
         ("A mug. The overall mood of the scene is calm and serene.", "A mug."),
@@ -37,6 +41,7 @@ def test_boiler_plate_is_cut_out_and_what_is_left_still_reads(caption, left):
     [
         *PROSE,
         "a photo of a zubo mug on a table",
+        "The framed photo is on the wall behind a mug",
         "a photo of the scene outside, through a window",
         "a picture frame in the middle of a wall, the picture in it is crooked",
         "a picture of a mug above the photo frame",

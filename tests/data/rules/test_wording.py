@@ -18,7 +18,7 @@ from flux_lora.data.rules.trigger import judge_trigger
 from flux_lora.data.rules.wording import BOILERPLATE, is_keyword_list, judge_wording
 from flux_lora.data.rules.words import Words
 from flux_lora.data.samples import Sample
-from tests.data.rules.captioned import FOLDER, PROSE, samples, seen
+from tests.data.rules.captioned import ANY, FOLDER, PROSE, SNEAKER, WOMAN, samples, seen
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "data_templates"
 ZUBO = Words("zubo", "mug", "product")
@@ -39,8 +39,18 @@ def all_that_is_said(judged: list[Sample], words: Words, readers: Readers) -> li
     ]
 
 
-def test_no_rule_on_captions_finds_fault_with_good_ones(flux_readers):
-    assert seen(all_that_is_said(samples(*PROSE), ZUBO, flux_readers)) == []
+@pytest.mark.parametrize(
+    ("captions", "words"),
+    [
+        (PROSE, ZUBO),
+        (ANY, Words("")),
+        (WOMAN, Words("jxv", "woman", "character")),
+        (SNEAKER, Words("vrynt", "sneaker", "product")),
+    ],
+    ids=["mug", "anything", "woman", "sneaker"],
+)
+def test_no_rule_on_captions_finds_fault_with_good_ones(captions, words, flux_readers):
+    assert seen(all_that_is_said(samples(*captions), words, flux_readers)) == []
 
 
 @pytest.mark.parametrize("words", [Words("zubo", "bottle", "product"), Words("mipo", "robot", "character")])
@@ -55,6 +65,34 @@ def test_no_rule_on_captions_finds_fault_with_the_templates(words, mini_readers)
 @settings(max_examples=50)
 def test_any_text_can_be_judged(mini_readers, captions):
     all_that_is_said(samples(*captions), ZUBO, mini_readers)
+
+
+HOSTILE = (
+    "<lora:",
+    "{|",
+    "«",
+    "“",
+    " ",
+    "dark ",
+    "a",
+    "Aa-",
+    "here is caption ",
+    "(a:",
+    "((",
+    "&#1",
+    "in ",
+    "Ã",
+    ". The ",
+)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+@pytest.mark.timeout(60)
+def test_a_caption_that_goes_on_and_on_is_judged_in_time(piece, mini_readers):
+    caption = f"a zubo mug {piece * (20_000 // len(piece))}"
+    for kind in ("product", "character", "style"):
+        list(judge_bound(samples(caption), Words("zubo", "mug", kind)))
+    all_that_is_said(samples(caption, caption[:-1]), ZUBO, mini_readers)
 
 
 @pytest.mark.slow
