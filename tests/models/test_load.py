@@ -10,6 +10,7 @@ from flux_lora.errors import ModelError
 from flux_lora.models.flux1.load import (
     load_scheduler,
     load_text_encoders,
+    load_tokenizers,
     load_transformer,
     load_vae,
     model_folder,
@@ -36,6 +37,13 @@ def test_weights_are_in_the_dtype_asked_for(tiny_flux):
     encoders = load_text_encoders(path, torch.bfloat16)
     for part in (load_transformer(path, torch.bfloat16), load_vae(path, torch.bfloat16), encoders.clip, encoders.t5):
         assert {parameter.dtype for parameter in part.parameters()} == {torch.bfloat16}
+
+
+def test_the_tokenizers_alone_read_as_those_of_the_encoders_do(tiny_flux):
+    clip, t5 = load_tokenizers(str(tiny_flux))
+    encoders = load_text_encoders(str(tiny_flux))
+    for alone, beside in ((clip, encoders.clip_tokenizer), (t5, encoders.t5_tokenizer)):
+        assert alone("a red mug on a table").input_ids == beside("a red mug on a table").input_ids
 
 
 def test_mini_is_the_folder_inside_the_package():
