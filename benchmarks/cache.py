@@ -136,7 +136,11 @@ def mean_colours() -> Encoders:
     """Encoders without weights: what is measured is the cache."""
 
     def open_pictures() -> Callable[[Tensor], Posterior]:
-        return lambda pixels: Posterior(*[torch.nn.functional.avg_pool2d(pixels, 8)] * 2)
+        def latents(pixels: Tensor) -> Posterior:
+            mean = torch.nn.functional.avg_pool2d(pixels, 8)
+            return Posterior(mean, torch.ones_like(mean))
+
+        return latents
 
     def open_captions() -> Callable[[str], Text]:
         return lambda _: Text(t5=torch.ones(1, 8, 32), pooled=torch.ones(1, 32))

@@ -96,7 +96,7 @@ def digest_of(tensors: Mapping[str, Tensor]) -> str:
     digest = sha256()
     for part, tensor in sorted(tensors.items()):
         digest.update(f"{part}|{tuple(tensor.shape)}|{tensor.dtype}|".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
