@@ -46,10 +46,11 @@ def texts_of(values: Mapping[str, object], columns: Columns) -> tuple[str, ...]:
     """The captions among named values; a list holds several of one picture."""
     column = next((each for each in (columns.caption, *CAPTION_COLUMNS) if values.get(each) is not None), "")
     value = values.get(column)
-    texts = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(text, str) for text in texts):
+    listed: list[object] = value if isinstance(value, list) else [] if value is None else [value]
+    texts = [text for text in listed if isinstance(text, str)]
+    if len(texts) < len(listed):
         raise UnreadableError(f"has something else than text in {column!r}")
-    if not all(_is_printable(text) for text in texts):
+    if not all(map(_is_printable, texts)):
         raise UnreadableError(f"has half a character (a lone surrogate) in {column!r}")
     return tuple(texts)
 
