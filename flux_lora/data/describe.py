@@ -17,6 +17,7 @@ from flux_lora.models.hub import fetched
 
 if TYPE_CHECKING:
     from transformers import ImageTextToTextPipeline
+    from transformers.processing_utils import ProcessorMixin
 
     from flux_lora.data.captioner import Describe
 
@@ -36,11 +37,11 @@ def open_describer(model: str, revision: str, *, prompt: str, max_tokens: int, d
         asked = pipeline(
             "image-text-to-text",
             model=str(folder),
+            processor=open_processor(folder),
             device=device,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    asked.model.generation_config.max_length = None  # max_new_tokens says it; both set is a warning for each picture
 
     def describe(picture: Image.Image) -> str:
         return _answer(asked, picture, prompt, max_tokens)
@@ -72,12 +73,38 @@ def model_folder(model: str, revision: str) -> Path:
         raise ModelError(error.problem, fix=fix) from error
 
 
+def open_processor(folder: Path) -> "ProcessorMixin":
+    """What turns a picture and words into tensors.
+
+    Models that know films too want torchvision for those. Where it is missing, they are opened for pictures alone.
+    """
+    from transformers import AutoConfig, AutoProcessor
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+    try:
+        return AutoProcessor.from_pretrained(folder, trust_remote_code=False)
+    except ImportError:
+        kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder, trust_remote_code=False))]
+        return _for_pictures_alone(kind).from_pretrained(folder)
+
+
+def _for_pictures_alone(kind: type["ProcessorMixin"]) -> type["ProcessorMixin"]:
+    class Still(kind):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in super().get_attributes() if name != "video_processor"]
+
+    return Still
+
+
 def _answer(asked: "ImageTextToTextPipeline", picture: Image.Image, prompt: str, max_tokens: int) -> str:
     greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_tokens}
-    if asked.processor.chat_template:
+    template = asked.processor.chat_template or asked.processor.tokenizer.chat_template
+    if template:
         content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
         chat = [{"role": "user", "content": content}]
-        return str(asked(text=chat, return_full_text=False, generate_kwargs=greedy)[0]["generated_text"])
+        told = asked(text=chat, chat_template=template, return_full_text=False, generate_kwargs=greedy)
+        return str(told[0]["generated_text"])
     begun = _beginning(prompt)
     told = asked(images=picture, text=begun, return_full_text=False, generate_kwargs=greedy)
     return begun + str(told[0]["generated_text"])
@@ -95,9 +122,10 @@ def _broken_models_explained(folder: Path) -> Iterator[None]:
     except ImportError as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
-            f"{folder} needs more than is installed: {reason.partition(' but ')[0]}", fix="run: pip install torchvision"
+            f"{folder} needs more than is installed: {reason.partition(' but ')[0]}",
+            fix="install what it names; for most it is: pip install torchvision",
         ) from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{folder} cannot be opened as a model that describes pictures: {reason}",

@@ -9,7 +9,7 @@ from PIL import Image
 from flux_lora.data.describe import PATTERNS, model_folder, open_describer
 from flux_lora.errors import ConfigError, ModelError
 from tests.data.pictures import gradient
-from tests.data.tiny_vision import WORDS, write_blip, write_llava
+from tests.data.tiny_vision import WORDS, write_blip, write_llava, write_qwen
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -42,6 +42,13 @@ def test_a_model_that_knows_no_chat_is_given_a_beginning_but_no_instruction(blip
     assert begun.startswith("a red cup")
     told = open_describer(str(blip), "", prompt="Describe it.", max_tokens=6)(gradient())
     assert "describe" not in told.lower()
+
+
+def test_a_model_that_knows_films_too_describes_pictures_with_or_without_torchvision(tmp_path: Path):
+    describe = open_describer(str(write_qwen(tmp_path)), "", prompt="describe it .", max_tokens=6)
+    said = describe(gradient())
+    assert 1 <= len(said.split()) <= 6
+    assert set(said.split()) <= set(WORDS)
 
 
 def test_a_model_that_brings_code_is_refused(llava: Path, tmp_path: Path):

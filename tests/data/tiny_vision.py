@@ -17,6 +17,9 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
 )
 
 PIXELS = 32
@@ -48,16 +51,7 @@ SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "nu
 def write_llava(folder: Path, seed: int = 0) -> Path:
     """A model that is chatted with, as most are."""
     vocabulary = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
-    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        additional_special_tokens=["<image>"],
-    )
+    tokenizer = _tokenizer(vocabulary, ("<image>",))
     processor = LlavaProcessor(
         _pictures(CLIPImageProcessorPil),
         tokenizer,
@@ -75,9 +69,39 @@ def write_llava(folder: Path, seed: int = 0) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(config)
-    _never_says(model, range(len(SPECIAL)))
+    model.generation_config.suppress_tokens = list(range(len(SPECIAL)))  # it would as soon say <pad> as a word
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
+    return folder
+
+
+def write_qwen(folder: Path, seed: int = 0) -> Path:
+    """A model that knows films too. Its chat template is with the tokenizer, where older checkpoints keep it."""
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    vocabulary = {word: number for number, word in enumerate(("<pad>", "<s>", "</s>", "<unk>", *marks, *WORDS))}
+    tokenizer = _tokenizer(vocabulary, marks)
+    tokenizer.chat_template = CHAT.replace("<image>", "<|vision_start|><|image_pad|><|vision_end|>")
+    rope = {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0}
+    text = {**SMALL, "num_key_value_heads": 2, "vocab_size": len(vocabulary), "rope_parameters": rope}
+    config = Qwen2_5_VLConfig(
+        text_config={**text, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0},
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "fullatt_block_indexes": [0],
+        },
+        **{f"{name}_token_id": 4 + at for at, name in enumerate(("vision_start", "vision_end", "image", "video"))},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config.suppress_tokens = list(range(4 + len(marks)))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=56 * 56).save_pretrained(folder)
     return folder
 
 
@@ -107,6 +131,14 @@ def _pictures(kind: type) -> object:
     return kind(size=side)
 
 
-def _never_says(model: LlavaForConditionalGeneration, tokens: range) -> None:
-    """A random model would as soon say <pad> as a word."""
-    model.generation_config.suppress_tokens = list(tokens)
+def _tokenizer(vocabulary: dict[str, int], marks: tuple[str, ...]) -> PreTrainedTokenizerFast:
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=words,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        additional_special_tokens=list(marks),
+    )

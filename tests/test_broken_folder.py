@@ -1,0 +1,99 @@
+"""The deliberately broken folder: every planted defect is found, and nothing else is."""
+
+from collections import Counter
+from importlib.metadata import PackageNotFoundError, files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flux_lora.commands.material import Material, read_material
+from flux_lora.config.choices import AlphaPolicy
+from flux_lora.config.compose import compose_config
+from flux_lora.data.decode import open_image
+from flux_lora.data.rules.catalogue import rule
+from flux_lora.data.samples import IMAGE_ENDINGS
+from tests.broken_folder import FOLDER, write_words
+from tests.broken_truth import ABOUT_THE_MACHINE, DECODED, WRONG
+
+MOST_BYTES = 20_480
+HIDDEN = (255, 0, 190)
+
+
+def flux_tokenizers(folder: Path) -> bool:
+    """Lay FLUX.1's own tokenizers out as a base, from the files of diffsynth 1.1.9 if they are here."""
+    try:
+        listed = files("diffsynth") or []
+    except PackageNotFoundError:
+        return False
+    vocabulary = next((each for each in listed if str(each).endswith("flux/tokenizer_1/vocab.json")), None)
+    if vocabulary is None:
+        return False
+    there = Path(str(vocabulary.locate())).parents[1]
+    (folder / "model_index.json").write_text("{}")
+    for name, part in (("tokenizer", "tokenizer_1"), ("tokenizer_2", "tokenizer_2")):
+        (folder / name).symlink_to(there / part, target_is_directory=True)
+    return True
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    base = tmp_path_factory.mktemp("base")
+    flux_tokenizers(base)
+    words = ["data.trigger=zorb", "data.class_word=mug", "data.kind=product"]
+    return read_material(
+        compose_config(
+            ["recipe=photos", f"model.path={base}", f"data.folder={FOLDER}", "data.resolution=256", *words],
+        )
+    )
+
+
+def test_every_planted_defect_is_found_and_nothing_else(material: Material):
+    found = Counter(
+        (str(each.file.relative_to(FOLDER)), each.rule)
+        for each in material.findings
+        if each.rule not in ABOUT_THE_MACHINE
+    )
+    unheard = set() if material.readers else {"cut-by-clip"}
+    planted = Counter((file, each) for file, rules in WRONG.items() for each in rules if each not in unheard)
+    assert sorted((found - planted).elements()) == [], "said of a file that is well"
+    assert sorted((planted - found).elements()) == [], "not found"
+
+
+def test_a_group_names_its_other_pictures(material: Material):
+    others = {each.rule: [other.name for other in each.others] for each in material.findings if each.others}
+    assert others["near-picture"] == ["mug_18.jpg"]
+    assert others["same-picture"] == ["mug_17.webp"]
+    assert others["same-caption"] == ["mug_16.jpg"]
+    assert others["held-out-twin"] == ["mug_01.jpg"]
+
+
+def test_every_finding_says_what_is_wrong_and_what_to_do(material: Material):
+    for each in material.findings:
+        assert rule(each.rule).severity is each.severity
+        assert each.problem and each.fix
+        assert str(FOLDER) not in each.problem
+
+
+@pytest.mark.parametrize("name", DECODED)
+def test_what_decoding_puts_right_is_said(name: str, material: Material):
+    notes = {seen.sample.image.name: seen.notes for seen in material.seen}
+    assert notes[name] == (DECODED[name],)
+
+
+def test_what_decoding_puts_right_is_right():
+    assert open_image(FOLDER / "mug_24.jpg", AlphaPolicy.composite).size == (320, 240)
+    cut_out = np.asarray(open_image(FOLDER / "mug_25.png", AlphaPolicy.composite)).astype(int)
+    assert np.abs(cut_out - np.array(HIDDEN)).max(axis=2).min() > 60, "the hidden pink is nowhere"
+    grey = np.asarray(open_image(FOLDER / "mug_26.png", AlphaPolicy.composite))
+    assert 60 < grey.mean() < 180, "scaled, not clipped to white"
+
+
+def test_the_folder_holds_30_small_pictures_and_its_words_are_those_of_the_script(tmp_path: Path):
+    pictures = [file for file in FOLDER.rglob("*") if file.suffix in IMAGE_ENDINGS and ".mask" not in file.name]
+    assert len(pictures) == 30
+    assert max(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= MOST_BYTES
+    (tmp_path / "held_out").mkdir()
+    write_words(tmp_path)
+    for made in (file for file in tmp_path.rglob("*") if file.is_file()):
+        assert (FOLDER / made.relative_to(tmp_path)).read_bytes() == made.read_bytes()
