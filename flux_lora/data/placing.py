@@ -9,7 +9,9 @@ from flux_lora.data.buckets import LONGEST_ASPECT, Bucket, around, buckets
 
 SMALLEST = 256
 """Side of the square below which no picture's bucket goes, if more was asked for: there it is enlarged after all."""
-WORTH_OF_AREA = 0.25
+MOST_ENLARGED = 1.05
+"""Where this much is enough to fill the resolution, or to share a bucket, a picture is enlarged: it does not show."""
+WORTH_OF_AREA = 0.5
 """A share of the wanted area missed, or enlarged into being, against the same share of a picture cropped away."""
 ROUNDING = 1e-6
 
@@ -28,7 +30,7 @@ class Limits:
     """What no bucket may do."""
 
     longest_aspect: float = LONGEST_ASPECT
-    most_enlarged: float = 1.0
+    most_enlarged: float = MOST_ENLARGED
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,13 @@ def own_place(shape: Shape, limits: Limits) -> Place:
     """Where the shape would go if it were alone."""
     width = min(shape.width, limits.longest_aspect * shape.height)
     height = min(shape.height, limits.longest_aspect * shape.width)
-    there = width * height * limits.most_enlarged**2
-    wanted = max(min(shape.resolution**2, there), min(shape.resolution, SMALLEST) ** 2)
+    there, full = width * height, shape.resolution**2
+    wanted = full if there * limits.most_enlarged**2 >= full else max(there, min(shape.resolution, SMALLEST) ** 2)
     aspect = width / height
     area = largest_area(shape.resolution, limits.longest_aspect)
     near = around(math.sqrt(wanted * aspect), math.sqrt(wanted / aspect), limits.longest_aspect)
     near = [bucket for bucket in near if bucket.area <= area] or near
-    if wanted <= there:
+    if wanted <= there * limits.most_enlarged**2:
         allowed = limits.most_enlarged + ROUNDING
         near = [bucket for bucket in near if scale_into(shape.width, shape.height, bucket) <= allowed] or near
     bucket = _least(near, aspect, wanted)

@@ -11,7 +11,7 @@ from flux_lora.config.choices import CropMode
 from flux_lora.data.buckets import LONGEST_ASPECT, Bucket
 from flux_lora.data.crops import Box, masked_part, subject_part, window
 from flux_lora.data.decode import upright_size
-from flux_lora.data.placing import Limits, Shape, lost_in, scale_into
+from flux_lora.data.placing import MOST_ENLARGED, Limits, Shape, lost_in, scale_into
 from flux_lora.data.planner import choose
 from flux_lora.data.samples import Sample
 
@@ -36,7 +36,7 @@ class Wish:
     crop: CropMode = CropMode.centre
     longest_aspect: float = LONGEST_ASPECT
     """Long side over short side; longer pictures are cropped to it."""
-    most_enlarged: float = 1.0
+    most_enlarged: float = MOST_ENLARGED
     """A picture too small for a resolution gets a smaller bucket rather than be enlarged more than this."""
     seed: int = 0
     """Random crops follow from it."""

@@ -48,13 +48,18 @@ def test_nothing_is_cropped_to_a_square_that_is_not_one(width, height):
 
 
 def test_a_picture_smaller_than_the_resolution_keeps_its_own_size():
-    assert own(800, 600) == Bucket(784, 592)
-    assert own(505, 505) == Bucket(496, 496)
+    assert own(800, 600, most_enlarged=1.0) == Bucket(800, 592)
+    assert own(490, 490, most_enlarged=1.0) == Bucket(480, 480)
+
+
+def test_a_picture_that_is_all_but_large_enough_fills_the_resolution():
+    assert own(1000, 1000) == Bucket(1024, 1024)
+    assert own(960, 960) == Bucket(960, 960)
 
 
 def test_a_picture_may_be_enlarged_as_far_as_the_setting_says():
     assert own(800, 800, most_enlarged=1.28) == Bucket(1024, 1024)
-    assert own(800, 800, most_enlarged=1.1) == Bucket(880, 880)
+    assert own(800, 800, most_enlarged=1.1) == Bucket(800, 800)
     assert own(800, 800, most_enlarged=1.0) == Bucket(800, 800)
 
 

@@ -65,8 +65,7 @@ def test_whatever_the_set_every_picture_is_shown_as_often_as_it_repeats(pictures
 def test_samples_are_planned_in_order():
     made = planned(PHONE, Wish((512,)))
     assert [one.sample.image.name for one in made.prepared] == [f"{number:03}.jpg" for number in range(5)]
-    assert len(made.buckets) == 5
-    assert made.batches(4) == 5
+    assert len(made.groups) == len(made.buckets) > 1
 
 
 def test_scale_and_crop_say_what_the_bucket_costs(tmp_path):
@@ -102,7 +101,7 @@ def test_nobody_is_asked_what_to_keep_of_a_picture_that_is_not_cropped():
     def never(sample: Sample) -> Box | None:
         raise AssertionError(sample)
 
-    assert all(one.cropped < 0.02 for one in planned(PHONE, Wish((512,)), keep=never).prepared)
+    assert all(one.cropped < 0.02 for one in planned(PHONE[:4], Wish((512,)), keep=never).prepared)
 
 
 def test_a_mask_is_kept_inside_by_itself(tmp_path):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from flux_lora.data.buckets import Bucket
 from flux_lora.data.placing import SMALLEST, Limits, Shape, largest_area, lost_in, own_place, scale_into
-from flux_lora.data.planner import MOST_LOST_TO_SHARING, choose, empty_places
+from flux_lora.data.planner import MOST_LOST_TO_SHARING, MOST_MISSED_BY_SHARING, choose
+from flux_lora.data.sharing import empty_places
 
 LIMITS = Limits()
 sides = st.integers(64, 6000)
@@ -32,7 +33,7 @@ def test_every_shape_gets_a_bucket_that_it_fills_without_being_enlarged(shown, b
     assert set(chosen) == set(shown)
     for shape, bucket in chosen.items():
         place = own_place(shape, LIMITS)
-        allowed = max(1.0, scale_into(shape.width, shape.height, place.bucket))
+        allowed = max(LIMITS.most_enlarged, scale_into(shape.width, shape.height, place.bucket))
         assert scale_into(shape.width, shape.height, bucket) <= allowed + 1e-5
         assert bucket.area <= largest_area(shape.resolution)
         assert bucket.area >= SMALLEST**2 * 0.8
@@ -40,11 +41,14 @@ def test_every_shape_gets_a_bucket_that_it_fills_without_being_enlarged(shown, b
 
 @few
 @given(sets, st.integers(1, 8))
-def test_sharing_a_bucket_never_crops_a_picture_much(shown, batch_size):
+def test_sharing_a_bucket_never_crops_or_shrinks_a_picture_much(shown, batch_size):
     for shape, bucket in choose(shown, LIMITS, batch_size).items():
-        alone = lost_in(shape.width, shape.height, own_place(shape, LIMITS).bucket)
-        kept = (1 - alone) * (1 - MOST_LOST_TO_SHARING - 0.03)
-        assert lost_in(shape.width, shape.height, bucket) <= 1 - kept
+        place = own_place(shape, LIMITS)
+        assert bucket.area >= min(place.bucket.area, (1 - MOST_MISSED_BY_SHARING) * place.wanted) - 1
+        alone = lost_in(shape.width, shape.height, place.bucket)
+        short, long = sorted((shape.width, shape.height))
+        lost = 1 - (1 - MOST_LOST_TO_SHARING) * min(1, LIMITS.longest_aspect * short / long)
+        assert lost_in(shape.width, shape.height, bucket) <= max(alone, lost) + 1e-9
 
 
 @few

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
+from flux_lora.data.placing import MOST_ENLARGED
 from flux_lora.data.plan import Plan, Prepared
 
 SMALL = Rule("small", Severity.warning, "Enlarged or very small pictures teach blur, and no fine detail.")
@@ -17,12 +18,10 @@ MASK_CROPPED = Rule("mask-cropped", Severity.warning, "Part of what the mask mar
 LONE_BUCKET = Rule("lone-bucket", Severity.note, "The picture never shares a batch, and so weighs more in its step.")
 RULES: tuple[Rule, ...] = (SMALL, BELOW_RESOLUTION, CROPPED, CROPPED_AWAY, MASK_CROPPED, LONE_BUCKET)
 
-MOST_ENLARGED = 1.05
-"""Pictures may grow this much on the way to their bucket without a word."""
 VERY_SMALL = 0.5
 """Of the pixels asked for. With fewer, fine print and faces are not to be seen."""
 FULL = 0.85
-"""Of the pixels asked for. Buckets go by steps, so that a few per cent are missed by nearly every picture."""
+"""Of the pixels asked for. Where a few per cent are missing, they are not missed."""
 MUCH_CROPPED = 0.1
 ALLOWED = 0.25
 
@@ -56,17 +55,17 @@ def steps_said(plan: Plan, batch_size: int, steps: int) -> str:
 
 
 def _judge_size(parts: Sequence[Prepared]) -> Iterator[Finding]:
-    worst = max(parts, key=lambda one: (one.scale > MOST_ENLARGED, one.resolution**2 / one.bucket.area))
+    worst = max(parts, key=lambda one: (one.scale > MOST_ENLARGED, one.resolution))
     size, bucket = f"{worst.size[0]}x{worst.size[1]}", f"{worst.bucket.width}x{worst.bucket.height}"
-    share = worst.bucket.area / worst.resolution**2
+    share = worst.box.width * worst.box.height / worst.resolution**2  # what it has, whatever its bucket has room for
     fix = "use a larger picture, or set a smaller data.resolution"
     if worst.scale > MOST_ENLARGED:
         yield SMALL.at(worst.sample.image, f"is {size} and would be enlarged {worst.scale:.1f} times to {bucket}", fix)
     elif share < VERY_SMALL:
-        problem = f"is {size} and would train at {bucket}, {share:.0%} of the pixels asked for"
+        problem = f"is {size} and has {share:.0%} of the pixels asked for; it would train at {bucket}"
         yield SMALL.at(worst.sample.image, problem, fix)
     elif share < FULL:
-        problem = f"is {size} and trains at {bucket}, {share:.0%} of the pixels asked for"
+        problem = f"is {size} and has {share:.0%} of the pixels asked for; it trains at {bucket}"
         yield BELOW_RESOLUTION.at(worst.sample.image, problem, "use a larger picture where there is one")
 
 
