@@ -28,7 +28,7 @@ from benchmarks.photographs import SCENES, photograph
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.cache import encode_all
 from flux_lora.data.cache.sight import see
-from flux_lora.data.decode import decode
+from flux_lora.data.decode import Decoded, decode
 from flux_lora.data.plan import Prepared, Wish, plan
 from flux_lora.data.resize import resized
 from flux_lora.data.samples import Sample
@@ -87,7 +87,9 @@ def plain(one: Prepared) -> Image.Image:
 def smaller(one: Prepared) -> Image.Image:
     """Decoded at a reduced size, resized by Pillow."""
     decoded = decode(one.sample.image, AlphaPolicy.composite, cover=one.cover)
-    picture = decoded.picture.resize((one.bucket.width, one.bucket.height), Image.Resampling.LANCZOS)
+    picture = decoded.picture.resize(
+        (one.bucket.width, one.bucket.height), Image.Resampling.LANCZOS, box=_all_of(one, decoded)
+    )
     sha256(picture.tobytes()).digest()
     return picture
 
@@ -95,10 +97,13 @@ def smaller(one: Prepared) -> Image.Image:
 def smaller_and_torch(one: Prepared) -> Image.Image:
     """Decoded at a reduced size, resized by torch where it can."""
     decoded = decode(one.sample.image, AlphaPolicy.composite, cover=one.cover)
-    whole = (0, 0, *decoded.picture.size)
-    picture = resized(decoded.picture, (one.bucket.width, one.bucket.height), whole)
+    picture = resized(decoded.picture, (one.bucket.width, one.bucket.height), _all_of(one, decoded))
     sha256(picture.tobytes()).digest()
     return picture
+
+
+def _all_of(one: Prepared, decoded: Decoded) -> tuple[float, float, float, float]:
+    return 0, 0, one.size[0] / decoded.reduced, one.size[1] / decoded.reduced
 
 
 def cached(one: Prepared) -> Image.Image:

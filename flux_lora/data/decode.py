@@ -40,6 +40,11 @@ class Decoded:
     reduced: int = 1
     """One pixel stands for this many of the file's in a row."""
 
+    @property
+    def spans(self) -> tuple[int, int]:
+        """What it covers in the file's pixels: those and, where its last ones are not whole, a few beyond the edge."""
+        return self.picture.width * self.reduced, self.picture.height * self.reduced
+
 
 def decode(file: Path, alpha: AlphaPolicy, *, cover: tuple[int, int] | None = None) -> Decoded:
     """The picture upright, sRGB, opaque, 8 bits a channel.
@@ -48,7 +53,7 @@ def decode(file: Path, alpha: AlphaPolicy, *, cover: tuple[int, int] | None = No
     """
     with opened(file) as stored:
         many, turn, layout, width = frames(file, stored), orientation(file, stored), stored_as(stored), stored.width
-        _reduce(stored, cover[::-1] if cover and turn in SIDEWAYS else cover)
+        _reduce(stored, (cover[1], cover[0]) if cover and turn in SIDEWAYS else cover)
         reduced = round(width / stored.width)
         stored.load()
         flat = eight_bits(stored, layout)

@@ -147,6 +147,7 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same_once_resized(tmp_pat
     smaller = decode(tmp_path / "a.jpg", AlphaPolicy.composite, cover=cover)
     assert smaller.reduced == reduced
     assert smaller.picture.size == (-(-803 // reduced), -(-603 // reduced))
+    assert smaller.spans == (smaller.picture.width * reduced, smaller.picture.height * reduced)
     box = (0, 0, 803 / reduced, 603 / reduced)
     wanted = whole.resize(cover, Image.Resampling.LANCZOS)
     assert decibels(smaller.picture.resize(cover, Image.Resampling.LANCZOS, box=box), wanted) >= CLOSE_DB
