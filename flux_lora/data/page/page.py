@@ -83,7 +83,7 @@ def write_page(page: Page, file: Path) -> Path:
         drawn=drawn,
         places={card.name: place for place, card in reversed(list(enumerate(drawn)))},
         singles=pictures.first_cards(drawn),
-        sources={card.group for card in page.cards},
+        sources={card.group for card in page.cards if not card.held_out},
         shelves=pictures.shelves(card for card in drawn if card.width),
         all_shelves=pictures.shelves(card for card in page.cards if card.bucket[0]),
         decoded=pictures.decoded(page.cards),
@@ -137,15 +137,15 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 
 def pieces(caption: str, trigger: str, class_word: str) -> Iterator[tuple[str, str]]:
-    """A caption cut at the words that matter: (text, "trigger", "class" or "")."""
-    kinds = {word: kind for word, kind in ((class_word, "class"), (trigger, "trigger")) if word}
-    if not kinds:
+    """A caption cut at the words that matter: (text, "trigger", "class" or ""). Only a trigger's case matters."""
+    words = {word: pattern for word, pattern in ((trigger, "{}"), (class_word, "(?i:{})")) if word}
+    if not words:
         yield caption, ""
         return
-    words = "|".join(re.escape(word) for word in sorted(kinds, key=len, reverse=True))
-    for place, text in enumerate(re.split(rf"(?<!\w)({words})(?!\w)", caption)):
+    either = "|".join(words[word].format(re.escape(word)) for word in sorted(words, key=len, reverse=True))
+    for place, text in enumerate(re.split(rf"(?<!\w)({either})(?!\w)", caption)):
         if text:
-            yield text, kinds[text] if place % 2 else ""
+            yield text, ("trigger" if text == trigger else "class") if place % 2 else ""
 
 
 def _plot(cards: Sequence[Card]):

@@ -188,5 +188,5 @@ def test_two_thousand_pictures_open_and_are_found_among_each_other(shown: Open) 
     assert tab.evaluate("document.querySelectorAll('.thumb img').length") < 400
     tab.fill("[data-text-for=sheet]", "1234.jpg")
     assert tab.inner_text("#sheet-count") == "1 of 2000"
-    tab.fill("[data-text-for=texts]", "number 3")
+    tab.fill("[data-text-for=texts]", "from the left")
     assert tab.inner_text("#texts-count") == "400 of 2000"

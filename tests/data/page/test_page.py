@@ -133,6 +133,10 @@ def test_a_set_in_order_is_said_to_be_ready(page: Page, tmp_path: Path) -> None:
     assert "switched off" not in words
 
 
+def test_a_set_without_a_name_has_a_heading_all_the_same(page: Page, tmp_path: Path) -> None:
+    assert "The dataset" in _Read(write_page(replace(page, title=" "), tmp_path / "report.html")).words
+
+
 def test_columns_without_anything_to_say_are_left_out(page: Page, tmp_path: Path) -> None:
     bare = replace(page, trigger="", class_word="", cards=tuple(replace(card, t5=0, clip=0) for card in page.cards))
     words = _Read(write_page(bare, tmp_path / "report.html")).words
@@ -181,9 +185,9 @@ def test_files_are_named_from_the_folder_where_they_are_in_it() -> None:
 
 
 def test_trigger_and_class_are_marked_as_whole_words_and_nothing_is_lost() -> None:
-    cut = list(pieces("a zorb mug, zorbs and a mugful of zorb", "zorb", "mug"))
-    assert "".join(text for text, _ in cut) == "a zorb mug, zorbs and a mugful of zorb"
-    assert [kind for _, kind in cut if kind] == ["trigger", "class", "trigger"]
+    cut = list(pieces("Mugs: a zorb Mug, Zorb, zorbs and a mugful of zorb", "zorb", "mug"))
+    assert "".join(text for text, _ in cut) == "Mugs: a zorb Mug, Zorb, zorbs and a mugful of zorb"
+    assert [(text, kind) for text, kind in cut if kind] == [("zorb", "trigger"), ("Mug", "class"), ("zorb", "trigger")]
     assert list(pieces("a cup", "", "")) == [("a cup", "")]
 
 
