@@ -32,8 +32,8 @@ ABOUT = """# Buckets
 What bucketing costs, in percent; less is better. Printed by `python -m benchmarks.buckets`; it reads no clock, so that
 any machine prints the same. kohya's sd-scripts and ai-toolkit are written anew from a description of what they do, and
 taken at their best (`benchmarks/peer_buckets.py`); the sizes are those that devices, shops and sites produce
-(`benchmarks/picture_sizes.py`). Ours is at its defaults; its constants were chosen on other
-draws from the same kinds of sets.
+(`benchmarks/picture_sizes.py`). Ours may enlarge a picture by 5 %, and crop one by 10 % to fill
+a batch; its constants were chosen on other draws from the same kinds of sets.
 
 * **cropped**: share of a picture's area that falls outside its bucket, on average
 * **area missed**: of the pixels that were asked for and that the picture has, those the bucket has no room for

@@ -28,18 +28,6 @@ class Bucket:
         return self.width / self.height
 
 
-def bucket_for(width: int, height: int, resolution: int) -> Bucket:
-    """The bucket whose shape is nearest, among those with about the area of a square of side `resolution`."""
-    wanted = math.log(width / height)
-
-    def distance(bucket: Bucket) -> tuple[float, float]:
-        off_shape = abs(math.log(bucket.width / bucket.height) - wanted)
-        off_area = abs(math.log(bucket.width * bucket.height / resolution**2))
-        return round(off_shape, 9), off_area
-
-    return min(buckets(resolution), key=distance)
-
-
 @lru_cache(maxsize=32)
 def buckets(resolution: int, longest_aspect: float = LONGEST_ASPECT) -> tuple[Bucket, ...]:
     """Every bucket of about resolution² pixels: for each side, the other side that comes nearest to the area."""
