@@ -6,6 +6,7 @@ downloaded. They are few, small and a mixed lot, and every table made from them 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -42,8 +43,9 @@ def folder() -> Path | None:
     return Path(found.origin).parent / "data" if found and found.origin else None
 
 
+@lru_cache
 def photograph(name: str) -> Image.Image:
-    """One of them, RGB, in its own size."""
+    """One of them, RGB, in its own size. Kept: change a copy."""
     place = folder()
     assert place is not None, "scikit-image is not installed"
     with Image.open(place / name) as opened:

@@ -40,7 +40,7 @@ def sharpness(grey: Grey) -> float:
 
 
 def finer_than_half(grey: Grey) -> float:
-    """How much of its edges is finer than half its size could hold: about 0.5, and under 0.26 once it was doubled."""
+    """How much of its edges is finer than half its size could hold: about 0.5, and under 0.28 once it was doubled."""
     if min(grey.shape) < LEAST_SIDE:
         return 1.0
     finest = _tiles(np.square(grey - _through(grey, 2))) - ROUNDING

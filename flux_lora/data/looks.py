@@ -13,6 +13,7 @@ from flux_lora.data.detail import Grey, blockiness, finer_than_half, sharpness
 from flux_lora.data.lettering import find_lettering
 from flux_lora.data.light import Light, light_of
 from flux_lora.data.margins import Ground, Margins, Subject, find_ground, find_margins, find_subject
+from flux_lora.data.parts import small_copy
 from flux_lora.data.prints import colours_of, prints_of
 
 WORKING_SIDE = 512
@@ -52,6 +53,8 @@ class Look:
     prints: bytes
     """See data/prints.py."""
     colours: bytes
+    copy: bytes
+    """See data/parts.py."""
     digest: str
     """Of the pixels: the same for the same picture in a PNG and a BMP."""
 
@@ -91,6 +94,7 @@ def look_at(
         lettering=find_lettering(grey),
         prints=prints_of(small),
         colours=colours_of(small),
+        copy=small_copy(small),
         digest=sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest(),
     )
 

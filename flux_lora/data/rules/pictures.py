@@ -40,7 +40,7 @@ RULES: tuple[Rule, ...] = (
 
 # The thresholds were chosen on the photographs of benchmarks/photo_rules.py, which prints how often each is wrong.
 LEAST_SHARP = 0.40
-LEAST_FINE = 0.25
+LEAST_FINE = 0.28
 DARKEST = 0.28
 """Level, 0 to 1. All but 2 percent of the picture are darker."""
 MOST_WHITE = 0.25

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks import Look
+from flux_lora.data.parts import is_part
 from flux_lora.data.prints import distances, stacked
 
 SAME_PICTURE = Rule(
@@ -21,8 +22,8 @@ NEAR_PICTURE = Rule(
     Severity.warning,
     "The same picture in another size, quality or crop, or two frames of a burst: it counts twice, and is memorised.",
 )
-SAME_SCENE = Rule(
-    "same-scene", Severity.note, "Probably parts of one photo, or one pose twice: the set is smaller than it looks."
+SAME_PHOTO = Rule(
+    "same-photo", Severity.warning, "Crops of one photo are one view, not several: the set is smaller than it looks."
 )
 HELD_OUT_TWIN = Rule(
     "held-out-twin",
@@ -34,13 +35,14 @@ NOT_COMPARED = Rule(
     Severity.note,
     "Other crops of one photo are found by a small network, which is in the extra 'metrics'.",
 )
-RULES: tuple[Rule, ...] = (SAME_PICTURE, NEAR_PICTURE, SAME_SCENE, HELD_OUT_TWIN, NOT_COMPARED)
+RULES: tuple[Rule, ...] = (SAME_PICTURE, NEAR_PICTURE, SAME_PHOTO, HELD_OUT_TWIN, NOT_COMPARED)
 
 NEAR_BITS = 38
 """Of 255. The same picture differs in 0 to 40, another one in 70 and more. See docs/photo_rules.md."""
 NEAR_COLOUR = 18.0
 """Levels. The same bottle before another wall has the same shapes and other colours."""
-SAME_SCENE_COSINE = 0.92
+SCENE_COSINE = 0.72
+"""What the network finds at least this much alike is compared part by part. See docs/photo_rules.md."""
 AT_ONCE = 2000
 """Pictures that are compared with as many others in one product of matrices."""
 
@@ -64,8 +66,8 @@ def judge_twins(
     if vectors is None:
         yield from _say_what_is_missing(trained)
         return
-    alike = _alike_pairs(single, vectors) - near
-    yield from (_said(SAME_SCENE, single, group) for group in _groups(alike, len(single)))
+    alike = _parts(single, vectors) - near
+    yield from (_said(SAME_PHOTO, single, group) for group in _groups(alike, len(single)))
 
 
 def near_pairs(looks: Sequence[Look], others: Sequence[Look] | None = None) -> Iterator[Pair]:
@@ -105,16 +107,17 @@ def _same_pixels(looks: Sequence[Look]) -> Iterator[Pair]:
             yield earlier, index
 
 
-def _alike_pairs(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
+def _parts(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
+    """Pairs of which one shows a part of the other."""
     known = [index for index, look in enumerate(looks) if look.image in vectors]
     found: set[Pair] = set()
     for rows in _blocks(known):
         mine = np.stack([vectors[looks[row].image] for row in rows])
         for columns in _blocks(known):
             theirs = np.stack([vectors[looks[column].image] for column in columns])
-            hits = np.argwhere(mine @ theirs.T >= SAME_SCENE_COSINE)
+            hits = np.argwhere(mine @ theirs.T >= SCENE_COSINE)
             found |= {(rows[row], columns[column]) for row, column in hits if rows[row] < columns[column]}
-    return found
+    return {(one, other) for one, other in found if is_part(looks[one].copy, looks[other].copy)}
 
 
 def _judge_held_out(looks: Sequence[Look], held_out: Sequence[Look]) -> Iterator[Finding]:
@@ -144,7 +147,7 @@ def _said(rule: Rule, looks: Sequence[Look], group: Sequence[int]) -> Finding:
     seen = {
         SAME_PICTURE.id: ("is the same picture as", "keep one of them; set repeats if it shall count more"),
         NEAR_PICTURE.id: ("is nearly the same picture as", "keep the best of them"),
-        SAME_SCENE.id: ("looks like another crop of", "look at them side by side; keep one, if they are one photo"),
+        SAME_PHOTO.id: ("is another crop of the same photo as", "keep the best of them"),
     }
     says, fix = seen[rule.id]
     return rule.at(first, f"{says} {_named(rest)}", fix, tuple(rest))

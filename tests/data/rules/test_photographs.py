@@ -1,0 +1,45 @@
+"""The rules on real photographs; how often each is wrong on all of them is in benchmarks/results/photo_rules.md."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.photographs import BLURRED_BY_NATURE, HARMLESS, SCENES, SPOILED, TWINS, folder, photograph
+from flux_lora.data.looks import look_at
+from flux_lora.data.rules.pictures import judge_pictures
+from flux_lora.data.rules.twins import near_pairs
+
+pytestmark = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
+
+HARD = {"lettering": 3, "screen-bars": 4, "overexposed": 2, "dark": 4}
+"""Of six scenes, those named: half of them hide a line of letters, and a launch pad at dusk stands 3 stops more."""
+
+
+def rules_of(name: str, change) -> set[str]:
+    return {finding.rule for finding in judge_pictures([look_at(Path(name), change(photograph(name)))])}
+
+
+@pytest.mark.parametrize("rule", SPOILED)
+def test_a_scene_that_was_spoiled_is_named(rule):
+    named = [name for name in SCENES if rule in rules_of(name, SPOILED[rule][0].change)]
+    assert len(named) >= HARD.get(rule, len(SCENES))
+
+
+@pytest.mark.parametrize("way", HARMLESS, ids=lambda way: way.name)
+def test_a_scene_that_nobody_would_mind_is_not_named(way):
+    assert {name: rules for name in SCENES if (rules := rules_of(name, way.change) - {"lettering"})} == {}
+
+
+def test_a_photograph_blurred_by_nature_is_called_blurred():
+    assert "blurred" in rules_of(BLURRED_BY_NATURE, lambda picture: picture)
+
+
+@pytest.mark.parametrize("way", TWINS[:-1], ids=lambda way: way.name)
+def test_a_scene_is_known_again_whatever_was_done_to_its_file(way):
+    for name in SCENES:
+        whole, changed = look_at(Path(name), photograph(name)), look_at(Path(name), way.change(photograph(name)))
+        assert list(near_pairs([whole], [changed])) == [(0, 0)], name
+
+
+def test_no_two_scenes_are_taken_for_one():
+    assert list(near_pairs([look_at(Path(name), photograph(name)) for name in SCENES])) == []
