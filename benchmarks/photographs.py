@@ -23,7 +23,6 @@ INSTRUMENTS = ("cell.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "reti
 ALL = SCENES + SURFACES + INSTRUMENTS
 BLURRED_BY_NATURE = "clock_motion.png"
 SECOND_OF_A_PAIR = "motorcycle_right.png"
-"""The motorcycle again, from some centimetres to the right."""
 
 Change = Callable[[Image.Image], Image.Image]
 BICUBIC, LANCZOS = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
@@ -249,4 +248,3 @@ TWINS = (
     Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
     Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
 )
-"""What leaves a picture nearly the same, but for the crop that is not promised."""
