@@ -47,7 +47,7 @@ def see(one: Prepared, alpha: AlphaPolicy, masks: MaskMode) -> Sight:
     """Decode no more than is needed, cut once, and lay the masks on."""
     decoded = decode(one.sample.image, alpha, cover=one.cover)
     _refuse_another_size(one, decoded)
-    picture = cut(decoded.picture, one.box, one.bucket, of=one.size)
+    picture = cut(decoded.picture, one.box, one.bucket, of=decoded.spans)
     if masks is MaskMode.off:
         return Sight(picture, None)
     layers = [_averaged(layer, one) for layer in _layers(one, decoded)]
