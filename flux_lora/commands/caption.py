@@ -1,16 +1,21 @@
 """caption: have a vision-language model describe the pictures that nobody has described yet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from flux_lora.commands.machine import machine_of
+from flux_lora.commands.material import sources_of
+from flux_lora.config.material import DataConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.captioner import Proposal, as_diff, lacks_caption, propose, write
 from flux_lora.data.describe import open_describer
 from flux_lora.data.phrase import Phrase
-from flux_lora.data.samples import Sample, find_samples
+from flux_lora.data.samples import Sample
+from flux_lora.data.sources.find import find
+from flux_lora.data.sources.source import Wanted
 
 COLOURS = {"-": "red", "+": "green"}
 
@@ -19,7 +24,7 @@ def caption(config: RunConfig) -> int:
     """Show a caption for each picture that has none, and write it if captioner.write is set."""
     wanted = config.captioner
     phrase = Phrase(wanted.template, config.data.trigger, config.data.class_word)
-    samples = _to_describe(find_samples(Path(config.data.folder).expanduser()), overwrite=wanted.overwrite)
+    samples = _to_describe(config.data, overwrite=wanted.overwrite)
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
     if not samples:
         terminal.print("every picture has a caption; captioner.overwrite=true makes new ones", markup=False)
@@ -41,8 +46,15 @@ def caption(config: RunConfig) -> int:
     return 0
 
 
-def _to_describe(samples: list[Sample], *, overwrite: bool) -> list[Sample]:
-    return [sample for sample in samples if overwrite or lacks_caption(sample)]
+def _to_describe(wanted: DataConfig, *, overwrite: bool) -> Sequence[Sample]:
+    reading = Wanted(
+        recursive=wanted.recursive,
+        caption_lines=wanted.caption_lines,
+        masks=wanted.masks,
+        mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+    )
+    found = find(sources_of(wanted), reading).samples
+    return [sample for sample in found if overwrite or lacks_caption(sample)]
 
 
 def _shown(proposal: Proposal, place: str) -> Text:

@@ -4,10 +4,11 @@ No code from a model's repository is run, no pickle is opened, and a model from 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 from safetensors import SafetensorError
@@ -16,7 +17,6 @@ from flux_lora.errors import ConfigError, ModelError
 from flux_lora.models.hub import fetched
 
 if TYPE_CHECKING:
-    from transformers import ImageTextToTextPipeline
     from transformers.processing_utils import ProcessorMixin
 
     from flux_lora.data.captioner import Describe
@@ -34,19 +34,22 @@ def open_describer(model: str, revision: str, *, prompt: str, max_tokens: int, d
     with _broken_models_explained(folder):
         from transformers import pipeline
 
+        processor = open_processor(folder)
         asked = pipeline(
             "image-text-to-text",
             model=str(folder),
-            processor=open_processor(folder),
+            processor=processor,
             device=device,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
 
-    def describe(picture: Image.Image) -> str:
-        return _answer(asked, picture, prompt, max_tokens)
-
-    return describe
+    greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_tokens}
+    ask = partial(asked, return_full_text=False, generate_kwargs=greedy)
+    template = processor.chat_template or processor.tokenizer.chat_template
+    if template:
+        return partial(_chat, partial(ask, chat_template=template), prompt)
+    return partial(_go_on, ask, prompt)
 
 
 def model_folder(model: str, revision: str) -> Path:
@@ -85,7 +88,7 @@ def open_processor(folder: Path) -> "ProcessorMixin":
         return AutoProcessor.from_pretrained(folder, trust_remote_code=False)
     except ImportError:
         kind = PROCESSOR_MAPPING[type(AutoConfig.from_pretrained(folder, trust_remote_code=False))]
-        return _for_pictures_alone(kind).from_pretrained(folder)
+        return _for_pictures_alone(cast("type[ProcessorMixin]", kind)).from_pretrained(folder)
 
 
 def _for_pictures_alone(kind: type["ProcessorMixin"]) -> type["ProcessorMixin"]:
@@ -97,22 +100,15 @@ def _for_pictures_alone(kind: type["ProcessorMixin"]) -> type["ProcessorMixin"]:
     return Still
 
 
-def _answer(asked: "ImageTextToTextPipeline", picture: Image.Image, prompt: str, max_tokens: int) -> str:
-    greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_tokens}
-    template = asked.processor.chat_template or asked.processor.tokenizer.chat_template
-    if template:
-        content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
-        chat = [{"role": "user", "content": content}]
-        told = asked(text=chat, chat_template=template, return_full_text=False, generate_kwargs=greedy)
-        return str(told[0]["generated_text"])
-    begun = _beginning(prompt)
-    told = asked(images=picture, text=begun, return_full_text=False, generate_kwargs=greedy)
-    return begun + str(told[0]["generated_text"])
+def _chat(ask: Callable[..., Any], prompt: str, picture: Image.Image) -> str:
+    content = [{"type": "image", "image": picture}, {"type": "text", "text": prompt}]
+    return str(ask(text=[{"role": "user", "content": content}])[0]["generated_text"])
 
 
-def _beginning(prompt: str) -> str:
+def _go_on(ask: Callable[..., Any], prompt: str, picture: Image.Image) -> str:
     """A model that knows no chat goes on with what it is given: an instruction would become part of the caption."""
-    return "" if prompt.rstrip().endswith(INSTRUCTION_ENDS) else prompt
+    begun = "" if prompt.rstrip().endswith(INSTRUCTION_ENDS) else prompt
+    return begun + str(ask(images=picture, text=begun)[0]["generated_text"])
 
 
 @contextmanager
