@@ -2,14 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from flux_lora.config.choices import CaptionLines, MaskMode
 from flux_lora.data.findings import Finding
-from flux_lora.data.samples import IMAGE_ENDINGS
+from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import (
     SIDECAR_ENDINGS,
     Said,
@@ -59,7 +58,8 @@ def read_folder(source: Source, wanted: Wanted, apart: Collection[Path]) -> Foun
     if not files.pictures:
         raise _no_pictures(top, listing)
     tables, findings, remarks = _read_tables(files, source, wanted)
-    said = {each: [*_beside(each, files, wanted.caption_lines), *tables.get(each, [])] for each in files.pictures}
+    lines = wanted.caption_lines
+    said = ((each, [*_beside(each, files, lines), *tables.get(each, [])]) for each in files.pictures)
     masks, lone_masks = _masks(files, listing, wanted)
     found = _found(said, masks, source, top)
     places = {place_of(picture) for picture in files.pictures}
@@ -84,7 +84,7 @@ def read_named(table: Path, source: Source, wanted: Wanted, apart: Collection[Pa
     files = sort_files(listing.get(Seen.file, []))
     lines = wanted.caption_lines
     rows, findings = said_in_rows(table, read_table(table, source.columns), set(files.pictures), lines)
-    said = {picture: [row, *_beside(picture, files, lines)] for picture, row in rows.items()}
+    said = ((picture, [row, *_beside(picture, files, lines)]) for picture, row in rows.items())
     masks, _ = _masks(files, listing, wanted)
     found = _found(said, masks, source, table.parent)
     return Found(found.samples, (*found.findings, *findings), found.remarks)
@@ -119,14 +119,17 @@ def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
     return 1, None
 
 
-def _found(said: Mapping[Path, Sequence[Said]], masks: Mapping[Path, Path], source: Source, top: Path) -> Found:
-    folders = {folder: repeats_of(folder, top) for folder in {picture.parent for picture in said}}
-    samples = tuple(
-        sample_of(picture, each, source, repeats=folders[picture.parent][0], mask=masks.get(picture))
-        for picture, each in said.items()
-    )
-    findings = chain.from_iterable(judge_said(picture, each) for picture, each in said.items())
-    return Found(samples, tuple(findings), tuple(map(_kohya_remark, sorted({by for _, by in folders.values() if by}))))
+def _found(said: Iterable[tuple[Path, Sequence[Said]]], masks: Mapping[Path, Path], source: Source, top: Path) -> Found:
+    """Picture by picture, so that what files say is not held for all of them at once."""
+    folders: dict[Path, tuple[int, Path | None]] = {}
+    samples: list[Sample] = []
+    findings: list[Finding] = []
+    for picture, each in said:
+        repeats, _ = folders.setdefault(picture.parent, repeats_of(picture.parent, top))
+        samples.append(sample_of(picture, each, source, repeats=repeats, mask=masks.get(picture)))
+        findings += judge_said(picture, each)
+    by_name = sorted({folder for _, folder in folders.values() if folder})
+    return Found(tuple(samples), tuple(findings), tuple(map(_kohya_remark, by_name)))
 
 
 def _kohya_remark(folder: Path) -> str:
