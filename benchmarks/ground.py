@@ -161,8 +161,10 @@ def sample_batches(case: Case) -> Iterator[Batch]:
     generator = Generator().manual_seed(7)
     side = case.pixels // PIXELS_PER_LATENT
     texts = [_text(case, generator) for _ in range(SAMPLES + 1)]
+    latents = [torch.randn(LATENT_CHANNELS, side, side, generator=generator) for _ in texts[1:]]
     encoded = [
-        Encoded(torch.randn(LATENT_CHANNELS, side, side, generator=generator), text, plain=text) for text in texts[1:]
+        Encoded(latent=latent, spread=torch.zeros_like(latent), texts=(text,), plains=(text,))
+        for latent, text in zip(latents, texts[1:], strict=True)
     ]
     return batches(encoded, texts[0], batch_size=case.batch_size, seed=0)
 

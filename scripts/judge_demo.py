@@ -25,7 +25,7 @@ def main() -> None:
     """Print the table for a finished run of the demo."""
     folder = RunFolder(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))
     config = read_recipe(folder.recipe)
-    material = read_material(config.data)
+    material = read_material(config)
     shots = evaluation_spec(config, material).shots()
     chosen = json.loads((folder.evaluation / "choice.json").read_text())
     judge = load_judge()

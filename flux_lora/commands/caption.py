@@ -1,13 +1,12 @@
 """caption: have a vision-language model describe the pictures that nobody has described yet."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from flux_lora.commands.machine import machine_of
-from flux_lora.commands.material import sources_of
+from flux_lora.commands.material import reading_of, sources_of
 from flux_lora.config.material import DataConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.captioner import Proposal, as_diff, lacks_caption, propose, write
@@ -15,7 +14,6 @@ from flux_lora.data.describe import open_describer
 from flux_lora.data.phrase import Phrase
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Wanted
 
 COLOURS = {"-": "red", "+": "green"}
 
@@ -47,13 +45,7 @@ def caption(config: RunConfig) -> int:
 
 
 def _to_describe(wanted: DataConfig, *, overwrite: bool) -> Sequence[Sample]:
-    reading = Wanted(
-        recursive=wanted.recursive,
-        caption_lines=wanted.caption_lines,
-        masks=wanted.masks,
-        mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
-    )
-    found = find(sources_of(wanted), reading).samples
+    found = find(sources_of(wanted), reading_of(wanted)).samples
     return [sample for sample in found if overwrite or lacks_caption(sample)]
 
 

@@ -1,5 +1,7 @@
 """check: read photos and captions, and list every problem with its fix."""
 
+from pathlib import Path
+
 from rich.console import Console
 
 from flux_lora import __version__
@@ -58,7 +60,7 @@ def _said(config: RunConfig, material: Material) -> str:
         case CheckFormat.json:
             return as_json(material.findings, pictures=len(seen), version=__version__, off=off)
         case CheckFormat.sarif:
-            return as_sarif(material.findings, ALL_RULES, version=__version__, off=off)
+            return as_sarif(material.findings, ALL_RULES, version=__version__, off=off, root=Path.cwd())
         case CheckFormat.junit:
             return as_junit(material.findings, seen)
         case CheckFormat.text:

@@ -11,6 +11,7 @@ from flux_lora.data.deep import can_embed, load_embed
 from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
 from flux_lora.data.plan import Plan, Wish, plan
+from flux_lora.data.reading import can_read, load_read
 from flux_lora.data.rules.fit import judge_plan
 from flux_lora.data.rules.tokens import UNCOUNTED, Readers
 from flux_lora.data.rules.whole import sentence
@@ -60,7 +61,12 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
     found, compared = _found(wanted), _held_out(wanted)
     words = Words(wanted.trigger, wanted.class_word, wanted.kind.value)
     readers = _readers(config)
-    eye = Eye(alpha=wanted.alpha, embed=load_embed() if can_embed() else None, draws=draws)
+    eye = Eye(
+        alpha=wanted.alpha,
+        embed=load_embed() if can_embed() else None,
+        read=load_read() if can_read() else None,
+        draws=draws,
+    )
     with bar("looking at") as told:
         looked = see_all([*found.samples, *compared.samples], eye, told=told)
     seen, apart = looked[: len(found.samples)], looked[len(found.samples) :]
@@ -107,7 +113,7 @@ def sources_of(wanted: DataConfig) -> list[Source]:
 
 
 def _found(wanted: DataConfig) -> Found:
-    return find(sources_of(wanted), _reading(wanted))
+    return find(sources_of(wanted), reading_of(wanted))
 
 
 def _held_out(wanted: DataConfig) -> Found:
@@ -115,16 +121,18 @@ def _held_out(wanted: DataConfig) -> Found:
     folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
     if not wanted.held_out and not folder.is_dir():
         return Found()
-    found = find([Source(path=str(folder))], replace(_reading(wanted), mask_folder=None))
+    found = find([Source(path=str(folder))], replace(reading_of(wanted), mask_folder=None, apart=()))
     return Found(samples=found.samples)
 
 
-def _reading(wanted: DataConfig) -> Wanted:
+def reading_of(wanted: DataConfig) -> Wanted:
+    """How the sources are read; what is held out is never trained on, wherever it lies."""
     return Wanted(
         recursive=wanted.recursive,
         caption_lines=wanted.caption_lines,
         masks=wanted.masks,
         mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+        apart=(Path(wanted.held_out).expanduser(),) if wanted.held_out else (),
     )
 
 

@@ -16,7 +16,7 @@ from flux_lora.commands.remember import Memory, memories, prompts_to_keep
 from flux_lora.commands.run_folder import RunFolder, open_folder
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import Encoders, Keys, Shelf, Stage, Wanted, encode_all, encode_captions
+from flux_lora.data.cache import Encoders, Keys, Made, Shelf, Stage, Wanted, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.plain import without_trigger
 from flux_lora.data.plan import Plan, Prepared
@@ -51,10 +51,6 @@ def prepare(config: RunConfig) -> int:
 def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
     """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
     planned = material.planned
-    fingerprint = _fingerprint(planned)
-    _refuse_other_pictures(folder, fingerprint)
-    if config.check.page:
-        write_dataset_page(config, material, folder.dataset_page)
     encoders = _encoders(config, machine)
     plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
     plains = [plain(caption) for one in planned.prepared for caption in one.sample.captions]
@@ -63,7 +59,11 @@ def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine:
     wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, plain=plain, words=("", *prompts))
     with bar("encoding") as told:
         made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, told=told)
-    _write_manifest(folder, planned, made.encoded.keys, remembered, fingerprint)
+    fingerprint = _fingerprint(planned, made.encoded.keys)
+    _refuse_other_pictures(folder, fingerprint)
+    _write_manifest(folder, planned, made, remembered, fingerprint)
+    if config.check.page:
+        write_dataset_page(config, material, folder.dataset_page)
     note(folder, {"encoding": [_in_numbers(each) for each in made.stages]})
     empty = encode_captions([""], encoders, folder.cache)[0]
     return Ready(material, made.encoded, empty, remembered, fingerprint)
@@ -95,13 +95,10 @@ def _encoders(config: RunConfig, machine: Machine) -> Encoders:
     )
 
 
-def _fingerprint(planned: Plan) -> str:
-    digest = sha256()
-    for one in planned.prepared:
-        digest.update(one.sample.image.read_bytes())
-        digest.update(one.sample.mask.read_bytes() if one.sample.mask else b"")
-        digest.update(f"|{one.sample.captions}|{one.bucket}|{one.box}|{one.exposures}|".encode())
-    return digest.hexdigest()[:32]
+def _fingerprint(planned: Plan, keys: Sequence[Keys]) -> str:
+    """Of what is trained on: the cache's names stand for every pixel and word, and for who encoded them."""
+    shown = [one.exposures for one in planned.prepared]
+    return sha256(repr(list(zip(keys, shown, strict=True))).encode()).hexdigest()[:32]
 
 
 def _refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
@@ -116,11 +113,12 @@ def _refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
 
 
 def _write_manifest(
-    folder: RunFolder, planned: Plan, keys: Sequence[Keys], remembered: Sequence[Memory], fingerprint: str
+    folder: RunFolder, planned: Plan, made: Made, remembered: Sequence[Memory], fingerprint: str
 ) -> None:
     """The first line is about the set, then one line a picture, and one for each that the base is to make."""
-    lines: list[dict[str, object]] = [{"fingerprint": fingerprint, "pictures": len(planned.prepared)}]
-    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, keys, strict=True)]
+    about = {"fingerprint": fingerprint, "pictures": len(planned.prepared), "texts": made.words}
+    lines: list[dict[str, object]] = [about]
+    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
     lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
     folder.manifest.parent.mkdir(parents=True, exist_ok=True)
     half_written: Path = folder.manifest.with_suffix(".partial")

@@ -18,9 +18,10 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import Feed, fed, grouped
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import TimeSampler, logit_normal
+from flux_lora.flow.times import TimeSampler, evenly, logit_normal
 from flux_lora.models.family import stacked
 from flux_lora.models.flux1.velocity import velocity_of
+from flux_lora.render.sampler import shift_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.train import checkpoints
 from flux_lora.train.console import Console
@@ -64,6 +65,7 @@ def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) 
         seed=config.train.seed,
         caption_dropout=config.train.caption_dropout,
         sample_latents=config.data.sample_latents,
+        mask_floor=config.data.mask_floor,
     )
     looks = fed(ready.encoded, ready.empty, feed, ready.material.planned.groups, start=start)
     previews = _Previews(config, folder, ready, machine, painter)
@@ -105,10 +107,11 @@ def _preservation(
         return None
     feed = Feed(batch_size=config.train.batch_size, seed=config.train.seed + 1)
     pool = reminders(ready.encoded, folder.cache, ready.memories)
+    side = config.data.resolution
     return Preservation(
         base=quiet(learner.predict, partial(strength, painter.transformer)),
         reminders=fed(pool, ready.empty, feed, grouped(pool), start=start),
-        draw=counted_draw(config.train.seed, _times(config), purpose="reminder"),
+        draw=counted_draw(config.train.seed, evenly(shift_of(painter.scheduler, side, side)), purpose="reminder"),
         weight=config.train.preservation,
     )
 

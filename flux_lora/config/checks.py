@@ -55,6 +55,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
 def _shares(config: RunConfig) -> Iterator[Broken]:
     shares = {
         "train.caption_dropout": (config.train.caption_dropout, "0.05"),
+        "data.mask_floor": (config.data.mask_floor, "0.1"),
         "data.allow_crop": (config.data.allow_crop, "0.25"),
         "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),
         "evaluate.min_adherence": (config.evaluate.min_adherence, "0.85"),

@@ -18,7 +18,7 @@ class SourceConfig:
     """More pictures, beside those of data.folder."""
 
     path: str
-    """A folder, a metadata.jsonl, .csv or .parquet, WebDataset tars, or a `datasets` dataset: path or hub id."""
+    """A folder, a metadata.jsonl, .csv or .parquet, WebDataset tars, or hub:owner/name@revision#split."""
     role: SourceRole = SourceRole.subject
     """regularisation: ordinary pictures, without the trigger in their captions."""
     repeats: int = 1
@@ -63,6 +63,8 @@ class DataConfig:
     """Found masks weigh the loss: name.mask.png beside the picture, or data.mask_folder."""
     mask_folder: str = ""
     """A folder with a mask of the same name for each picture that has one."""
+    mask_floor: float = 0.1
+    """How much what a mask leaves out still counts: a little, or what is drawn there goes its own way."""
     resolution: int = 512
     """Side in pixels of the square whose area every picture is scaled to; a multiple of 16."""
     more_resolutions: tuple[int, ...] = ()
@@ -75,7 +77,7 @@ class DataConfig:
     """What stays where a picture's shape is not its bucket's."""
     allow_crop: float = 0.25
     """Share of a picture that may fall outside its bucket; more stops training."""
-    most_enlarged: float = 1.0
+    most_enlarged: float = 1.05
     """A picture smaller than its bucket is given a smaller bucket rather than be enlarged more than this."""
     sample_latents: bool = False
     """Draw each latent from the VAE's posterior instead of taking its mean."""
@@ -110,7 +112,7 @@ class CaptionerConfig:
     model: str = ""
     """A vision-language model: a local folder or a Hugging Face id."""
     revision: str = ""
-    """Branch, tag or commit of a Hugging Face id. Pin it, and the same pictures get the same captions."""
+    """Commit of a Hugging Face id. Pinned, the same pictures get the same captions."""
     prompt: str = "Describe the picture in one sentence."
     """What the model is asked."""
     template: str = "a photo of a {trigger} {class}, {caption}"

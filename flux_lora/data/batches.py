@@ -22,8 +22,6 @@ class Batch:
 
     latents: Tensor  # BCHW
     text: Text
-    plain: Text
-    """The captions without the trigger."""
     weights: Tensor | None = None  # B1HW in [0, 1]
     """How much each place counts in the loss; None where all of them do."""
     shares: Tensor | None = None  # B
@@ -34,7 +32,6 @@ class Batch:
         return Batch(
             latents=self.latents.to(device, dtype),
             text=self.text.to(device, dtype),
-            plain=self.plain.to(device, dtype),
             weights=None if self.weights is None else self.weights.to(device),
             shares=None if self.shares is None else self.shares.to(device),
         )
@@ -51,6 +48,8 @@ class Feed:
     """Share of captions that become the empty one."""
     sample_latents: bool = False
     """Draw each latent from what the VAE takes the picture for, instead of its mean."""
+    mask_floor: float = 0.0
+    """How much what a mask leaves out still counts."""
     rank: int = 0
     world: int = 1
     """Processes that share each batch, and which of them this is. All see the same batches, whatever their number."""
@@ -91,8 +90,7 @@ def batch_at(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups
     return Batch(
         latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
         text=stacked([sample.texts[which] if keep else empty for sample, which, keep in said]),
-        plain=stacked([sample.plains[which] for sample, which in zip(samples, drawn, strict=True)]),
-        weights=_weights(samples),
+        weights=_weights(samples, feed.mask_floor),
         shares=None if feed.world == 1 else torch.full((len(samples),), share),
     )
 
@@ -112,7 +110,8 @@ def _latent(sample: Encoded, feed: Feed, number: int, place: int) -> Tensor:
     return sample.latent + sample.spread * noise.to(sample.latent)
 
 
-def _weights(samples: Sequence[Encoded]) -> Tensor | None:
+def _weights(samples: Sequence[Encoded], floor: float) -> Tensor | None:
     if all(sample.mask is None for sample in samples):
         return None
-    return torch.stack([torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]).float()
+    masks = [torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]
+    return floor + (1 - floor) * torch.stack(masks).float()

@@ -9,6 +9,7 @@ from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.buckets import Bucket
 from flux_lora.data.decode import decode, open_image, upright_size
 from flux_lora.data.placing import scale_into
+from flux_lora.data.resize import resized
 from flux_lora.data.samples import Sample
 
 MASK_COUNTS = 64
@@ -65,7 +66,7 @@ def cut(picture: Image.Image, box: Box, bucket: Bucket, *, of: tuple[int, int] |
     """
     part = scaled(box, of or picture.size, picture.size)
     edges = (max(0.0, part.left), max(0.0, part.top), min(picture.width, part.right), min(picture.height, part.bottom))
-    return picture.resize((bucket.width, bucket.height), Image.Resampling.LANCZOS, box=edges)
+    return resized(picture, (bucket.width, bucket.height), edges)
 
 
 def scaled(box: Box, of: tuple[int, int], to: tuple[int, int]) -> Box:

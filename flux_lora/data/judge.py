@@ -8,6 +8,7 @@ from flux_lora.data.rules.bound import judge_bound
 from flux_lora.data.rules.captions import judge_captions
 from flux_lora.data.rules.characters import judge_characters
 from flux_lora.data.rules.language import judge_language
+from flux_lora.data.rules.letters import judge_letters
 from flux_lora.data.rules.pictures import judge_pictures
 from flux_lora.data.rules.repeats import judge_repeats
 from flux_lora.data.rules.spellings import judge_spellings
@@ -48,6 +49,8 @@ def judge_sight(
     yield from judge_pictures(looks, resolution=resolution)
     vectors = {one.look.image: one.vector for one in (*seen, *held_out) if one.look and one.vector is not None}
     yield from judge_twins(looks, compared, vectors=vectors or None)
+    readings = {one.look.image: one.lines for one in seen if one.look and one.lines is not None}
+    yield from judge_letters([look.image for look in looks], readings or None)
     yield from judge_whole(looks, [one.sample for one in seen], words)
 
 

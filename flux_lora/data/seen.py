@@ -15,6 +15,7 @@ from flux_lora.data.deep import Embed
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks import Look, look_at
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
+from flux_lora.data.reading import Line, Read
 from flux_lora.data.samples import Sample
 from flux_lora.errors import DataError
 
@@ -47,6 +48,9 @@ class Seen:
     outline: bytes = b""
     """Of its mask."""
     vector: NDArray[np.float32] | None = None
+    """As a small network sees it; None where nobody looked for other crops."""
+    lines: tuple[Line, ...] | None = None
+    """The words in it; None where nobody read."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -57,6 +61,8 @@ class Eye:
     alpha: AlphaPolicy = AlphaPolicy.composite
     embed: Embed | None = None
     """Tells other crops of one photo; without it those are not looked for."""
+    read: Read | None = None
+    """Finds words in pictures; without it watermarks across a picture are not looked for."""
     draws: bool = False
     """Whether small copies are made for a page."""
 
@@ -84,6 +90,7 @@ def see(sample: Sample, eye: Eye, count: int = 1) -> Seen:
         thumbnail=thumbnail_of(picture, count) if eye.draws else b"",
         outline=outline_of(mask, count) if eye.draws and mask else b"",
         vector=eye.embed(picture) if eye.embed else None,
+        lines=eye.read(picture) if eye.read else None,
         findings=findings,
     )
 

@@ -31,3 +31,13 @@ def logit_normal(mean: float, std: float, shift: float) -> TimeSampler:
         return time.clamp(NEAREST_END, 1 - NEAREST_END)
 
     return sample
+
+
+def evenly(shift: float) -> TimeSampler:
+    """As often as a sampler's steps come by: even, then shifted."""
+
+    def sample(count: int, generator: Generator) -> Tensor:
+        time = shifted(torch.rand(count, generator=generator), shift)
+        return time.clamp(NEAREST_END, 1 - NEAREST_END)
+
+    return sample

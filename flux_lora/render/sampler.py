@@ -1,5 +1,6 @@
 """Pictures from a base (with or without an adapter in it), made by diffusers' own FluxPipeline."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.packing import unpack
 from flux_lora.render.spec import RenderSpec
 
+PIXELS_OF_A_TOKEN = 16 * 16
 PIXELS_AT_ONCE = 512 * 512
 """Small pictures share a model call, large ones go one by one: memory stays that of one large picture."""
 ABSENT: Any = None
@@ -59,6 +61,16 @@ def _latents(pipeline: FluxPipeline, text: Text, spec: RenderSpec) -> Iterator[T
     for start in range(0, len(rows), at_once):
         these = slice(start, start + at_once)
         yield _sample(pipeline, _rows(text, rows[these]), seeds[these], spec)
+
+
+def shift_of(scheduler: FlowMatchEulerDiscreteScheduler, width: int, height: int) -> float:
+    """How far the scheduler moves a picture's times towards noise; see flow.times.shifted."""
+    wanted = scheduler.config
+    if not wanted.use_dynamic_shifting:
+        return float(wanted.shift)
+    tokens = width * height // PIXELS_OF_A_TOKEN
+    slope = (wanted.max_shift - wanted.base_shift) / (wanted.max_image_seq_len - wanted.base_image_seq_len)
+    return math.exp(wanted.base_shift + slope * (tokens - wanted.base_image_seq_len))
 
 
 def _pipeline(

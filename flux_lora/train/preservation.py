@@ -4,7 +4,9 @@ Differential output preservation, as ai-toolkit calls it: beside each training q
 is asked about a picture whose caption does not say the trigger, and held to what the base answers
 there. An ordinary bottle then stays an ordinary bottle. The reminders are the training pictures
 themselves, and pictures that the base has made: the adapter is then also held where ordinary things
-are drawn, not only where the new thing is.
+are drawn, not only where the new thing is. They are asked about at the times of rendering: what an open
+prompt becomes is settled in the first, noisiest steps. But at the guidance of training: at another, the
+adapter would tell the two apart by the guidance instead of by the trigger, and show nothing new.
 """
 
 from collections.abc import Callable, Iterator

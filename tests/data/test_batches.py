@@ -112,14 +112,20 @@ def test_the_mean_over_processes_weighs_each_picture_alike(sizes, world):
     assert mean.item() == pytest.approx(sum(range(1, sizes[0] + 1)) / sizes[0])
 
 
-def test_a_caption_is_drawn_from_its_variants_and_its_plain_one_with_it():
+def test_what_a_mask_leaves_out_counts_as_little_as_the_floor_says():
+    one = encoded_set([1])[0]
+    mask = torch.zeros_like(one.latent[:1])
+    mask[0, 0, 0] = 1
+    feed = Feed(batch_size=1, seed=0, mask_floor=0.25)
+    weights = batch_at([replace(one, mask=mask)], EMPTY, feed, ((0,),), 0).weights
+    assert weights.max() == 1 and weights.min() == 0.25
+
+
+def test_a_caption_is_drawn_from_its_variants():
     variants = tuple(text_of(number) for number in (1, 2, 3))
-    plains = tuple(text_of(-number) for number in (1, 2, 3))
-    sample = replace(encoded_set([1])[0], texts=variants, plains=plains)
-    drawn = [(batch.text.pooled[0, 0].item(), batch.plain.pooled[0, 0].item()) for batch in taken([sample], 300)]
-    assert {one for one, _ in drawn} == {1.0, 2.0, 3.0}
-    assert all(plain == -said for said, plain in drawn)
-    assert min([one for one, _ in drawn].count(each) for each in (1.0, 2.0, 3.0)) > 70
+    sample = replace(encoded_set([1])[0], texts=variants, plains=variants)
+    drawn = [batch.text.pooled[0, 0].item() for batch in taken([sample], 300)]
+    assert min(drawn.count(each) for each in (1.0, 2.0, 3.0)) > 70
 
 
 def test_latents_are_drawn_around_their_mean_when_asked_and_are_the_mean_otherwise():

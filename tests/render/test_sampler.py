@@ -1,19 +1,22 @@
 """Pictures are those that diffusers makes."""
 
+import math
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 
 from flux_lora.models.family import Text
+from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
 from flux_lora.models.flux1.text import encode_text
 from flux_lora.render import sampler
-from flux_lora.render.sampler import render
+from flux_lora.render.sampler import imagine, render, shift_of
 from flux_lora.render.spec import RenderSpec
 
 SPEC = RenderSpec(prompts=("a red cube", "rain"), seeds=(7, 8), width=48, height=32, text_tokens=32, steps=3)
@@ -70,3 +73,21 @@ def test_text_of_another_length_is_our_mistake(tiny_flux: Path) -> None:
             text,
             SPEC,
         )
+
+
+@pytest.mark.parametrize("side", [512, 768, 1024])
+def test_the_shift_of_a_picture_is_the_schedulers_own(side: int):
+    scheduler = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    tokens = (side // 16) ** 2
+    mu = calculate_shift(tokens, 256, 4096, 0.5, 1.15)
+    assert shift_of(scheduler, side, side) == pytest.approx(math.exp(mu))
+
+
+def test_what_is_imagined_is_what_is_rendered_before_it_is_decoded(tiny_flux: Path):
+    folder = str(tiny_flux)
+    text = encode_text(load_text_encoders(folder), SPEC.prompts, SPEC.text_tokens)
+    transformer, vae = load_transformer(folder, torch.float32), load_vae(folder)
+    latents = imagine(transformer, vae, load_scheduler(folder), text, SPEC)
+    assert latents.shape == (4, 16, 4, 6)
+    pixels = ((decode_latents(vae, latents[3:]).clamp(-1, 1) + 1) * 127.5).round()[0].permute(1, 2, 0)
+    assert _far(Image.fromarray(pixels.to(torch.uint8).numpy()), _pictures(tiny_flux)[3]) <= 1

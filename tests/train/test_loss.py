@@ -11,7 +11,7 @@ from flux_lora.train.loss import flow_loss
 
 LATENTS, NOISE = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
 TEXT = Text(t5=torch.zeros(2, 1, 1), pooled=torch.zeros(2, 1))
-BATCH = Batch(latents=LATENTS, text=TEXT, plain=TEXT)
+BATCH = Batch(latents=LATENTS, text=TEXT)
 POINT = point_at(LATENTS, NOISE, torch.tensor([0.2, 0.7]))
 
 

@@ -48,10 +48,14 @@ def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch
     """Two upright and two square pictures, so that two buckets take turns."""
     generator = Generator().manual_seed(7)
     encoded = [
-        Encoded(latent=torch.randn(16, height, 4, generator=generator), text=(text := _text(generator)), plain=text)
+        _encoded(torch.randn(16, height, 4, generator=generator), _text(generator))
         for height in (6, 4, 6, 4)
     ]
     return batches(encoded, _text(generator), batch_size=config.batch_size, seed=config.seed, start=start)
+
+
+def _encoded(latent: torch.Tensor, text: Text) -> Encoded:
+    return Encoded(latent=latent, spread=torch.zeros_like(latent), texts=(text,), plains=(text,))
 
 
 def _text(generator: Generator) -> Text:
