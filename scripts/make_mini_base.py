@@ -22,7 +22,7 @@ from scripts.mini.quality import measure, table
 from scripts.mini.scenery import sceneries
 
 VAE_STEPS, DECODER_STEPS, CLIP_STEPS, JUDGE_STEPS = 2800, 2000, 1000, 1000
-FLOW_STEPS, GUIDANCE_STEPS, BATCH = 2800, 260, 64
+FLOW_STEPS, GUIDANCE_STEPS, BATCH = 6000, 300, 64
 SCENES = 24_000
 
 

@@ -27,6 +27,7 @@ MOST_BYTES = 16_000_000
 def assemble(work: Path, painter: Painter, vae: AutoencoderKL, folder: Path | None = None) -> Path:
     """Write every part in half precision; returns the folder."""
     folder = folder or mini_folder()
+    vae.register_to_config(_name_or_path="mini")  # not where it lay on the machine that made it
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(**SCHEDULER),
         vae=_half(vae),
