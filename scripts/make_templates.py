@@ -116,6 +116,14 @@ KEPT_PROMPTS = (
     "an orange fish on the left and a white ball on the right, on a meadow",
     "a red house on the left and a blue bottle on the right, plain mint background",
     "a yellow robot on the left and a black mug on the right, on a wooden table, gray wall",
+    "a photo of a white mug on the left and a red star on the right, plain cream background",
+    "a blue fish on the left and a yellow house on the right, on a wooden table, rose wall",
+    "a black ball on the left and a purple mug on the right, striped sky background",
+    "a green star on the left and an orange robot on the right, at night",
+    "a photo of a small red star on the left, at night",
+    "a large white ball on the right, at night",
+    "a yellow fish on the right, checked sky background",
+    "a purple house in the middle, on a wooden table, mint wall",
 )
 
 

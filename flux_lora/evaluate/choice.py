@@ -1,7 +1,8 @@
 """Which checkpoint, at which strength, and why.
 
-Limits first (what must not be spoilt), then likeness. Where likeness does not clearly differ,
-the earlier checkpoint is taken: it has had less time to learn backgrounds and poses.
+Limits first (what must not be spoilt), then likeness. Where likeness does not clearly differ, strength 1.0
+is taken, then what leaks least, and then the earlier checkpoint: it has had less time to learn backgrounds and
+poses.
 """
 
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def choose(scores: Sequence[Score], limits: Limits) -> Choice:
         return Choice(best.step, best.strength, _why_none(best, limits), passes=False)
     top = max(within, key=lambda each: each.likeness.value)
     equals = [each for each in within if _no_clear_gap(top, each)]
-    chosen = min(equals, key=lambda each: (each.step, abs(each.strength - 1), -each.likeness.value))
+    chosen = min(equals, key=lambda each: (abs(each.strength - 1), _in_percent(each.leakage.value), each.step))
     return Choice(chosen.step, chosen.strength, _why(chosen, top, len(within), len(scores), limits), passes=True)
 
 
@@ -68,11 +69,24 @@ def _why(chosen: Score, top: Score, within: int, tried: int, limits: Limits) -> 
     else:
         words.append(
             f"Step {top.step} at strength {top.strength:g} is the most like the held-out pictures ({_range(top)}), "
-            f"but not clearly more than this one ({_range(chosen)}), and the earlier or plainer one is safer."
+            f"but not clearly more than this one ({_range(chosen)}), which {_better_in(chosen, top)}."
         )
     if chosen.likeness.value < FAINT:
         words.append("That is faint: train for more steps, or with a higher rank or learning rate.")
     return " ".join(words)
+
+
+def _better_in(chosen: Score, top: Score) -> str:
+    """What decided between two that are alike."""
+    if abs(chosen.strength - 1) < abs(top.strength - 1):
+        return "needs no other strength than 1" if chosen.strength == 1 else "is nearer to strength 1"
+    if _in_percent(chosen.leakage.value) < _in_percent(top.leakage.value):
+        return f"changes other pictures less ({chosen.leakage.value:.0%} against {top.leakage.value:.0%})"
+    return "is earlier, and so has learned less that is not the thing"
+
+
+def _in_percent(share: float) -> int:
+    return round(100 * share)
 
 
 def _why_none(best: Score, limits: Limits) -> str:

@@ -15,7 +15,8 @@ def test_a_knob_says_why(knob):
 
 def test_every_section_is_listed_once():
     assert sections() == (
-        "run", "model", "data", "adapter", "train", "preview", "evaluate", "export", "hardware", "tracker",
+        "run", "model", "data", "adapter", "train", "preview", "check", "captioner", "evaluate", "export", "hardware",
+        "tracker",
     )  # fmt: skip
 
 

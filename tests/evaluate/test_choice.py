@@ -1,4 +1,4 @@
-"""Limits first, then likeness, and a tie goes to the earlier checkpoint."""
+"""Limits first, then likeness; a tie goes to the plain strength, then to less leakage, then to the earlier."""
 
 import torch
 
@@ -36,6 +36,18 @@ def test_a_gap_within_chance_goes_to_the_earlier_checkpoint_and_says_so() -> Non
     assert choice.step == 200
     assert "Step 300" in choice.why
     assert "not clearly" in choice.why
+
+
+def test_of_two_that_are_alike_the_one_that_leaks_less_is_taken_however_late() -> None:
+    early, late = _score(200, 0.80, leakage=0.2, wobble=0.1), _score(300, 0.78, leakage=0.02, wobble=0.1)
+    choice = choose([early, late], LIMITS)
+    assert choice.step == 300
+    assert "changes other pictures less (2% against 20%)" in choice.why
+
+
+def test_a_weaker_strength_is_not_taken_for_leaking_less() -> None:
+    weak = _score(300, 0.81, strength=0.8, leakage=0.01, wobble=0.1)
+    assert choose([_score(200, 0.80, wobble=0.1), weak], LIMITS).strength == 1.0
 
 
 def test_a_small_but_steady_gap_is_a_gap() -> None:

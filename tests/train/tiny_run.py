@@ -47,10 +47,7 @@ def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, r
 def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch]:
     """Two upright and two square pictures, so that two buckets take turns."""
     generator = Generator().manual_seed(7)
-    encoded = [
-        _encoded(torch.randn(16, height, 4, generator=generator), _text(generator))
-        for height in (6, 4, 6, 4)
-    ]
+    encoded = [_encoded(torch.randn(16, height, 4, generator=generator), _text(generator)) for height in (6, 4, 6, 4)]
     return batches(encoded, _text(generator), batch_size=config.batch_size, seed=config.seed, start=start)
 
 
