@@ -40,5 +40,5 @@ DECODED: dict[str, str] = {
     "mug_26.png": "16-bit scaled",
 }
 """What is put right in passing, and said."""
-ABOUT_THE_MACHINE = frozenset(("captions-unchecked", "crops-not-compared", "tokens-uncounted"))
+ABOUT_THE_MACHINE = frozenset(("captions-unchecked", "crops-not-compared", "letters-not-read", "tokens-uncounted"))
 """Said where an optional part is not installed; nothing is wrong with the folder then."""

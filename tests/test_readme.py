@@ -30,7 +30,7 @@ def test_every_make_target_exists():
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_of_the_readme_composes(line: str, tmp_path: Path):
     arguments = [word for word in shlex.split(line)[1:] if word not in ("--cfg", "job")]
-    verb = "train" if arguments[0] in ("check", "run") else arguments[0]
+    verb = "train" if arguments[0] == "run" else arguments[0]
     command = [sys.executable, "-m", "flux_lora", verb, *arguments[1:], "--cfg", "job"]
     seen = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert seen.returncode == 0, seen.stderr

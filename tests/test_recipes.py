@@ -76,7 +76,7 @@ def test_model_hardware_and_tracker_files_set_different_keys():
 
 @by_file
 def test_alpha_follows_the_rank(file: Path):
-    if file.parent.name == "recipe":
+    if file.parent.name == "recipe" and file.stem != "photos":  # which trains nothing
         config = compose_config([f"recipe={file.stem}", *BY_HAND, "adapter.rank=24"])
         assert config.adapter.alpha == 24
 

@@ -27,7 +27,6 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("train.warmup_steps=300", "the full rate would never be reached", "set train.warmup_steps to 15"),
         ("train.caption_dropout=5", "not a share between 0 and 1", "set train.caption_dropout=0.05"),
         ("train.optimizer=adamw8bit", "needs CUDA", "set train.optimizer=adamw"),
-        ("data.trigger=' '", "data.trigger is empty", "the word that the captions use"),
         ("data.trigger=Mug", "the class itself would be overwritten", "choose a rare word"),
         ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
         ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),

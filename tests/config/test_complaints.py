@@ -37,7 +37,7 @@ def test_a_slip_is_answered_with_what_was_meant(typed: str, problem: str, fix: s
 def test_a_recipe_has_to_be_named_and_all_are_listed():
     with pytest.raises(ConfigError) as caught:
         compose_config([])
-    assert caught.value.fix == "add one of: recipe=character, recipe=demo, recipe=product"
+    assert caught.value.fix == "add one of: recipe=character, recipe=demo, recipe=photos, recipe=product"
 
 
 def test_knobs_that_only_a_person_can_know_are_asked_for_together():

@@ -45,7 +45,7 @@ DARKEST = 0.28
 """Level, 0 to 1. All but 2 percent of the picture are darker."""
 MOST_WHITE = 0.25
 """Share of what is not a plain ground."""
-BRIGHTEST = 0.5
+BRIGHTEST = 0.7
 """All but 2 percent of the picture are brighter."""
 LEAST_CONTRAST = 0.18
 MOST_BLOCKY = 1.95

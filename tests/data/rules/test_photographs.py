@@ -11,7 +11,7 @@ from flux_lora.data.rules.twins import near_pairs
 
 pytestmark = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
 
-HARD = {"lettering": 3, "screen-bars": 4, "overexposed": 2, "dark": 4}
+HARD = {"lettering": 3, "screen-bars": 3, "overexposed": 2, "dark": 4}
 """Of six scenes, those named: half of them hide a line of letters, and a launch pad at dusk stands 3 stops more."""
 
 
