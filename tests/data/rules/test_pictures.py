@@ -37,7 +37,7 @@ DEFECTS = [
     ("blurred", shaken(30)),
     ("enlarged-before", enlarged(2)),
     ("dark", exposed(0.02)),
-    ("overexposed", lambda picture: clipped(picture, 25)),
+    ("overexposed", lambda picture: clipped(picture, 6.0)),
     ("low-contrast", faded(0.12)),
     ("jpeg-blocks", jpeg(10)),
     ("borders", barred(0.1)),
