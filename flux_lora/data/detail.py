@@ -100,7 +100,7 @@ def _through(grey: Grey, times: int) -> Grey:
 def _smoothed(grey: Grey) -> Grey:
     """Each pixel with its two neighbours in the row, 1 2 1: takes most of the noise and little of an edge."""
     wide = np.pad(grey, ((0, 0), (1, 1)), mode="edge")
-    return (wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4
+    return np.asarray((wide[:, :-2] + 2 * wide[:, 1:-1] + wide[:, 2:]) / 4, dtype=np.float32)
 
 
 def _mean_of_neighbours(grey: Grey, count: int) -> Grey:

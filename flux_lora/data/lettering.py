@@ -72,7 +72,7 @@ def _widest(values: Grey) -> Grey:
 def _cells(marks: Marks) -> Marks:
     """Whether a cell holds ink."""
     height, width = (side // CELL * CELL for side in marks.shape)
-    return marks[:height, :width].reshape(height // CELL, CELL, width // CELL, CELL).any(axis=(1, 3))
+    return np.asarray(marks[:height, :width].reshape(height // CELL, CELL, width // CELL, CELL).any(axis=(1, 3)))
 
 
 def _lines(cells: Marks) -> Iterator[Box]:

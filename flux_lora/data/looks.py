@@ -141,7 +141,8 @@ def _busiest_window(picture: Image.Image, small: Image.Image) -> Grey:
 
 
 def _window_at(coarse: Grey, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    edges = np.hypot(*np.gradient(coarse))
+    down, across = np.gradient(coarse)
+    edges = np.hypot(down, across)
     row, column = np.unravel_index(int(edges.argmax()), edges.shape)
     width, height = (min(WINDOW, side) for side in size)
     left = int(np.clip((column + 0.5) / 32 * size[0] - width / 2, 0, size[0] - width))

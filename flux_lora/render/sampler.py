@@ -66,11 +66,11 @@ def _latents(pipeline: FluxPipeline, text: Text, spec: RenderSpec) -> Iterator[T
 def shift_of(scheduler: FlowMatchEulerDiscreteScheduler, width: int, height: int) -> float:
     """How far the scheduler moves a picture's times towards noise; see flow.times.shifted."""
     wanted = scheduler.config
-    if not wanted.use_dynamic_shifting:
-        return float(wanted.shift)
-    tokens = width * height // PIXELS_OF_A_TOKEN
-    slope = (wanted.max_shift - wanted.base_shift) / (wanted.max_image_seq_len - wanted.base_image_seq_len)
-    return math.exp(wanted.base_shift + slope * (tokens - wanted.base_image_seq_len))
+    if not wanted["use_dynamic_shifting"]:
+        return float(wanted["shift"])
+    least, most = wanted["base_image_seq_len"], wanted["max_image_seq_len"]
+    slope = (wanted["max_shift"] - wanted["base_shift"]) / (most - least)
+    return math.exp(wanted["base_shift"] + slope * (width * height // PIXELS_OF_A_TOKEN - least))
 
 
 def _pipeline(

@@ -1,6 +1,6 @@
 """A `datasets` dataset -> rows: by hub id, by folder as saved. The only door to that library."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +61,7 @@ def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
     if isinstance(features[image], datasets.Image):
         table = table.cast_column(image, datasets.Image(decode=False))
     for number, values in enumerate(table.select_columns([image, caption]), start=1):
+        assert isinstance(values, Mapping), "a dataset yields a row at a time"
         yield row_of(f"row {number}", {**values, image: _with_bytes(values[image])}, Columns(image, caption))
 
 
