@@ -210,7 +210,7 @@ def test_going_on_with_other_settings_or_other_captions_is_refused(finished: Pat
 
 def test_warnings_stop_a_strict_run_with_exit_code_1(tiny_flux: Path, photos: Path, tmp_path: Path):
     shutil.copy(photos / "photo_1.png", photos / "photo_9.png")
-    (photos / "photo_9.txt").write_text("a zorb mug that was seen before")
+    (photos / "photo_9.txt").write_text("a zorb mug in place number 1")
     arguments = settings(tiny_flux, photos, tmp_path / "runs" / "strict", "strict=true")
     seen = subprocess.run(command("train", *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert seen.returncode == 1 and "photo_9.png" in seen.stderr
