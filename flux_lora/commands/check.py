@@ -6,7 +6,7 @@ from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.commands.dataset_page import write_dataset_page
-from flux_lora.commands.material import Material, read_material
+from flux_lora.commands.material import Material, read_material, reasons_off
 from flux_lora.commands.run_folder import folder_of
 from flux_lora.config.choices import CheckFormat, Severity
 from flux_lora.config.material import CheckConfig, DataConfig
@@ -46,11 +46,6 @@ def clear(config: RunConfig) -> tuple[Material, int]:
     for line in (*material.remarks, steps_said(material.planned, config.train.batch_size, config.train.steps)):
         terminal.print(line, markup=False)
     return material, _deserved(material, strict=config.strict)
-
-
-def reasons_off(wanted: CheckConfig) -> dict[str, str]:
-    """Rule -> why it does not bind."""
-    return {each.rule: each.reason for each in wanted.off}
 
 
 def _said(config: RunConfig, material: Material) -> str:

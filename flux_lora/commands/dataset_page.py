@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from flux_lora.commands.material import Material
+from flux_lora.commands.material import Material, reasons_off
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.page.cards import Card
 from flux_lora.data.page.page import Page, name_in, write_page
@@ -35,7 +35,7 @@ def write_dataset_page(config: RunConfig, material: Material, file: Path) -> Pat
         findings=material.findings,
         rules=ALL_RULES,
         twins=tuple(tuple(name_in(folder, one) for one in group) for group in groups),
-        off={each.rule: each.reason for each in config.check.off},
+        off=reasons_off(config.check),
         t5_limit=config.model.text_tokens,
     )
     return write_page(page, file)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.commands.progress import bar
-from flux_lora.config.material import DataConfig
+from flux_lora.config.material import CheckConfig, DataConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.deep import can_embed, load_embed
 from flux_lora.data.findings import Finding
@@ -82,7 +82,7 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         samples=found.samples,
         held_out=compared.samples,
         suite=_suite(wanted),
-        findings=tuple(binding(findings, [each.rule for each in config.check.off])),
+        findings=tuple(binding(findings, reasons_off(config.check))),
         seen=tuple(seen),
         compared=tuple(apart),
         plan=planned,
@@ -90,6 +90,11 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         remarks=(*found.remarks, *compared.remarks),
         sentence=sentence([one.look for one in seen if one.look], found.samples, words),
     )
+
+
+def reasons_off(wanted: CheckConfig) -> dict[str, str]:
+    """Rule -> why it does not bind."""
+    return {each.rule: each.reason for each in wanted.off}
 
 
 def sources_of(wanted: DataConfig) -> list[Source]:

@@ -7,7 +7,8 @@ from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.buckets import Bucket
-from flux_lora.data.decode import decode, open_image, upright_size
+from flux_lora.data.decode import decode, upright_size
+from flux_lora.data.masks import read_mask
 from flux_lora.data.placing import scale_into
 from flux_lora.data.resize import resized
 from flux_lora.data.samples import Sample
@@ -79,7 +80,7 @@ def masked_part(sample: Sample) -> Box | None:
     """Where the sample's mask is light, in pixels of its picture; None without a mask or with a black one."""
     if sample.mask is None:
         return None
-    mask = open_image(sample.mask, AlphaPolicy.composite).convert("L")
+    mask = read_mask(sample.mask)
     found = mask.point([255 if value >= MASK_COUNTS else 0 for value in range(256)]).getbbox()
     return scaled(Box(*found), mask.size, upright_size(sample.image)) if found else None
 

@@ -1,6 +1,6 @@
 """Say everything that is wrong with a set of samples; refusing to train on it is a second function."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 
 from flux_lora.data.findings import Finding
@@ -54,7 +54,7 @@ def judge_sight(
     yield from judge_whole(looks, [one.sample for one in seen], words)
 
 
-def binding(findings: Iterable[Finding], off: Sequence[str]) -> list[Finding]:
+def binding(findings: Iterable[Finding], off: Container[str]) -> list[Finding]:
     """The findings of rules that are not switched off."""
     return [finding for finding in findings if finding.rule not in off]
 

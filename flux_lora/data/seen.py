@@ -1,7 +1,7 @@
 """Look at each picture once: what it is like, what decoding did to it, and a small copy for the page."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,25 +14,17 @@ from flux_lora.data.decode import decode
 from flux_lora.data.deep import Embed
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks import Look, look_at
+from flux_lora.data.masks import has_shape_of, read_mask
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
 from flux_lora.data.reading import Line, Read
 from flux_lora.data.samples import Sample
+from flux_lora.data.told import Told, nobody
 from flux_lora.errors import DataError
 
 UNREADABLE = Rule("unreadable", Severity.error, "A picture cannot be decoded whole, or not as the recipe wants it.")
 UNREADABLE_MASK = Rule("unreadable-mask", Severity.error, "A mask cannot be decoded; its picture would be without it.")
 MASK_SHAPE = Rule("mask-shape", Severity.error, "A mask of another shape than its picture marks other places.")
 RULES: tuple[Rule, ...] = (UNREADABLE, UNREADABLE_MASK, MASK_SHAPE)
-
-OFF_SHAPE = 0.02
-"""How far the mask's width over height may be from the picture's, as a share."""
-
-Told = Callable[[int, int, str], None]
-"""Hears (done, total, name) after each picture."""
-
-
-def _nobody(_done: int, _total: int, _name: str) -> None:
-    """Hears and does nothing."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ class Eye:
     """Whether small copies are made for a page."""
 
 
-def see_all(samples: Sequence[Sample], eye: Eye, *, told: Told = _nobody) -> list[Seen]:
+def see_all(samples: Sequence[Sample], eye: Eye, *, told: Told = nobody) -> list[Seen]:
     """Every sample, in order, looked at by as many threads as there are cores."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(_counted(threads.map(lambda sample: see(sample, eye, len(samples)), samples), len(samples), told))
@@ -99,12 +91,11 @@ def _mask_of(sample: Sample, size: tuple[int, int]) -> tuple[Image.Image | None,
     if sample.mask is None:
         return None, ()
     try:
-        mask = decode(sample.mask, AlphaPolicy.composite).picture.convert("L")
+        mask = read_mask(sample.mask)
     except DataError as error:
         problem = f"has a mask, {sample.mask.name}, that {error.problem.removeprefix(f'{sample.mask} ')}"
         return None, (UNREADABLE_MASK.at(sample.image, problem, error.fix),)
-    off = abs(mask.width * size[1] / (mask.height * size[0]) - 1)
-    if off <= OFF_SHAPE:
+    if has_shape_of(mask, size):
         return mask, ()
     shapes = f"{mask.width}x{mask.height}, and the picture is {size[0]}x{size[1]}"
     return None, (

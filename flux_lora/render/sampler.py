@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 from torch import Tensor
 
@@ -68,9 +69,9 @@ def shift_of(scheduler: FlowMatchEulerDiscreteScheduler, width: int, height: int
     wanted = scheduler.config
     if not wanted["use_dynamic_shifting"]:
         return float(wanted["shift"])
-    least, most = wanted["base_image_seq_len"], wanted["max_image_seq_len"]
-    slope = (wanted["max_shift"] - wanted["base_shift"]) / (most - least)
-    return math.exp(wanted["base_shift"] + slope * (width * height // PIXELS_OF_A_TOKEN - least))
+    tokens = width * height // PIXELS_OF_A_TOKEN
+    bounds = [wanted[key] for key in ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")]
+    return math.exp(calculate_shift(tokens, *bounds))
 
 
 def _pipeline(

@@ -20,6 +20,7 @@ from flux_lora.data.cache.sight import see
 from flux_lora.data.cache.stages import Stage, measured
 from flux_lora.data.pixels import to_pixels
 from flux_lora.data.plan import Prepared
+from flux_lora.data.told import Told, nobody
 from flux_lora.errors import DataError
 from flux_lora.models.family import Text
 from flux_lora.models.posterior import Posterior
@@ -27,12 +28,6 @@ from flux_lora.models.posterior import Posterior
 Item = TypeVar("Item")
 See = Callable[[Tensor], Posterior]
 """pixels BCHW in [-1, 1] -> latents BCHW"""
-Told = Callable[[int, int, str], None]
-"""Hears (done, total, name) after each caption or picture that was not found at first glance."""
-
-
-def _nobody(_done: int, _total: int, _name: str) -> None:
-    """Hears and does nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ def encode_all(
     folder: Path,
     *,
     wanted: Wanted | None = None,
-    told: Told = _nobody,
+    told: Told = nobody,
 ) -> Made:
     """Make what is missing, and open the rest. The encoders are gone from memory when this returns."""
     asked = wanted or Wanted()
@@ -105,14 +100,14 @@ def encode_share(
     share: Share,
     *,
     wanted: Wanted | None = None,
-    told: Told = _nobody,
+    told: Told = nobody,
 ) -> tuple[Stage, ...]:
     """Make this process's part of what is missing. When all have done theirs, encode_all finds everything there."""
     asked = wanted or Wanted()
     return _both(share.of(prepared), share.of(_texts_of(prepared, asked)), encoders, folder, asked, told)[1]
 
 
-def encode_captions(captions: Sequence[str], encoders: Encoders, folder: Path, *, told: Told = _nobody) -> list[Text]:
+def encode_captions(captions: Sequence[str], encoders: Encoders, folder: Path, *, told: Told = nobody) -> list[Text]:
     """The text of each caption, in order. Prompts and the empty caption go the same way."""
     _make_texts(captions, encoders, folder, told)
     return [read_text(folder, name_of(TEXT, encoders.captions, caption)) for caption in captions]

@@ -14,13 +14,12 @@ from PIL import Image
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.crops import cut, scaled
 from flux_lora.data.decode import Decoded, decode
+from flux_lora.data.masks import has_shape_of, read_mask
 from flux_lora.data.plan import Prepared
 from flux_lora.errors import DataError
 
 PIXELS_PER_LATENT = 8
 """Pixels per side of one latent pixel."""
-OFF_SHAPE = 0.02
-"""How far the mask's width over height may be from the picture's, as a share."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +77,13 @@ def _layers(one: Prepared, decoded: Decoded) -> Iterator[Image.Image]:
 
 
 def _mask(file: Path, one: Prepared) -> Image.Image:
-    """A mask file as grey. What is transparent in it counts for nothing."""
-    decoded = decode(file, AlphaPolicy.mask)
-    grey = decoded.picture.convert("L")
-    if abs(grey.width * one.size[1] / (grey.height * one.size[0]) - 1) > OFF_SHAPE:
+    grey = read_mask(file)
+    if not has_shape_of(grey, one.size):
         raise DataError(
             f"{file} is {grey.width}x{grey.height}, another shape than its picture's {one.size[0]}x{one.size[1]}",
             fix="draw the mask over the whole picture, upright",
         )
-    if decoded.opacity is None:
-        return grey
-    return Image.composite(grey, Image.new("L", grey.size), decoded.opacity)
+    return grey
 
 
 def _averaged(layer: Image.Image, one: Prepared) -> np.ndarray:

@@ -1,0 +1,10 @@
+"""Who hears how far work on many files has come."""
+
+from collections.abc import Callable
+
+Told = Callable[[int, int, str], None]
+"""Hears (done, total, name) after each file or caption."""
+
+
+def nobody(_done: int, _total: int, _name: str) -> None:
+    """Hears and does nothing."""
