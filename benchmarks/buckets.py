@@ -13,10 +13,10 @@ from statistics import mean
 
 from benchmarks.peer_buckets import Size, ai_toolkit, kohya
 from benchmarks.picture_sizes import sets
-from flux_lora.data.buckets import Bucket
-from flux_lora.data.placing import Limits, Shape, lost_in, scale_into
-from flux_lora.data.planner import choose
-from flux_lora.data.sharing import empty_places
+from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.planning.placing import Limits, Shape, lost_in, scale_into
+from flux_lora.data.planning.planner import choose
+from flux_lora.data.planning.sharing import empty_places
 
 RESULTS = Path(__file__).parent / "results" / "buckets.md"
 DRAWS = 6

@@ -23,12 +23,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.ground import table
-from flux_lora.data.buckets import Bucket
 from flux_lora.data.cache import Encoders, encode_all
 from flux_lora.data.cache.entries import is_there, read_entry, write_entry
 from flux_lora.data.cache.stages import peak_bytes
-from flux_lora.data.crops import Box
-from flux_lora.data.plan import Prepared
+from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.planning.crops import Box
+from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.samples import Sample
 from flux_lora.models.family import Text
 from flux_lora.models.posterior import Posterior

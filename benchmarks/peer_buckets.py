@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from flux_lora.data.buckets import Bucket
+from flux_lora.data.planning.buckets import Bucket
 
 Size = tuple[int, int]
 

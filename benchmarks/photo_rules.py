@@ -31,7 +31,7 @@ from benchmarks.photographs import (
     photograph,
     same,
 )
-from flux_lora.data.looks import Look, look_at
+from flux_lora.data.looks.look import Look, look_at
 from flux_lora.data.rules.pictures import judge_pictures
 from flux_lora.data.rules.twins import near_pairs
 

@@ -28,9 +28,9 @@ from benchmarks.photographs import SCENES, photograph
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.cache import encode_all
 from flux_lora.data.cache.sight import see
-from flux_lora.data.decode import Decoded, decode
-from flux_lora.data.plan import Prepared, Wish, plan
-from flux_lora.data.resize import resized
+from flux_lora.data.pictures.decode import Decoded, decode
+from flux_lora.data.pictures.resize import resized
+from flux_lora.data.planning.plan import Prepared, Wish, plan
 from flux_lora.data.samples import Sample
 
 RESULT = Path(__file__).parent / "results" / "prepare.md"
@@ -47,8 +47,8 @@ COLUMNS = ("picture", "way", "ms", "pictures a second and core", "x plain Pillow
 NOTE = """\
 *Plain Pillow* decodes the JPEG, resizes it to the bucket by Lanczos and hashes the decoded pixels. *Smaller decoding*
 has the JPEG decoder drop what the resize would drop anyway, while at least 1.67 to 1.9 times the wanted size is left,
-then resizes by Pillow's Lanczos and hashes the result. *And torch's Lanczos* resizes by `data/resize.py`. *As the cache
-does it* is `data/cache/sight.py`, the way of `flux-lora prepare`. PSNR is against plain Pillow's result.
+then resizes by Pillow's Lanczos and hashes the result. *And torch's Lanczos* resizes by `data/pictures/resize.py`.
+*As the cache does it* is `data/cache/sight.py`, the way of `flux-lora prepare`. PSNR is against plain Pillow's result.
 Pictures are mosaics of the photographs in scikit-image's wheel in their own size, JPEG of quality 92 with halved
 chroma: richer in detail than most photographs of that size, so the PSNR is on the low side."""
 

@@ -10,7 +10,7 @@ import pytest
 from flux_lora.commands.material import Material, read_material
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.config.compose import compose_config
-from flux_lora.data.decode import open_image
+from flux_lora.data.pictures.decode import open_image
 from flux_lora.data.rules.catalogue import rule
 from flux_lora.data.samples import IMAGE_ENDINGS
 from tests.broken_folder import FOLDER, write_words

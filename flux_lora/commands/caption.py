@@ -9,9 +9,9 @@ from flux_lora.commands.machine import machine_of
 from flux_lora.commands.material import reading_of, sources_of
 from flux_lora.config.material import DataConfig
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.captioner import Proposal, as_diff, lacks_caption, propose, write
-from flux_lora.data.describe import open_describer
-from flux_lora.data.phrase import Phrase
+from flux_lora.data.captioning.captioner import Proposal, as_diff, lacks_caption, propose, write
+from flux_lora.data.captioning.describe import open_describer
+from flux_lora.data.captioning.phrase import Phrase
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
 

@@ -8,7 +8,7 @@ from flux_lora.commands.material import Material, reasons_off
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.page.cards import Card
 from flux_lora.data.page.page import Page, name_in, write_page
-from flux_lora.data.plan import Prepared
+from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.rules.catalogue import ALL_RULES
 from flux_lora.data.rules.fit import steps_said
 from flux_lora.data.rules.tokens import TokenCount, count_tokens

@@ -17,8 +17,8 @@ from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder, folder_of, write_json
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.decode import open_image
 from flux_lora.data.judge import refuse
+from flux_lora.data.pictures.decode import open_image
 from flux_lora.errors import RunError
 from flux_lora.evaluate.choice import Choice, Limits, choose
 from flux_lora.evaluate.clip import load_scorer

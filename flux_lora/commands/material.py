@@ -7,11 +7,11 @@ from pathlib import Path
 from flux_lora.commands.progress import bar
 from flux_lora.config.material import CheckConfig, DataConfig
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.deep import can_embed, load_embed
 from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
-from flux_lora.data.plan import Plan, Wish, plan
-from flux_lora.data.reading import can_read, load_read
+from flux_lora.data.looks.deep import can_embed, load_embed
+from flux_lora.data.looks.reading import can_read, load_read
+from flux_lora.data.planning.plan import Plan, Wish, plan
 from flux_lora.data.rules.fit import judge_plan
 from flux_lora.data.rules.tokens import UNCOUNTED, Readers
 from flux_lora.data.rules.whole import sentence

@@ -13,7 +13,7 @@ from flux_lora.commands.prepare import preview_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.decode import open_image
+from flux_lora.data.pictures.decode import open_image
 from flux_lora.evaluate.report import (
     Check,
     Curve,

@@ -19,7 +19,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import Encoders, Keys, Made, Shelf, Stage, Wanted, encode_all, encode_captions
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.plain import without_trigger
-from flux_lora.data.plan import Plan, Prepared
+from flux_lora.data.planning.plan import Plan, Prepared
 from flux_lora.errors import RunError
 from flux_lora.models.family import Text
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, Severity
-from flux_lora.data.decode import decode
-from flux_lora.data.deep import Embed
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks import Look, look_at
-from flux_lora.data.masks import has_shape_of, read_mask
+from flux_lora.data.looks.deep import Embed
+from flux_lora.data.looks.look import Look, look_at
+from flux_lora.data.looks.reading import Line, Read
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
-from flux_lora.data.reading import Line, Read
+from flux_lora.data.pictures.decode import decode
+from flux_lora.data.pictures.masks import has_shape_of, read_mask
 from flux_lora.data.samples import Sample
 from flux_lora.data.told import Told, nobody
 from flux_lora.errors import DataError

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.buckets import BEHIND, COLUMNS, Case, cases, cost_of, page
 from benchmarks.peer_buckets import ai_toolkit, kohya
-from flux_lora.data.buckets import Bucket
+from flux_lora.data.planning.buckets import Bucket
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import prepare
 from benchmarks.photographs import folder
-from flux_lora.data.plan import Prepared, Wish, plan
+from flux_lora.data.planning.plan import Prepared, Wish, plan
 from flux_lora.data.samples import Sample
 
 pytestmark = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import pytest
 
 from flux_lora.commands.caption import caption
 from flux_lora.config.compose import compose_config
-from tests.data.pictures import write_sample
+from tests.data.painted import write_sample
 from tests.data.tiny_vision import write_llava
 
 

@@ -9,7 +9,7 @@ import pytest
 from flux_lora.commands.check import check, clear
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import ConfigError, DataError
-from tests.data.pictures import gradient, write_sample
+from tests.data.painted import gradient, write_sample
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.cache import Encoders, Made, Wanted, encode_all
-from flux_lora.data.plan import Prepared, Wish, plan
+from flux_lora.data.planning.plan import Prepared, Wish, plan
 from flux_lora.data.samples import find_samples
 from flux_lora.models.family import Text
 from flux_lora.models.posterior import Posterior
-from tests.data.pictures import gradient, write_sample
+from tests.data.painted import gradient, write_sample
 
 HOUR_NS = 3600 * 10**9
 

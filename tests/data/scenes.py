@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from flux_lora.data.looks import Look, look_at
+from flux_lora.data.looks.look import Look, look_at
 
 WHITE = (255, 255, 255)
 

@@ -13,7 +13,7 @@ from flux_lora.data.rules.words import Words
 from flux_lora.data.samples import find_samples
 from flux_lora.data.seen import Eye, see_all
 from flux_lora.errors import DataError
-from tests.data.pictures import gradient, write_sample
+from tests.data.painted import gradient, write_sample
 
 WORDS = Words("TOK", "mug")
 

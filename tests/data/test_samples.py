@@ -4,7 +4,7 @@ import pytest
 
 from flux_lora.data.samples import find_samples
 from flux_lora.errors import DataError
-from tests.data.pictures import gradient, write_sample
+from tests.data.painted import gradient, write_sample
 
 
 def test_samples_are_the_images_in_order_with_the_captions_beside_them(tmp_path):

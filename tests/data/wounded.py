@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.data.crafted import RGB, png, swapped_profile
-from tests.data.pictures import gradient
+from tests.data.painted import gradient
 
 TELLING = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 """Numbers at which sizes and offsets go wrong."""

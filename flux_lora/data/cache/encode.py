@@ -18,8 +18,8 @@ from flux_lora.data.cache.glances import Glance, add_glance, read_glances, signa
 from flux_lora.data.cache.shelf import Keys, Shelf, read_text
 from flux_lora.data.cache.sight import see
 from flux_lora.data.cache.stages import Stage, measured
-from flux_lora.data.pixels import to_pixels
-from flux_lora.data.plan import Prepared
+from flux_lora.data.pictures.pixels import to_pixels
+from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.told import Told, nobody
 from flux_lora.errors import DataError
 from flux_lora.models.family import Text

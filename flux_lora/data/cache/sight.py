@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode
-from flux_lora.data.crops import cut, scaled
-from flux_lora.data.decode import Decoded, decode
-from flux_lora.data.masks import has_shape_of, read_mask
-from flux_lora.data.plan import Prepared
+from flux_lora.data.pictures.decode import Decoded, decode
+from flux_lora.data.pictures.masks import has_shape_of, read_mask
+from flux_lora.data.planning.crops import cut, scaled
+from flux_lora.data.planning.plan import Prepared
 from flux_lora.errors import DataError
 
 PIXELS_PER_LATENT = 8

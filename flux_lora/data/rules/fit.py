@@ -5,8 +5,8 @@ from pathlib import Path
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.placing import MOST_ENLARGED
-from flux_lora.data.plan import Plan, Prepared
+from flux_lora.data.planning.placing import MOST_ENLARGED
+from flux_lora.data.planning.plan import Plan, Prepared
 
 SMALL = Rule("small", Severity.warning, "Enlarged or very small pictures teach blur, and no fine detail.")
 BELOW_RESOLUTION = Rule(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.reading import Line
+from flux_lora.data.looks.reading import Line
 
 WATERMARK = Rule(
     "watermark", Severity.warning, "A watermark is learned with the rest, and comes back in other pictures."

@@ -5,7 +5,7 @@ from math import sqrt
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks import Look
+from flux_lora.data.looks.look import Look
 
 BLURRED = Rule("blurred", Severity.warning, "Blur is learned as part of the thing; the pictures come out soft.")
 ENLARGED_BEFORE = Rule(

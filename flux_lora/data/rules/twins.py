@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks import Look
-from flux_lora.data.parts import is_part
-from flux_lora.data.prints import distances, stacked
+from flux_lora.data.looks.look import Look
+from flux_lora.data.looks.parts import is_part
+from flux_lora.data.looks.prints import distances, stacked
 
 SAME_PICTURE = Rule(
     "same-picture", Severity.warning, "The same pixels several times count several times; set repeats to mean that."
@@ -47,7 +47,7 @@ AT_ONCE = 2000
 """Pictures that are compared with as many others in one product of matrices."""
 
 Vectors = Mapping[Path, NDArray[np.float32]]
-"""What the network sees in each picture, of length 1. See data/deep.py."""
+"""What the network sees in each picture, of length 1. See data/looks/deep.py."""
 Pair = tuple[int, int]
 
 

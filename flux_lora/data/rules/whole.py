@@ -8,7 +8,7 @@ import numpy as np
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks import Look
+from flux_lora.data.looks.look import Look
 from flux_lora.data.rules.words import Words, folder_of, subjects
 from flux_lora.data.samples import Sample
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from flux_lora.data.page.thumbnails import LONGEST, LONGEST_OF_MANY, data_uri, outline_of, thumbnail_of
-from tests.data.pictures import gradient
+from tests.data.painted import gradient
 
 
 def _opened(packed: bytes) -> Image.Image:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from flux_lora.config.choices import Severity
-from flux_lora.data.crops import Box
 from flux_lora.data.findings import Finding
-from flux_lora.data.plan import Plan, Wish, plan
+from flux_lora.data.planning.crops import Box
+from flux_lora.data.planning.plan import Plan, Wish, plan
 from flux_lora.data.rules.fit import judge_plan, steps_said
 from flux_lora.data.samples import Sample
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from flux_lora.data.reading import Line, can_read, load_read
+from flux_lora.data.looks.reading import Line, can_read, load_read
 from flux_lora.data.rules.letters import judge_letters
 from tests.data.scenes import product
 

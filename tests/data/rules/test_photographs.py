@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.photographs import BLURRED_BY_NATURE, HARMLESS, SCENES, SPOILED, TWINS, folder, photograph
-from flux_lora.data.looks import look_at
+from flux_lora.data.looks.look import look_at
 from flux_lora.data.rules.pictures import judge_pictures
 from flux_lora.data.rules.twins import near_pairs
 

@@ -18,7 +18,7 @@ from benchmarks.photographs import (
     shaken,
     signed,
 )
-from flux_lora.data.looks import look_at
+from flux_lora.data.looks.look import look_at
 from flux_lora.data.rules.pictures import RULES, judge_pictures
 from tests.data.scenes import look, product, scene
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from benchmarks.photographs import SECOND_OF_A_PAIR, after, cropped, folder, jpeg, photograph, resized
-from flux_lora.data.deep import can_embed, load_embed
+from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.rules.twins import judge_twins
 from tests.data.scenes import look, product, scene
 

@@ -1,0 +1,1 @@
+"""Captions proposed by a vision-language model."""

@@ -1,0 +1,79 @@
+"""Whether one picture is a part of another: every window of the one is laid over the other at once.
+
+Only for the few pairs that something else, such as data/looks/deep.py, thinks alike: a pair takes some milliseconds.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 32
+"""Pixels a side of the small copies."""
+FITTED = 12
+"""Pixels a side that a window and the other picture are both brought to."""
+SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6)
+"""Of a side, that a window takes."""
+PLACES = 8
+"""At most so many steps between the first and the last place of a window."""
+MOST_STRETCHED = 1.35
+"""A window's share of the width over its share of the height, or the reverse."""
+ALIKE = 0.92
+"""Correlation from which on it is the same."""
+FURTHEST = 14.0
+"""Levels, root mean square. The same shapes in other colours are further off."""
+
+Levels = NDArray[np.float32]
+
+
+def small_copy(picture: Image.Image) -> bytes:
+    """A copy of SIDE by SIDE colours."""
+    return picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0).tobytes()
+
+
+def is_part(copy: bytes, other: bytes) -> bool:
+    """Whether the one picture shows a part of the other, or the other of the one."""
+    one, two = (np.frombuffer(each, dtype=np.uint8).reshape(SIDE, SIDE, 3).astype(np.float32) for each in (copy, other))
+    return _fits(one, two) or _fits(two, one)
+
+
+def _fits(part: Levels, whole: Levels) -> bool:
+    """Whether some window of the whole is the part."""
+    windows, stretched = _windows()
+    rows = np.einsum("wrp,pqc->wrqc", windows, whole)
+    laid = np.einsum("wrqc,vsq->wvrsc", rows, windows, optimize=True).reshape(len(windows), len(windows), -1)
+    wanted = _brought(part).reshape(-1)
+    alike = _centred(laid) @ _centred(wanted)
+    alike[stretched] = -1
+    best = np.unravel_index(int(alike.argmax()), alike.shape)
+    apart = float(np.sqrt(np.square(laid[best] - wanted).mean()))
+    return bool(alike[best] >= ALIKE and apart <= FURTHEST)
+
+
+def _brought(part: Levels) -> Levels:
+    whole_window = _windows()[0][0]
+    return np.einsum("rp,pqc,sq->rsc", whole_window, part, whole_window, optimize=True)
+
+
+def _centred(levels: Levels) -> Levels:
+    """Without its mean, and of length 1: the product of two is their correlation."""
+    centred = levels - levels.mean(axis=-1, keepdims=True)
+    return centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-6)
+
+
+@lru_cache
+def _windows() -> tuple[Levels, NDArray[np.bool_]]:
+    """For each window of a side, what brings it to FITTED pixels; and which pairs of windows stretch too much."""
+    shares, rows = [], []
+    edges = np.arange(SIDE + 1) / SIDE
+    for share in SHARES:
+        places = np.linspace(0, 1 - share, 1 + min(PLACES, round((1 - share) * SIDE)))
+        for start in places:
+            cuts = start + share * np.arange(FITTED + 1) / FITTED
+            low = np.maximum(edges[None, :-1], cuts[:-1, None])
+            high = np.minimum(edges[None, 1:], cuts[1:, None])
+            rows.append((high - low).clip(0) / (share / FITTED))
+            shares.append(share)
+    ratio = np.array(shares)[:, None] / np.array(shares)[None]
+    return np.stack(rows).astype(np.float32), np.maximum(ratio, 1 / ratio) > MOST_STRETCHED

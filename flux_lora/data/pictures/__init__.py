@@ -1,0 +1,1 @@
+"""Files -> upright sRGB pixels with their transparency settled."""

@@ -1,0 +1,1 @@
+"""Which bucket, crop and turn every picture gets."""

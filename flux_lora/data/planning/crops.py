@@ -1,0 +1,133 @@
+"""Which part of a picture fills its bucket, and cutting it out. What must not be lost stays inside."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from flux_lora.config.choices import AlphaPolicy
+from flux_lora.data.pictures.decode import decode, upright_size
+from flux_lora.data.pictures.masks import read_mask
+from flux_lora.data.pictures.resize import resized
+from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.planning.placing import scale_into
+from flux_lora.data.samples import Sample
+
+MASK_COUNTS = 64
+"""Of 255: lighter parts of a mask belong to the subject."""
+LOOKED_AT = 96
+"""Long side, in pixels, of the copy in which what stands out is found."""
+EDGE_SHARE = 0.05
+"""Share of what stands out that may lie beyond each side of the subject's box."""
+MIDDLE = 0.35
+"""How far from the middle, in sides of the picture, things begin to count for less."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a picture, in pixels of the upright picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """Pixels."""
+        return self.bottom - self.top
+
+    def holds(self, other: "Box", slack: float = 1.0) -> bool:
+        """Whether the other lies inside, but for `slack` pixels."""
+        beyond = (self.left - other.left, self.top - other.top, other.right - self.right, other.bottom - self.bottom)
+        return max(beyond) <= slack
+
+
+def window(size: tuple[int, int], bucket: Bucket, keep: Box | None = None, at: float | None = None) -> Box:
+    """The part of a picture that fills the bucket: as near the middle as what is to keep allows.
+
+    `at`, 0 to 1, puts it elsewhere: at a share of the way that it may go.
+    """
+    scale = scale_into(*size, bucket)
+    width, height = min(size[0], bucket.width / scale), min(size[1], bucket.height / scale)
+    left = _start(size[0], width, (keep.left, keep.right) if keep else None, at)
+    top = _start(size[1], height, (keep.top, keep.bottom) if keep else None, at)
+    return Box(left, top, min(size[0], left + width), min(size[1], top + height))
+
+
+def cut(picture: Image.Image, box: Box, bucket: Bucket, *, of: tuple[int, int] | None = None) -> Image.Image:
+    """The part of the picture as exactly the bucket, resized once.
+
+    `of` is the size in which the box was measured, where the picture was decoded smaller than that.
+    """
+    part = scaled(box, of or picture.size, picture.size)
+    edges = (max(0.0, part.left), max(0.0, part.top), min(picture.width, part.right), min(picture.height, part.bottom))
+    return resized(picture, (bucket.width, bucket.height), edges)
+
+
+def scaled(box: Box, of: tuple[int, int], to: tuple[int, int]) -> Box:
+    """The same part of the same picture at another size."""
+    across, down = to[0] / of[0], to[1] / of[1]
+    return Box(box.left * across, box.top * down, box.right * across, box.bottom * down)
+
+
+def masked_part(sample: Sample) -> Box | None:
+    """Where the sample's mask is light, in pixels of its picture; None without a mask or with a black one."""
+    if sample.mask is None:
+        return None
+    mask = read_mask(sample.mask)
+    found = mask.point([255 if value >= MASK_COUNTS else 0 for value in range(256)]).getbbox()
+    return scaled(Box(*found), mask.size, upright_size(sample.image)) if found else None
+
+
+def subject_part(sample: Sample) -> Box | None:
+    """Where the mask is light or, without a mask, what stands out most."""
+    masked = masked_part(sample)
+    if masked is not None:
+        return masked
+    picture = decode(sample.image, AlphaPolicy.composite, cover=(LOOKED_AT, LOOKED_AT)).picture
+    found = salient_part(picture)
+    return scaled(found, picture.size, upright_size(sample.image)) if found else None
+
+
+def salient_part(picture: Image.Image) -> Box | None:
+    """The box around most of a picture's edges, those near the middle counting more; None where there are none."""
+    small = picture.convert("RGB")
+    small.thumbnail((LOOKED_AT, LOOKED_AT), Image.Resampling.BOX)
+    values = np.asarray(small, dtype=np.float64)
+    edges = np.zeros(values.shape[:2])
+    edges[:, 1:] += np.abs(np.diff(values, axis=1)).sum(axis=2)
+    edges[1:, :] += np.abs(np.diff(values, axis=0)).sum(axis=2)
+    edges = np.maximum(0, edges - np.median(edges)) * np.outer(_nearness(small.height), _nearness(small.width))
+    if not edges.any():
+        return None
+    (left, right), (top, bottom) = _most_of(edges.sum(axis=0)), _most_of(edges.sum(axis=1))
+    return scaled(Box(left, top, right, bottom), small.size, picture.size)
+
+
+def _nearness(count: int) -> np.ndarray:
+    """How much each row or column counts for lying near the middle."""
+    off = (np.arange(count) + 0.5) / count - 0.5
+    return np.exp(-(off**2) / (2 * MIDDLE**2))
+
+
+def _most_of(sums: np.ndarray) -> tuple[float, float]:
+    """The span that leaves a small share of the sum on each side."""
+    share = np.cumsum(sums) / sums.sum()
+    return float(np.searchsorted(share, EDGE_SHARE)), float(np.searchsorted(share, 1 - EDGE_SHARE) + 1)
+
+
+def _start(length: float, span: float, keep: tuple[float, float] | None, at: float | None) -> float:
+    """Where the window begins along one side."""
+    low, high = 0.0, max(0.0, length - span)
+    if keep:
+        near, far = sorted((keep[1] - span, keep[0]))
+        if keep[1] - keep[0] > span:  # it cannot be inside whole: its middle is
+            near = far = (keep[0] + keep[1] - span) / 2
+        low, high = (min(high, max(0.0, edge)) for edge in (near, far))
+    return min(high, max(low, (length - span) / 2)) if at is None else low + at * (high - low)
