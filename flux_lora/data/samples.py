@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flux_lora.config.choices import SourceRole
+from flux_lora.data.box import Box
 
 IMAGE_ENDINGS = frozenset(
     (".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -31,6 +32,8 @@ class Sample:
     """How the caption was decoded, as sources/texts.py names it; empty where there was nothing that could be."""
     source: str = ""
     """The folder, table, shard or dataset it came from."""
+    box: Box | None = None
+    """What must stay inside a crop, as the column `box` of a table says it; it may reach beyond the picture."""
 
     @property
     def captions(self) -> tuple[str, ...]:

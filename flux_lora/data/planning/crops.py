@@ -1,11 +1,10 @@
 """Which part of a picture fills its bucket, and cutting it out. What must not be lost stays inside."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy
+from flux_lora.data.box import Box
 from flux_lora.data.pictures.decode import decode, upright_size
 from flux_lora.data.pictures.masks import read_mask
 from flux_lora.data.pictures.resize import resized
@@ -21,31 +20,6 @@ EDGE_SHARE = 0.05
 """Share of what stands out that may lie beyond each side of the subject's box."""
 MIDDLE = 0.35
 """How far from the middle, in sides of the picture, things begin to count for less."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """A part of a picture, in pixels of the upright picture."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-    @property
-    def width(self) -> float:
-        """Pixels."""
-        return self.right - self.left
-
-    @property
-    def height(self) -> float:
-        """Pixels."""
-        return self.bottom - self.top
-
-    def holds(self, other: "Box", slack: float = 1.0) -> bool:
-        """Whether the other lies inside, but for `slack` pixels."""
-        beyond = (self.left - other.left, self.top - other.top, other.right - self.right, other.bottom - self.bottom)
-        return max(beyond) <= slack
 
 
 def window(size: tuple[int, int], bucket: Bucket, keep: Box | None = None, at: float | None = None) -> Box:
