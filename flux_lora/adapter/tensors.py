@@ -9,46 +9,47 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Layer:
-    """The low-rank change of one linear layer: alpha / rank * up @ down is added to its weight."""
-
-    down: Tensor  # RI
-    up: Tensor  # OR
-    alpha: float
-
-    @property
-    def rank(self) -> int:
-        """The width of the path."""
-        return self.down.shape[0]
-
-    @property
-    def scale(self) -> float:
-        """What up @ down is multiplied by."""
-        return self.alpha / self.rank
+from flux_lora.adapter.kinds import Change, Layer, delta_of, kind_of, on_tensors
+from flux_lora.errors import AdapterFileError
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA. The names are those of diffusers' transformer: transformer_blocks.0.attn.to_q."""
+    """One change per linear layer. The names are those of diffusers' transformer: transformer_blocks.0.attn.to_q.
 
-    layers: Mapping[str, Layer]
+    Kinds other than LoRA cannot be split when they were trained on a fused layer; those keep
+    its name in FLUX's own model: double_blocks.0.img_attn.qkv.
+    """
+
+    changes: Mapping[str, Change]
+
+    @property
+    def layers(self) -> Mapping[str, Layer]:
+        """The changes of a plain LoRA; an adapter that is not one is refused by name."""
+        layers = {name: change for name, change in self.changes.items() if isinstance(change, Layer)}
+        others = [name for name in self.changes if name not in layers]
+        if others:
+            raise AdapterFileError(
+                f"{others[0]} is changed by a {kind_of(self.changes[others[0]])} ({len(others)} such module(s)), "
+                "and this needs a plain LoRA",
+                fix="turn it into a LoRA first: flux-lora resize",
+            )
+        return layers
 
     @property
     def ranks(self) -> tuple[int, ...]:
-        """Every rank that occurs, smallest first."""
-        return tuple(sorted({layer.rank for layer in self.layers.values()}))
+        """Every rank of its LoRAs, smallest first."""
+        return tuple(sorted({change.rank for change in self.changes.values() if isinstance(change, Layer)}))
 
     @property
     def alphas(self) -> tuple[float, ...]:
-        """Every alpha that occurs, smallest first."""
-        return tuple(sorted({layer.alpha for layer in self.layers.values()}))
+        """Every alpha of its LoRAs, smallest first."""
+        return tuple(sorted({change.alpha for change in self.changes.values() if isinstance(change, Layer)}))
 
 
 def delta(layer: Layer) -> Tensor:
     """What the layer adds to the weight: OI, float32."""
-    return layer.scale * (layer.up.float() @ layer.down.float())
+    return delta_of(layer)
 
 
 def scaled(adapter: Adapter, strength: float) -> Adapter:
@@ -69,10 +70,7 @@ def folded(adapter: Adapter) -> Adapter:
 def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
     """The adapter in float32, with the values that a file of this dtype can hold."""
     return Adapter(
-        {
-            name: replace(layer, down=layer.down.to(dtype).float(), up=layer.up.to(dtype).float())
-            for name, layer in adapter.layers.items()
-        }
+        {name: on_tensors(change, lambda tensor: tensor.to(dtype).float()) for name, change in adapter.changes.items()}
     )
 
 
