@@ -54,8 +54,8 @@ def harms() -> st.SearchStrategy[list[Harm]]:
     place, byte = st.floats(0, 1, exclude_max=True), st.integers(0, 255)
     size = st.integers(1, 64)
     one = st.one_of(
-        st.builds(_byte_set, place, byte),
-        st.builds(_byte_set, st.floats(0, 0.1), byte),
+        st.builds(set_byte, place, byte),
+        st.builds(set_byte, st.floats(0, 0.1), byte),
         st.builds(_number_set, place, st.sampled_from(TELLING), st.sampled_from((">I", "<I", ">H", "<H"))),
         st.builds(_part_moved, place, place, size),
         st.builds(_part_lost, place, size),
@@ -79,7 +79,8 @@ def _heic_files(picture: Image.Image, alpha: Image.Image) -> dict[str, bytes]:
     return {"plain.heic": _saved(picture, "HEIF"), "alpha.heic": _saved(alpha, "HEIF")}
 
 
-def _byte_set(place: float, value: int) -> Harm:
+def set_byte(place: float, value: int) -> Harm:
+    """Another byte, this far into the file."""
     return lambda content: _put(content, place, bytes([value]))
 
 

@@ -55,7 +55,7 @@ def decode(file: Path, alpha: AlphaPolicy, *, cover: tuple[int, int] | None = No
         many, turn, layout, width = frames(file, stored), orientation(file, stored), stored_as(stored), stored.width
         _reduce(stored, (cover[1], cover[0]) if cover and turn in SIDEWAYS else cover)
         reduced = round(width / stored.width)
-        stored.load()
+        _load(stored)
         flat = eight_bits(stored, layout)
         upright = flat if is_turned_on_loading(stored) else _turned(flat, turn)
         opacity = opacity_of(upright)
@@ -99,6 +99,14 @@ def _reduce(stored: ImageFile, cover: tuple[int, int] | None) -> None:
         if spare >= times * left_over:
             stored.draft(None, (stored.width // times, stored.height // times))
             return
+
+
+def _load(stored: ImageFile) -> None:
+    """Read the pixels. A damaged HEIC may hold more of them than its header says, and crops are planned by that."""
+    told = stored.size
+    stored.load()
+    if stored.size != told:
+        raise ValueError(f"its header tells of {told[0]} x {told[1]} pixels, and {stored.width} x {stored.height} come")
 
 
 def _turned(picture: Image.Image, turn: int) -> Image.Image:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.pictures.decode import decode, upright_size
 from flux_lora.errors import DataError
-from tests.data.wounded import harms, sound_files
+from tests.data.wounded import harms, set_byte, sound_files
 
 LONGEST_SECONDS = 10
 MOST_MEMORY_KIB = 3 * 2**20
@@ -70,3 +70,12 @@ def test_a_kind_of_file_harmed_in_nine_hundred_ways_is_read_or_refused(tmp_path,
 @given(st.sampled_from(sorted(FILES)), st.integers(0, 64), st.binary(max_size=400))
 def test_a_file_that_only_starts_like_a_picture_is_read_or_refused(tmp_path, name, kept, rest):
     read(tmp_path / name, FILES[name][:kept] + rest, AlphaPolicy.composite)
+
+
+@pytest.mark.skipif("plain.heic" not in FILES, reason="the extra 'heic' is not installed")
+def test_a_heic_with_more_pixels_than_its_header_says_is_refused(tmp_path):
+    file = tmp_path / "long.heic"
+    file.write_bytes(set_byte(0.70703125, 0)(FILES["plain.heic"]))
+    assert upright_size(file) == (24, 16)
+    with pytest.raises(DataError, match="its header tells of 24 x 16 pixels, and 24 x 64 come"):
+        decode(file, AlphaPolicy.composite)
