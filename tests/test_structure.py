@@ -16,7 +16,7 @@ EVERYTHING = [
     *MODULES,
     *(file for folder in ("scripts", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")),
 ]
-ROOMS = {"adapter", "commands", "config", "data", "evaluate", "flow", "models", "render", "train"}
+ROOMS = {"adapter", "commands", "config", "data", "evaluate", "flow", "models", "render", "share", "train"}
 
 LONGEST_FILE = 250
 LONGEST_FUNCTION = 50

@@ -27,9 +27,9 @@ from flux_lora.evaluate.report import (
     Trio,
     write_report,
 )
-from flux_lora.evaluate.snippets import comfy_hint, diffusers_snippet
 from flux_lora.models.flux1.load import model_folder
 from flux_lora.render.spec import RenderSpec
+from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from flux_lora.train.checkpoints import whole
 from flux_lora.train.reporters import read_metrics
 

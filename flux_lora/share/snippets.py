@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from flux_lora.models.flux1.load import MINI
 from flux_lora.render.spec import RenderSpec
 
-DIFFUSERS = """\
-import torch
-from diffusers import FluxPipeline
+FROM_MINI = "from flux_lora.models.mini import mini_folder\n"
+BESIDE = "str(Path(__file__).parent)"
+"""Where a program that lies beside the file looks for it, wherever it was started."""
 
+DIFFUSERS = """\
+{imports}
 device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-pipeline = FluxPipeline.from_pretrained({base!r}, dtype=dtype)  # older diffusers say torch_dtype
-pipeline.load_lora_weights({file!r}, adapter_name="subject")
+pipeline = FluxPipeline.from_pretrained({base}, dtype=dtype)  # older diffusers say torch_dtype
+pipeline.load_lora_weights({folder}, weight_name={file!r}, adapter_name="subject")
 pipeline.set_adapters(["subject"], [{strength:g}])
 pipeline.to(device)
 
@@ -36,11 +39,16 @@ KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x
 def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     """A program that makes the picture of this prompt with the first seed of the spec.
 
-    base is a folder or a hub id; file is where the reader finds the exported adapter.
+    base is `mini`, a folder or a hub id; file is where the reader finds the exported adapter, and a
+    bare name means: beside the program. On a CPU the picture is the one that render/ makes of this
+    one prompt and seed, to the last bit.
     """
+    beside = Path(file).name == file
     return DIFFUSERS.format(
-        base=base,
-        file=file,
+        imports=_imports(base, beside),
+        base="mini_folder()" if base == MINI else repr(base),
+        folder=BESIDE if beside else repr(str(Path(file).parent)),
+        file=Path(file).name,
         prompt=prompt,
         strength=strength,
         width=spec.width,
@@ -62,3 +70,9 @@ def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
         width=spec.width,
         height=spec.height,
     )
+
+
+def _imports(base: str, beside: bool) -> str:
+    lines = ["from pathlib import Path\n\n"] if beside else []
+    lines += ["import torch\n", "from diffusers import FluxPipeline\n"]
+    return "".join(lines + ([f"\n{FROM_MINI}"] if base == MINI else []))

@@ -1,0 +1,87 @@
+"""The snippet is a program, and it makes the very picture that the sampler makes of the exported file."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flux_lora.adapter.attach import attach, load_into
+from flux_lora.adapter.files import read_adapter, write_file
+from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.config.choices import AdapterTargets
+from flux_lora.models.flux1.load import MINI, load_scheduler, load_text_encoders, load_transformer, load_vae
+from flux_lora.models.flux1.text import encode_text
+from flux_lora.render.sampler import render
+from flux_lora.render.spec import RenderSpec
+from flux_lora.share.snippets import comfy_hint, diffusers_snippet
+
+PROMPT = "a 'zorb' \"mug\" {x}\n"
+SPEC = RenderSpec(prompts=(PROMPT,), seeds=(11, 12), width=32, height=48, text_tokens=24, steps=2)
+
+
+def exported(base: str, file: Path) -> Path:
+    """An exported file whose adapter changes every layer that is trained by default."""
+    generator = torch.Generator().manual_seed(0)
+    transformer = load_transformer(base, torch.float32)
+    fresh = attach(transformer, rank=4, alpha=8, targets=AdapterTargets.attention_mlp, generator=generator)
+    learned = {
+        name: Layer(layer.down, torch.randn(layer.up.shape, generator=generator) * 0.05, layer.alpha)
+        for name, layer in fresh.layers.items()
+    }
+    return write_file(Adapter(learned), file, metadata={}, dtype=torch.bfloat16)
+
+
+def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:
+    """What render/ makes of the file, first prompt and first seed alone."""
+    transformer = load_transformer(base, torch.float32)
+    load_into(transformer, read_adapter(file))
+    text = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
+    alone = RenderSpec(
+        prompts=spec.prompts[:1],
+        seeds=spec.seeds[:1],
+        width=spec.width,
+        height=spec.height,
+        text_tokens=spec.text_tokens,
+        steps=spec.steps,
+        guidance=spec.guidance,
+    )
+    return np.asarray(render(transformer, load_vae(base), load_scheduler(base), text, alone)[0])
+
+
+def run(program: str, place: Path, started_in: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """The picture that the program leaves in the folder where it is started."""
+    place.write_text(program, encoding="utf-8")
+    monkeypatch.chdir(started_in)
+    runpy.run_path(str(place))
+    return np.asarray(Image.open(started_in / "picture.png"))
+
+
+on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the snippet would use bfloat16 on the GPU")
+
+
+@on_a_cpu
+def test_the_snippet_gives_the_picture_of_the_exported_file_to_the_last_bit_on_mini(tmp_path: Path, monkeypatch):
+    (tmp_path / "export").mkdir()
+    file = exported(MINI, tmp_path / "export" / "zubo.safetensors")
+    spec = RenderSpec(prompts=("a zubo bottle",), seeds=(7,), width=64, height=48, text_tokens=32, steps=4)
+    program = diffusers_snippet(MINI, file.name, spec.prompts[0], spec)
+    made = run(program, file.with_name("use.py"), tmp_path, monkeypatch)
+    assert np.array_equal(made, rendered(MINI, file, spec))
+    assert str(tmp_path) not in program, "it can be handed on"
+
+
+@on_a_cpu
+def test_any_prompt_any_folder_and_any_base_can_be_written_into_it(tiny_flux: Path, tmp_path: Path, monkeypatch):
+    file = exported(str(tiny_flux), tmp_path / "it's" / "zorb.safetensors")
+    program = diffusers_snippet(str(tiny_flux), str(file), PROMPT, SPEC)
+    made = run(program, tmp_path / "use.py", tmp_path, monkeypatch)
+    assert np.array_equal(made, rendered(str(tiny_flux), file, SPEC))
+
+
+def test_comfy_is_told_the_same_settings() -> None:
+    hint = comfy_hint("runs/x/zorb.safetensors", SPEC, strength=0.8)
+    assert "zorb.safetensors" in hint and "runs/x" not in hint
+    assert "strength 0.8" in hint and "FluxGuidance 3.5" in hint and "32 x 48" in hint
