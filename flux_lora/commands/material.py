@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.commands.progress import bar
-from flux_lora.config.material import CheckConfig, DataConfig
+from flux_lora.config.material import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
@@ -19,7 +19,7 @@ from flux_lora.data.rules.words import Words
 from flux_lora.data.samples import Sample
 from flux_lora.data.seen import Eye, Seen, see_all
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.source import Found, Wanted
 from flux_lora.errors import ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.flux1.load import load_tokenizers
@@ -97,24 +97,10 @@ def reasons_off(wanted: CheckConfig) -> dict[str, str]:
     return {each.rule: each.reason for each in wanted.off}
 
 
-def sources_of(wanted: DataConfig) -> list[Source]:
+def sources_of(wanted: DataConfig) -> list[SourceConfig]:
     """data.folder, and what data.sources adds."""
-    first = Source(path=wanted.folder, repeats=wanted.repeats, prefix=wanted.prefix, suffix=wanted.suffix)
-    return [
-        first,
-        *(
-            Source(
-                path=each.path,
-                role=each.role,
-                repeats=each.repeats,
-                prefix=each.prefix,
-                suffix=each.suffix,
-                image_column=each.image_column,
-                caption_column=each.caption_column,
-            )
-            for each in wanted.sources
-        ),
-    ]
+    first = SourceConfig(path=wanted.folder, repeats=wanted.repeats, prefix=wanted.prefix, suffix=wanted.suffix)
+    return [first, *wanted.sources]
 
 
 def _found(wanted: DataConfig) -> Found:
@@ -126,7 +112,7 @@ def _held_out(wanted: DataConfig) -> Found:
     folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
     if not wanted.held_out and not folder.is_dir():
         return Found()
-    found = find([Source(path=str(folder))], replace(reading_of(wanted), mask_folder=None, apart=()))
+    found = find([SourceConfig(path=str(folder))], replace(reading_of(wanted), mask_folder=None, apart=()))
     return Found(samples=found.samples)
 
 

@@ -15,7 +15,7 @@ from flux_lora.config.choices import (
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """More pictures, beside those of data.folder."""
+    """One place that pictures come from."""
 
     path: str
     """A folder, a metadata.jsonl, .csv or .parquet, WebDataset tars, or hub:owner/name@revision#split."""
@@ -24,7 +24,7 @@ class SourceConfig:
     repeats: int = 1
     """How often each of its pictures is in one round."""
     prefix: str = ""
-    """Put before each caption."""
+    """Put before each caption as it is, blanks and all."""
     suffix: str = ""
     """Put after each caption."""
     image_column: str = "image"

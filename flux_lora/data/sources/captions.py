@@ -7,6 +7,7 @@ from os.path import normpath
 from pathlib import Path
 
 from flux_lora.config.choices import CaptionLines
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
 from flux_lora.data.sources.masks import Place, place_of
@@ -19,7 +20,6 @@ from flux_lora.data.sources.rules import (
     UNDECODABLE_CAPTION,
     UNREADABLE_ROW,
 )
-from flux_lora.data.sources.source import Source
 from flux_lora.data.sources.texts import captions_of, read_text
 
 SIDECAR_ENDINGS = (CAPTION_ENDING, ".caption")
@@ -75,7 +75,7 @@ def chosen(said: Sequence[Said]) -> Said | None:
     return next((each for each in said if each.captions), said[0] if said else None)
 
 
-def sample_of(picture: Path, said: Sequence[Said], source: Source, *, repeats: int, mask: Path | None) -> Sample:
+def sample_of(picture: Path, said: Sequence[Said], source: SourceConfig, *, repeats: int, mask: Path | None) -> Sample:
     """A picture with its captions, each between prefix and suffix; no caption stays none."""
     used = chosen(said)
     captions = [source.prefix + each + source.suffix for each in used.captions] if used else []

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from flux_lora.config.choices import MaskMode
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import judge_encodings
@@ -17,12 +18,12 @@ from flux_lora.data.sources.masks import pair_masks
 from flux_lora.data.sources.packed import read_packed
 from flux_lora.data.sources.places import places_of
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
-from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.source import Found, Wanted, columns_of
 from flux_lora.data.sources.tables import TABLE_ENDINGS, holds_pictures, read_table
 from flux_lora.errors import DataError
 
 
-def find(sources: Sequence[Source], wanted: Wanted) -> Found:
+def find(sources: Sequence[SourceConfig], wanted: Wanted) -> Found:
     """What they hold, in their order; within a folder sorted by name. A source without a picture is refused."""
     places = [replace(source, path=path) for source in sources for path in places_of(source.path)]
     tops = [Path(place.path).expanduser() for place in places]
@@ -41,7 +42,7 @@ def find(sources: Sequence[Source], wanted: Wanted) -> Found:
     return Found(tuple(samples), (*findings, *judge_encodings(samples)), tuple(remarks))
 
 
-def _read(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
+def _read(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
     found = _read_kind(source, wanted, apart)
     if not found.samples:
         reasons = [finding.problem for finding in found.findings if finding.fatal]
@@ -52,10 +53,10 @@ def _read(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
     return found
 
 
-def _read_kind(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
+def _read_kind(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
     """One place, by what it is."""
     if is_dataset(source.path):
-        return read_packed(read_dataset(source.path, source.columns), Path(source.path), source, wanted)
+        return read_packed(read_dataset(source.path, columns_of(source)), Path(source.path), source, wanted)
     place = Path(source.path).expanduser()
     if place.is_dir():
         return read_folder(source, wanted, apart)
@@ -67,12 +68,12 @@ def _read_kind(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found
             fix="set data.folder to the folder that holds your images; a dataset of the hub is hub:<owner>/<name>",
         )
     if ending == SHARD_ENDING:
-        return read_packed(read_shard(place, source.columns), place, source, wanted)
+        return read_packed(read_shard(place, columns_of(source)), place, source, wanted)
     if ending not in TABLE_ENDINGS:
         known = ", ".join((*TABLE_ENDINGS, SHARD_ENDING))
         raise DataError(f"{place} is no folder, and no table or shard ({known})", fix="set the source to one of these")
-    if holds_pictures(place, source.columns):
-        return read_packed(read_table(place, source.columns), place, source, wanted)
+    if holds_pictures(place, columns_of(source)):
+        return read_packed(read_table(place, columns_of(source)), place, source, wanted)
     return read_named(place, source, wanted, apart)
 
 

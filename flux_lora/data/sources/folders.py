@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flux_lora.config.choices import CaptionLines, MaskMode
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import (
@@ -26,7 +27,7 @@ from flux_lora.data.sources.leftovers import (
 )
 from flux_lora.data.sources.listing import Listing, Seen, list_folder
 from flux_lora.data.sources.masks import Place, ToldApart, pair_masks, place_of, tell_masks
-from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.source import Found, Wanted, columns_of
 from flux_lora.data.sources.tables import METADATA, read_table
 from flux_lora.errors import DataError
 
@@ -50,7 +51,7 @@ class Files:
         return self.apart.pictures
 
 
-def read_folder(source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
+def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
     """The samples of a folder. Folders in `apart` (resolved) belong to somebody else."""
     top = Path(source.path).expanduser()
     listing = list_folder(top, recursive=wanted.recursive, apart=apart)
@@ -78,12 +79,12 @@ def read_folder(source: Source, wanted: Wanted, apart: Collection[Path]) -> Foun
     )
 
 
-def read_named(table: Path, source: Source, wanted: Wanted, apart: Collection[Path]) -> Found:
+def read_named(table: Path, source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
     """The samples that a table names; its own captions come before those beside the pictures."""
     listing = list_folder(table.parent, recursive=True, apart=apart)
     files = sort_files(listing.get(Seen.file, []))
     lines = wanted.caption_lines
-    rows, findings = said_in_rows(table, read_table(table, source.columns), set(files.pictures), lines)
+    rows, findings = said_in_rows(table, read_table(table, columns_of(source)), set(files.pictures), lines)
     said = ((picture, [row, *_beside(picture, files, lines)]) for picture, row in rows.items())
     masks, _ = _masks(files, listing, wanted)
     found = _found(said, masks, source, table.parent)
@@ -119,7 +120,9 @@ def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
     return 1, None
 
 
-def _found(said: Iterable[tuple[Path, Sequence[Said]]], masks: Mapping[Path, Path], source: Source, top: Path) -> Found:
+def _found(
+    said: Iterable[tuple[Path, Sequence[Said]]], masks: Mapping[Path, Path], source: SourceConfig, top: Path
+) -> Found:
     """Picture by picture, so that what files say is not held for all of them at once."""
     folders: dict[Path, tuple[int, Path | None]] = {}
     samples: list[Sample] = []
@@ -142,7 +145,7 @@ def _beside(picture: Path, files: Files, lines: CaptionLines) -> list[Said]:
 
 
 def _read_tables(
-    files: Files, source: Source, wanted: Wanted
+    files: Files, source: SourceConfig, wanted: Wanted
 ) -> tuple[dict[Path, list[Said]], list[Finding], list[str]]:
     """What the folder's tables say of its pictures, what is wrong with them, and how many pictures they speak of."""
     by_picture: dict[Path, list[Said]] = defaultdict(list)
@@ -150,7 +153,7 @@ def _read_tables(
     remarks: list[str] = []
     pictures = set(files.pictures)
     for table in files.tables:
-        said, wrong = said_in_rows(table, read_table(table, source.columns), pictures, wanted.caption_lines)
+        said, wrong = said_in_rows(table, read_table(table, columns_of(source)), pictures, wanted.caption_lines)
         for picture, each in said.items():
             by_picture[picture].append(each)
         findings += wrong

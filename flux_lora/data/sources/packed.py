@@ -5,17 +5,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flux_lora.config.choices import MaskMode
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
 from flux_lora.data.sources.captions import Said, judge_rows, said_beside, sample_of
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import IGNORED_FILE
-from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.source import Found, Wanted
 from flux_lora.data.sources.texts import captions_of
 from flux_lora.data.sources.unpacked import keep_picture
 
 
-def read_packed(rows: Iterable[Row], origin: Path, source: Source, wanted: Wanted) -> Found:
+def read_packed(rows: Iterable[Row], origin: Path, source: SourceConfig, wanted: Wanted) -> Found:
     """One sample a row. `origin` is the shard, table or dataset that findings name."""
     samples: list[Sample] = []
     unreadable: list[Row] = []
@@ -36,7 +37,7 @@ def read_packed(rows: Iterable[Row], origin: Path, source: Source, wanted: Wante
     return Found(tuple(samples), tuple(findings), (f"{origin}: {len(samples)} pictures put into {wanted.unpacked}",))
 
 
-def _sample(row: Row, picture: bytes, origin: Path, source: Source, wanted: Wanted) -> Sample:
+def _sample(row: Row, picture: bytes, origin: Path, source: SourceConfig, wanted: Wanted) -> Sample:
     """Without words in its row it has those of a caption file beside the picture in the cache, if one was written."""
     kept = keep_picture(picture, row.name, wanted.unpacked)
     lines = wanted.caption_lines

@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flux_lora.config.choices import CaptionLines, MaskMode, SourceRole
+from flux_lora.config.choices import CaptionLines, MaskMode
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import Sample
 
@@ -17,25 +18,9 @@ class Columns:
     caption: str = "text"
 
 
-@dataclass(frozen=True)
-class Source:
-    """One place that pictures come from."""
-
-    path: str
-    """A folder, a .jsonl, .csv or .parquet table, WebDataset tars (globs and braces too), or a dataset:
-    hub:owner/name@revision#split, or a folder that `datasets` saved."""
-    role: SourceRole = SourceRole.subject
-    repeats: int = 1
-    prefix: str = ""
-    """Put before each caption as it is, blanks and all."""
-    suffix: str = ""
-    image_column: str = "image"
-    caption_column: str = "text"
-
-    @property
-    def columns(self) -> Columns:
-        """Where its tables keep what."""
-        return Columns(self.image_column, self.caption_column)
+def columns_of(source: SourceConfig) -> Columns:
+    """Where its tables keep what."""
+    return Columns(source.image_column, source.caption_column)
 
 
 def pictures_folder() -> Path:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, Source, Wanted
+from flux_lora.data.sources.source import Found, Wanted
 
 
 def picture_bytes(colour: int = 0, kind: str = "PNG") -> bytes:
@@ -30,7 +31,7 @@ def lay_out(folder: Path, *names: str, **texts: str) -> Path:
 
 def read(place: Path | str, wanted: Wanted | None = None) -> Found:
     """What one source holds."""
-    return find([Source(str(place))], wanted or Wanted())
+    return find([SourceConfig(path=str(place))], wanted or Wanted())
 
 
 def said(found: Found) -> list[tuple[str, str]]:

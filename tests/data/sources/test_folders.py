@@ -5,8 +5,9 @@ import os
 import pytest
 
 from flux_lora.config.choices import CaptionLines, Severity, SourceRole
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Source, Wanted
+from flux_lora.data.sources.source import Wanted
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
 
@@ -151,7 +152,7 @@ def test_captions_in_other_encodings_are_read_and_noted_once_for_each(tmp_path):
 
 def test_prefix_and_suffix_are_put_around_each_caption_as_they_are(tmp_path):
     lay_out(tmp_path, "a.png", "b.png", a="a mug\na TOK mug")
-    source = Source(str(tmp_path), prefix="photo of ", suffix=", matte")
+    source = SourceConfig(path=str(tmp_path), prefix="photo of ", suffix=", matte")
     found = find([source], Wanted(caption_lines=CaptionLines.variants))
     assert found.samples[0].captions == ("photo of a mug, matte", "photo of a TOK mug, matte")
     assert found.samples[1].captions == ()
@@ -159,7 +160,7 @@ def test_prefix_and_suffix_are_put_around_each_caption_as_they_are(tmp_path):
 
 def test_kohyas_folder_names_are_read_as_what_they_are_and_said(tmp_path):
     lay_out(tmp_path, "10_tok mug/a.png", "10_tok mug/deep/b.png", "c.png")
-    found = find([Source(str(tmp_path), repeats=2)], Wanted())
+    found = find([SourceConfig(path=str(tmp_path), repeats=2)], Wanted())
     assert {sample.image.name: sample.repeats for sample in found.samples} == {"a.png": 20, "b.png": 20, "c.png": 2}
     assert "10_tok mug: read as 10 repeats, class tok mug (kohya's folder name)" in found.remarks
 
@@ -173,8 +174,8 @@ def test_folders_that_only_look_like_kohyas_are_plain_folders(tmp_path, name):
 
 def test_a_source_inside_another_keeps_its_role(tmp_path):
     lay_out(tmp_path, "a.png", "plain/b.png")
-    plain = Source(str(tmp_path / "plain"), role=SourceRole.regularisation)
-    found = find([Source(str(tmp_path)), plain], Wanted())
+    plain = SourceConfig(path=str(tmp_path / "plain"), role=SourceRole.regularisation)
+    found = find([SourceConfig(path=str(tmp_path)), plain], Wanted())
     assert [(sample.image.name, sample.role.value) for sample in found.samples] == [
         ("a.png", "subject"),
         ("b.png", "regularisation"),

@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.hub import Address, address_of, is_dataset
-from flux_lora.data.sources.source import Source, Wanted
+from flux_lora.data.sources.source import Wanted
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said
 
@@ -59,7 +60,7 @@ def test_a_split_is_named_behind_the_path(tmp_path):
 def test_columns_are_named_by_the_recipe_and_missing_ones_refused(tmp_path):
     place = saved(tmp_path / "set", {"image": ROWS["image"], "words": ["a mug", "a jug"]})
     kept = Wanted(unpacked=tmp_path / "kept")
-    assert said(find([Source(str(place), caption_column="words")], kept))[0] == ("a.png", "a mug")
+    assert said(find([SourceConfig(path=str(place), caption_column="words")], kept))[0] == ("a.png", "a mug")
     with pytest.raises(DataError, match="has no column 'text': it has image, words") as refusal:
         read(place, kept)
     assert "caption_column" in refusal.value.fix

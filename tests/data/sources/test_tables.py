@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import CaptionLines
+from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Columns, Source, Wanted
+from flux_lora.data.sources.source import Columns, Wanted
 from flux_lora.data.sources.tables import read_table
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
@@ -61,7 +62,7 @@ def test_captions_are_found_under_their_usual_names_and_a_list_is_variants(tmp_p
 def test_the_columns_named_in_the_recipe_come_first(tmp_path):
     lay_out(tmp_path, "a.png")
     table = write_jsonl(tmp_path / "mine.jsonl", {"photo": "a.png", "text": "no", "words": "yes"})
-    found = find([Source(str(table), image_column="photo", caption_column="words")], Wanted())
+    found = find([SourceConfig(path=str(table), image_column="photo", caption_column="words")], Wanted())
     assert said(found) == [("a.png", "yes")]
 
 
