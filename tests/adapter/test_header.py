@@ -1,6 +1,8 @@
 """Files from strangers: whatever the bytes are, the answer is a true header or a clear refusal."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,49 @@ def test_a_damaged_file_is_described_or_refused_and_never_crashes(place: int, va
         describe(file)
     except AdapterFileError as refused:
         assert refused.fix
+
+
+OTHER_FILES = {
+    "a torch archive": (b"PK\x03\x04\x00\x00\x08\x08" + bytes(90), "zip archive", "pickle"),
+    "an old checkpoint": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "Python pickle", "safetensors"),
+    "a GGUF model": (b"GGUF\x03\x00\x00\x00" + bytes(90), "GGUF", "LoRA"),
+    "a Git LFS stand-in": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "Git LFS", "git lfs"),
+    "a sign-in page": (b"\n<!DOCTYPE html><html>Sign in</html>", "web page", "signed in"),
+    "an adapter_config.json": (b'{"peft_type": "LORA"}', "JSON", "folder"),
+}
+
+
+@pytest.mark.parametrize(("contents", "kind", "fix"), OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_file_of_another_kind_is_called_by_its_name(contents: bytes, kind: str, fix: str, tmp_path: Path):
+    (tmp_path / "x.safetensors").write_bytes(contents)
+    with pytest.raises(AdapterFileError, match=kind) as refused:
+        read_header(tmp_path / "x.safetensors")
+    assert fix in refused.value.fix
+
+
+def test_a_cut_file_whose_header_has_128_bytes_is_not_taken_for_a_pickle(tmp_path: Path):
+    (tmp_path / "x").write_bytes((128).to_bytes(8, "little") + b'{"a":')
+    with pytest.raises(AdapterFileError, match="not a whole safetensors file"):
+        read_header(tmp_path / "x")
+
+
+def test_a_million_keys_are_refused_before_they_are_parsed(tmp_path: Path):
+    one = b'"%07d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}'
+    (tmp_path / "x").write_bytes(file_of(b"{" + b",".join(one % number for number in range(250_000)) + b"}"))
+    began = time.monotonic()
+    with pytest.raises(AdapterFileError, match="more entries than any LoRA"):
+        read_header(tmp_path / "x")
+    assert time.monotonic() - began < 1
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AdapterFileError, match="cannot be read"):
+        read_header(tmp_path / "pipe")
+
+
+def test_a_name_of_a_million_letters_is_not_repeated_in_full(tmp_path: Path):
+    (tmp_path / "x").write_bytes(file_of({"x" * 1_000_000: "?"}))
+    with pytest.raises(AdapterFileError) as refused:
+        read_header(tmp_path / "x")
+    assert len(refused.value.problem) < 500 + len(str(tmp_path))
