@@ -140,6 +140,24 @@ def delta_of(change: Change, weight: Tensor | None = None) -> Tensor:
             return _turned(change, _needed(change, weight))
 
 
+def times(change: Change, strength: float) -> Change:
+    """The same change, stronger or weaker. What DoRA and OFT do is not in proportion to their tensors."""
+    match change:
+        case Layer() | Hadamard():
+            return replace(change, alpha=change.alpha * strength)
+        case Kronecker(w1=None):
+            return replace(change, w1_a=_whole(change.w1_a, None, None) * strength)
+        case Kronecker():
+            return replace(change, w1=_whole(change.w1, None, None) * strength)
+        case _ if strength == 1.0:
+            return change
+        case _:
+            raise AdapterFileError(
+                f"a {kind_of(change)} has no exact form at strength {strength:g}",
+                fix="turn it into a LoRA first (flux-lora resize), or set the strength where it is loaded",
+            )
+
+
 def on_tensors(change: Change, act: Callable[[Tensor], Tensor]) -> Change:
     """The change with `act` done to each of its tensors."""
 

@@ -4,12 +4,12 @@ Shape letters: R rank, I inputs and O outputs of the linear layer that is change
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer, delta_of, kind_of, on_tensors
+from flux_lora.adapter.kinds import Change, Layer, delta_of, kind_of, on_tensors, times
 from flux_lora.errors import AdapterFileError
 
 
@@ -54,7 +54,7 @@ def delta(layer: Layer) -> Tensor:
 
 def scaled(adapter: Adapter, strength: float) -> Adapter:
     """The same adapter, stronger or weaker."""
-    return Adapter({name: replace(layer, alpha=layer.alpha * strength) for name, layer in adapter.layers.items()})
+    return Adapter({name: times(change, strength) for name, change in adapter.changes.items()})
 
 
 def folded(adapter: Adapter) -> Adapter:

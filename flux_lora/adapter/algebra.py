@@ -1,0 +1,180 @@
+"""Reckoning with whole adapters: merge, resize, subtract, split, cast, and extract from two checkpoints.
+
+Adding the factors of two LoRAs adds cross terms nobody trained: (up_1 + up_2)(down_1 + down_2).
+Here changes are added, never factors.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Layer, kind_of, on_tensors, times
+from flux_lora.adapter.nearest import layer_of, low_rank, product_of, to_layer
+from flux_lora.adapter.spectrum import of_product
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.errors import AdapterFileError, ConfigError
+
+Weights = Callable[[str], Tensor]
+"""The weight of a module, OI, by its name."""
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A plain LoRA that stands for another change, and how far it is from it."""
+
+    adapter: Adapter
+    errors: Mapping[str, float]
+    """By module: Frobenius norm of what is lost over that of the change."""
+
+    @property
+    def worst(self) -> float:
+        """The largest of the errors."""
+        return max(self.errors.values(), default=0.0)
+
+
+def merged(adapters: Sequence[Adapter], strengths: Sequence[float]) -> Adapter:
+    """The adapter that does what these do together, each at its strength, exactly.
+
+    Where several change one module, up = [s_1 up_1, s_2 up_2] and down = [down_1; down_2]: the
+    ranks add up. `resized` brings them down again, and says what that costs.
+    """
+    if not adapters or len(adapters) != len(strengths):
+        raise ConfigError(
+            f"{len(adapters)} adapter(s) are to be merged at {len(strengths)} strength(s)",
+            fix="give one strength for each file",
+        )
+    parts: dict[str, list[Change]] = {}
+    for adapter, strength in zip(adapters, strengths, strict=True):
+        for name, change in adapter.changes.items():
+            parts.setdefault(name, []).append(times(change, strength))
+    return Adapter({name: _sum(name, changes) for name, changes in parts.items()})
+
+
+def subtracted(adapter: Adapter, other: Adapter) -> Adapter:
+    """What `adapter` does and `other` does not: the difference of their changes, exactly."""
+    return merged((adapter, other), (1.0, -1.0))
+
+
+def resized(adapter: Adapter, rank: int, *, weights: Weights | None = None) -> Resized:
+    """The nearest LoRA of this rank in every module; the base weights are needed for DoRA and OFT only."""
+    if rank < 1:
+        raise ConfigError(f"rank is {rank}", fix="set rank to 1 or more (16 is a good start)")
+    found: dict[str, tuple[Layer, float]] = {}
+    for name, change in adapter.changes.items():
+        finite = on_tensors(change, partial(_finite, name))
+        found[name] = to_layer(finite, rank, weights(name) if weights else None)
+    return _resized(found)
+
+
+def resized_by_energy(adapter: Adapter, keep: float) -> Resized:
+    """The smallest rank for each module that keeps this share of its energy (of the squared singular values).
+
+    The error is then at most sqrt(1 - keep): keep=0.99 loses a tenth of the length.
+    """
+    if not 0 < keep <= 1:
+        raise ConfigError(f"the energy to keep is {keep:g}", fix="set it above 0 and up to 1, for example 0.99")
+    return _resized({name: _kept(name, layer, keep) for name, layer in _products(adapter).items()})
+
+
+def energy(layer: Layer) -> Tensor:
+    """The singular values of what the layer adds, largest first, float64."""
+    return of_product(layer.up.double() * layer.scale, layer.down).values
+
+
+def split(adapter: Adapter, pattern: str) -> tuple[Adapter, Adapter]:
+    """The modules whose whole name the pattern matches, and the rest."""
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(
+            f"{pattern!r} is not a pattern: {error}", fix=r"write one such as 'single_transformer_blocks\..*'"
+        ) from error
+    chosen = {name: change for name, change in adapter.changes.items() if wanted.fullmatch(name)}
+    rest = {name: change for name, change in adapter.changes.items() if name not in chosen}
+    return Adapter(chosen), Adapter(rest)
+
+
+def cast(adapter: Adapter, dtype: torch.dtype) -> Adapter:
+    """The adapter's tensors in this dtype. A number too large for it is refused, not made infinite."""
+
+    def act(tensor: Tensor) -> Tensor:
+        after = tensor.to(dtype)
+        if not after.isfinite().all() and tensor.isfinite().all():
+            raise AdapterFileError(
+                f"the adapter holds {tensor.abs().max():.3g}, more than {str(dtype).removeprefix('torch.')} can",
+                fix="set export.dtype=bf16 or fp32",
+            )
+        return after
+
+    return Adapter({name: on_tensors(change, act) for name, change in adapter.changes.items()})
+
+
+def extracted(before: Weights, after: Weights, names: Iterable[str], rank: int) -> Resized:
+    """The LoRA that leads from one checkpoint to another: nearest to after - before in each module that differs.
+
+    One pair of weights is held at a time.
+    """
+    found: dict[str, tuple[Layer, float]] = {}
+    for name in names:
+        change = after(name).float() - before(name).float()
+        if change.any():
+            found[name] = low_rank(_finite(name, change), rank)
+    return _resized(found)
+
+
+def _finite(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.isfinite().all():
+        raise AdapterFileError(
+            f"{name} holds numbers that are not finite", fix="take an earlier checkpoint, or fetch the file again"
+        )
+    return tensor
+
+
+def _sum(name: str, changes: Sequence[Change]) -> Change:
+    if len(changes) == 1:
+        return changes[0]
+    layers = [product_of(change) for change in changes]
+    plain = [layer for layer in layers if layer is not None]
+    if len(plain) < len(layers):
+        other = kind_of(changes[layers.index(None)])
+        raise AdapterFileError(
+            f"{name} is changed by a {other} and by another adapter, and the two have no exact sum",
+            fix=f"turn the file with the {other} into a LoRA first: flux-lora resize",
+        )
+    shapes = {(layer.up.shape[0], layer.down.shape[1]) for layer in plain}
+    if len(shapes) > 1:
+        raise AdapterFileError(
+            f"{name} is {' and '.join(f'{o} x {i}' for o, i in sorted(shapes))} in adapters that are to be merged",
+            fix="merge adapters of one base model",
+        )
+    up = torch.cat([layer.up.float() * layer.scale for layer in plain], dim=1)
+    return Layer(torch.cat([layer.down.float() for layer in plain]), up, float(up.shape[1]))
+
+
+def _products(adapter: Adapter) -> dict[str, Layer]:
+    """The exact LoRA of every module, or the complaint of `layers`."""
+    products = {name: product_of(change) for name, change in adapter.changes.items()}
+    exact = {name: layer for name, layer in products.items() if layer is not None}
+    return exact if len(exact) == len(products) else dict(adapter.layers)
+
+
+def _kept(name: str, layer: Layer, keep: float) -> tuple[Layer, float]:
+    spectrum = of_product(_finite(name, layer.up).double() * layer.scale, _finite(name, layer.down))
+    squares = spectrum.values.square()
+    whole = squares.sum()
+    if not whole:
+        return layer_of(spectrum, 1), 0.0
+    share = squares.cumsum(0) / whole
+    rank = min(int((share < keep).sum()) + 1, len(squares))
+    return layer_of(spectrum, rank), (squares[rank:].sum() / whole).sqrt().item()
+
+
+def _resized(found: Mapping[str, tuple[Layer, float]]) -> Resized:
+    return Resized(
+        Adapter({name: layer for name, (layer, _) in found.items()}),
+        {name: error for name, (_, error) in found.items()},
+    )

@@ -1,0 +1,46 @@
+"""One change of every kind for a layer of 12 outputs and 8 inputs, and the weight it changes."""
+
+import torch
+from torch import Generator, Tensor
+
+from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal
+
+OUTPUTS, INPUTS = 12, 8
+KINDS = ("LoRA", "DoRA", "LoKr", "LoHa", "OFT")
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=Generator().manual_seed(sum(shape) + 1000 * seed))
+
+
+def weight() -> Tensor:
+    return drawn(OUTPUTS, INPUTS, seed=9)
+
+
+def lora(rank: int = 3, alpha: float = 6.0, seed: int = 0) -> Layer:
+    return Layer(drawn(rank, INPUTS, seed=seed), drawn(OUTPUTS, rank, seed=seed + 1), alpha)
+
+
+def lokr(alpha: float = 6.0, seed: int = 0) -> Kronecker:
+    """A whole 3 x 2 factor times a 4 x 4 one of rank 2."""
+    return Kronecker(drawn(3, 2, seed=seed), None, None, None, drawn(4, 2, seed=seed), drawn(2, 4, seed=seed), alpha)
+
+
+def loha(rank: int = 2, alpha: float = 6.0, seed: int = 0) -> Hadamard:
+    ups = (drawn(OUTPUTS, rank, seed=seed), drawn(OUTPUTS, rank, seed=seed + 1))
+    downs = (drawn(rank, INPUTS, seed=seed), drawn(rank, INPUTS, seed=seed + 1))
+    return Hadamard(ups[0], downs[0], ups[1], downs[1], alpha)
+
+
+def change(kind: str) -> Change:
+    match kind:
+        case "LoRA":
+            return lora()
+        case "DoRA":
+            return Decomposed(lora(), 1 + drawn(OUTPUTS).abs())
+        case "LoKr":
+            return lokr()
+        case "LoHa":
+            return loha()
+        case _:
+            return Orthogonal(0.1 * drawn(4, 3, 3))

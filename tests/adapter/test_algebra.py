@@ -1,0 +1,204 @@
+"""Merging, resizing and the rest do to changes what their names say, for any shapes, ranks and strengths."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Generator, Tensor
+
+from flux_lora.adapter.algebra import (
+    cast,
+    energy,
+    extracted,
+    merged,
+    resized,
+    resized_by_energy,
+    split,
+    subtracted,
+)
+from flux_lora.adapter.kinds import Layer, delta_of
+from flux_lora.adapter.nearest import low_rank, product_of
+from flux_lora.adapter.tensors import Adapter, delta, distance, size
+from flux_lora.errors import AdapterFileError, ConfigError
+from tests.adapter.changes import KINDS, change, drawn, loha, lora, weight
+
+SIDES = {"a": (7, 5), "b": (4, 9), "c": (6, 6)}
+"""Outputs and inputs of three modules."""
+
+
+@st.composite
+def adapters(draw: st.DrawFn) -> Adapter:
+    """Some of the modules, each with its own rank (wider than the layer, too) and alpha."""
+    names = draw(st.lists(st.sampled_from(sorted(SIDES)), min_size=1, unique=True))
+    generator = Generator().manual_seed(draw(st.integers(0, 2**20)))
+    layers = {}
+    for name in names:
+        (outputs, inputs), rank = SIDES[name], draw(st.integers(1, 8))
+        down, up = (torch.randn(shape, generator=generator) for shape in ((rank, inputs), (outputs, rank)))
+        layers[name] = Layer(down, up, draw(st.floats(0.25, 16.0)))
+    return Adapter(layers)
+
+
+strengths = st.floats(-2, 2)
+
+
+@given(adapters(), adapters(), strengths, strengths)
+@settings(max_examples=60)
+def test_a_merge_is_the_sum_of_the_changes_each_at_its_strength(one: Adapter, other: Adapter, s1: float, s2: float):
+    both = merged([one, other], [s1, s2])
+    assert set(both.changes) == set(one.changes) | set(other.changes)
+    for name in both.changes:
+        close(changed(both, name), s1 * changed(one, name) + s2 * changed(other, name))
+
+
+@given(adapters())
+@settings(max_examples=30)
+def test_what_is_subtracted_from_itself_is_nothing(adapter: Adapter):
+    for name, layer in subtracted(adapter, adapter).layers.items():
+        assert size(layer) <= 1e-5 * size(adapter.layers[name])
+
+
+@given(adapters(), st.integers(1, 10))
+@settings(max_examples=60)
+def test_resizing_is_the_best_that_its_rank_can_do_and_states_its_error(adapter: Adapter, rank: int):
+    after = resized(adapter, rank)
+    assert after.adapter.ranks == (rank,) and after.adapter.alphas == (float(rank),)
+    for name, layer in adapter.layers.items():
+        values = torch.linalg.svdvals(delta(layer).double())
+        best = (values[rank:].norm() / values.norm()).item()
+        lost = distance(after.adapter.layers[name], layer) / size(layer)
+        assert after.errors[name] == pytest.approx(best, abs=1e-6) and lost == pytest.approx(best, abs=1e-5)
+
+
+@given(adapters(), st.floats(0.1, 1.0))
+@settings(max_examples=60)
+def test_the_kept_energy_is_reached_and_no_smaller_rank_would_do(adapter: Adapter, keep: float):
+    after = resized_by_energy(adapter, keep)
+    for name, layer in adapter.layers.items():
+        share = energy(layer).square()
+        share = share / share.sum()
+        rank = after.adapter.layers[name].rank
+        assert share[:rank].sum() >= keep - 1e-9
+        assert rank == 1 or share[: rank - 1].sum() < keep
+        assert after.errors[name] <= (1 - keep) ** 0.5 + 1e-6
+
+
+@given(adapters())
+@settings(max_examples=30)
+def test_energy_is_the_singular_values_of_the_change(adapter: Adapter):
+    for layer in adapter.layers.values():
+        exact = torch.linalg.svdvals(delta(layer).double())[: len(energy(layer))]
+        torch.testing.assert_close(energy(layer), exact, rtol=1e-4, atol=1e-5)
+
+
+def test_resizing_to_its_own_rank_loses_nothing_and_shares_the_size_between_the_sides():
+    layer = Layer(drawn(3, 40) * 1e-4, drawn(30, 3) * 1e4, 3.0)
+    after = resized(Adapter({"a": layer}), 3)
+    assert after.worst < 1e-6
+    held = after.adapter.layers["a"]
+    torch.testing.assert_close(held.down.norm(), held.up.norm(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_a_lora_with_its_error_stated(kind: str):
+    adapter = Adapter({"a": change(kind)})
+    whole = delta_of(change(kind), weight())
+    exact, near = (resized(adapter, rank, weights={"a": weight()}.__getitem__) for rank in (8, 2))
+    assert exact.worst < 1e-5
+    close(changed(exact.adapter, "a"), whole)
+    assert near.worst == pytest.approx(((changed(near.adapter, "a") - whole).norm() / whole.norm()).item(), abs=1e-5)
+
+
+def test_a_loha_is_a_lora_of_its_rank_squared_exactly():
+    layer = product_of(loha(rank=2))
+    assert layer is not None and layer.rank == 4
+    close(delta(layer), delta_of(loha(rank=2)))
+
+
+def test_a_loha_and_a_lora_on_one_module_merge_exactly():
+    both = merged([Adapter({"a": loha()}), Adapter({"a": lora()})], [0.5, 2.0])
+    close(changed(both, "a"), 0.5 * delta_of(loha()) + 2.0 * delta_of(lora()))
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "LoKr", "OFT"])
+def test_kinds_that_have_no_exact_sum_are_refused_by_name_but_pass_alone(kind: str):
+    other = Adapter({"b": change(kind)})
+    assert set(merged([Adapter({"a": lora()}), other], [0.5, 1.0]).changes) == {"a", "b"}
+    with pytest.raises(AdapterFileError, match=f"b is changed by a {kind} and by another adapter"):
+        merged([Adapter({"b": lora()}), other], [1.0, 1.0])
+
+
+def test_adapters_of_two_bases_do_not_merge():
+    with pytest.raises(AdapterFileError, match="a is 5 x 7 and 12 x 8 in adapters"):
+        merged([Adapter({"a": lora()}), Adapter({"a": Layer(drawn(2, 7), drawn(5, 2), 2.0)})], [1.0, 1.0])
+
+
+def test_each_file_wants_one_strength():
+    with pytest.raises(ConfigError, match=r"1 adapter\(s\) are to be merged at 2 strength"):
+        merged([Adapter({"a": lora()})], [1.0, 1.0])
+
+
+def test_splitting_loses_no_module_and_merging_puts_it_together():
+    names = ["transformer_blocks.0.attn.to_q", "single_transformer_blocks.0.attn.to_q", "proj_out"]
+    adapter = Adapter({name: lora(seed=at) for at, name in enumerate(names)})
+    chosen, rest = split(adapter, r"single_transformer_blocks\..*")
+    assert list(chosen.changes) == names[1:2] and set(rest.changes) == {names[0], names[2]}
+    with pytest.raises(ConfigError, match="'\\(' is not a pattern"):
+        split(adapter, "(")
+
+
+def test_casting_keeps_every_tensor_s_value_as_far_as_the_dtype_can():
+    layer = cast(Adapter({"a": lora()}), torch.float16).layers["a"]
+    assert torch.equal(layer.up, lora().up.half()) and torch.equal(layer.down, lora().down.half())
+
+
+def test_a_number_that_fp16_cannot_hold_is_refused():
+    with pytest.raises(AdapterFileError, match=r"the adapter holds 1e\+06, more than float16 can"):
+        cast(Adapter({"a": Layer(torch.ones(1, 3), torch.full((3, 1), 1e6), 1.0)}), torch.float16)
+
+
+def test_what_was_merged_into_a_checkpoint_is_extracted_from_it_again():
+    before = {"a": weight(), "b": weight()}
+    after = {"a": before["a"] + delta(lora()), "b": before["b"]}
+    found = extracted(before.__getitem__, after.__getitem__, ["a", "b"], rank=3)
+    assert set(found.adapter.changes) == {"a"}, "b did not change"
+    assert found.worst < 1e-5
+    close(changed(found.adapter, "a"), delta(lora()))
+
+
+def test_a_large_matrix_is_cut_nearly_as_well_as_possible_and_the_same_each_time():
+    rows = torch.linalg.qr(drawn(1100, 1100))[0] * torch.arange(1, 1101).rsqrt()
+    layer, error = low_rank(rows, 8)
+    values = torch.arange(1, 1101).rsqrt()
+    best = (values[8:].norm() / values.norm()).item()
+    assert best <= error <= 1.001 * best
+    assert torch.equal(layer.up, low_rank(rows, 8)[0].up)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    layer = Layer(drawn(2, 4), torch.full((3, 2), float("nan")), 2.0)
+    with pytest.raises(AdapterFileError, match="^a holds numbers that are not finite"):
+        resized(Adapter({"a": layer}), 1)
+    with pytest.raises(AdapterFileError, match="not finite"):
+        energy(layer)
+
+
+def test_a_change_that_is_nothing_stays_nothing():
+    nothing = Adapter({"a": Layer(drawn(2, 4), torch.zeros(3, 2), 2.0)})
+    for after in (resized(nothing, 1), resized_by_energy(nothing, 0.9)):
+        assert after.errors == {"a": 0.0} and not changed(after.adapter, "a").any()
+
+
+@pytest.mark.parametrize(("rank", "keep"), [(0, 0.5), (1, 0.0), (1, 1.5)])
+def test_impossible_sizes_are_refused(rank: int, keep: float):
+    with pytest.raises(ConfigError, match="rank is 0|the energy to keep is"):
+        resized_by_energy(resized(Adapter({"a": lora()}), rank).adapter, keep)
+
+
+def changed(adapter: Adapter, name: str) -> Tensor:
+    """The module's change; zero where the adapter leaves it alone."""
+    return delta_of(adapter.changes[name]) if name in adapter.changes else torch.zeros(SIDES[name])
+
+
+def close(one: Tensor, other: Tensor) -> None:
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
