@@ -1,0 +1,71 @@
+"""What others call a base: its id on the hub, its file in ComfyUI, its licence in the hub's words."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from flux_lora.models.flux1.load import HUB_ID
+
+HUB = "https://huggingface.co"
+OWN_TERMS = "other"
+"""What the hub calls a licence that is not in its list; it wants a name and a link beside it."""
+NON_COMMERCIAL = re.compile(r"non-?commercial|\bnc\b", re.IGNORECASE)
+LISTED = {"apache-2.0", "mit", "openrail", "creativeml-openrail-m", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
+"""Licences that the hub knows by id, as far as FLUX models use them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """The model that the adapter was trained on, as other programs and people know it."""
+
+    name: str
+    hub: str = ""
+    """Empty if it is not on the hub."""
+    comfy: str
+    """File name in ComfyUI/models/diffusion_models."""
+    licence: str = ""
+    licence_link: str = ""
+    moves_times: bool = True
+    """Larger pictures spend more steps on high noise: FLUX.1-dev does, FLUX.1-schnell does not."""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether its licence keeps the adapter from commercial use."""
+        return bool(NON_COMMERCIAL.search(self.licence))
+
+    @property
+    def licence_id(self) -> str:
+        """The licence in the hub's list of ids."""
+        return self.licence if self.licence in LISTED or not self.licence else OWN_TERMS
+
+
+DEV = Base(
+    name="FLUX.1-dev",
+    hub="black-forest-labs/FLUX.1-dev",
+    comfy="flux1-dev.safetensors",
+    licence="flux-1-dev-non-commercial-license",
+    licence_link=f"{HUB}/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
+)
+SCHNELL = Base(
+    name="FLUX.1-schnell",
+    hub="black-forest-labs/FLUX.1-schnell",
+    comfy="flux1-schnell.safetensors",
+    licence="apache-2.0",
+    moves_times=False,
+)
+
+
+def base_of(name: str, path: str, licence: str) -> Base:
+    """The base of a run, known by its name or by its hub id; any other is described by what it says itself."""
+    for known in (DEV, SCHNELL):
+        if known.name.lower() == name.lower() or known.hub == path:
+            return known
+    on_hub = bool(HUB_ID.fullmatch(path)) and not Path(path).exists()
+    return Base(
+        name=name,
+        hub=path if on_hub else "",
+        comfy=re.sub(r"[^\w.-]+", "-", name).strip("-.").lower() + ".safetensors",
+        licence=licence,
+        licence_link=f"{HUB}/{path}" if on_hub and licence else "",
+        moves_times="schnell" not in name.lower(),
+    )

@@ -1,0 +1,149 @@
+"""ComfyUI's nodes that a FLUX workflow needs: what each takes and gives, as data.
+
+Read from ComfyUI 0.3.64 (commit a125cd84): nodes.py and comfy_extras/nodes_{cond,custom_sampler,flux,
+model_advanced,sd3}.py. A socket is filled by another node's output of the same type; a widget holds a
+value. Widgets stand in the order of the node's own definition, because a saved canvas lists their
+values by place and not by name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = str | int | float
+
+LARGEST_SIDE = 16384
+LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
+FIXED = "fixed"
+"""What happens to a seed after a picture was made; ComfyUI keeps that as a value behind the seed's own."""
+AFTER_SEED = (FIXED, "increment", "decrement", "randomize")
+
+
+@dataclass(frozen=True)
+class Socket:
+    """An input that another node fills."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A widget that holds a whole number."""
+
+    name: str
+    low: int
+    high: int
+    seeds: bool = False
+
+
+@dataclass(frozen=True)
+class Number:
+    """A widget that holds a number."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Words:
+    """A widget that holds text."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A widget that holds one of a list. Names of the user's own model files are known to ComfyUI alone."""
+
+    name: str
+    among: tuple[str, ...] = ()
+    optional: bool = False
+
+
+Widget = Whole | Number | Words | Pick
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a kind of node takes, and the types it gives."""
+
+    sockets: tuple[Socket, ...] = ()
+    widgets: tuple[Widget, ...] = ()
+    gives: tuple[str, ...] = ()
+    ends: bool = False
+    """It keeps something; a workflow without such a node does nothing."""
+
+
+WEIGHTS = ("default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2")
+SIDES = (Whole("width", 16, LARGEST_SIDE), Whole("height", 16, LARGEST_SIDE))
+SCHEDULERS = (
+    "simple",
+    "sgm_uniform",
+    "karras",
+    "exponential",
+    "ddim_uniform",
+    "beta",
+    "normal",
+    "linear_quadratic",
+    "kl_optimal",
+)
+
+NODES: Mapping[str, Node] = {
+    "UNETLoader": Node(widgets=(Pick("unet_name"), Pick("weight_dtype", WEIGHTS)), gives=("MODEL",)),
+    "DualCLIPLoader": Node(
+        widgets=(
+            Pick("clip_name1"),
+            Pick("clip_name2"),
+            Pick("type", ("sdxl", "sd3", "flux", "hunyuan_video", "hidream", "hunyuan_image")),
+            Pick("device", ("default", "cpu"), optional=True),
+        ),
+        gives=("CLIP",),
+    ),
+    "VAELoader": Node(widgets=(Pick("vae_name"),), gives=("VAE",)),
+    "LoraLoaderModelOnly": Node(
+        sockets=(Socket("model", "MODEL"),),
+        widgets=(Pick("lora_name"), Number("strength_model", -100.0, 100.0)),
+        gives=("MODEL",),
+    ),
+    "ModelSamplingFlux": Node(
+        sockets=(Socket("model", "MODEL"),),
+        widgets=(Number("max_shift", 0.0, 100.0), Number("base_shift", 0.0, 100.0), *SIDES),
+        gives=("MODEL",),
+    ),
+    "T5TokenizerOptions": Node(
+        sockets=(Socket("clip", "CLIP"),),
+        widgets=(Whole("min_padding", 0, 10000), Whole("min_length", 0, 10000)),
+        gives=("CLIP",),
+    ),
+    "CLIPTextEncode": Node(sockets=(Socket("clip", "CLIP"),), widgets=(Words("text"),), gives=("CONDITIONING",)),
+    "FluxGuidance": Node(
+        sockets=(Socket("conditioning", "CONDITIONING"),),
+        widgets=(Number("guidance", 0.0, 100.0),),
+        gives=("CONDITIONING",),
+    ),
+    "BasicGuider": Node(
+        sockets=(Socket("model", "MODEL"), Socket("conditioning", "CONDITIONING")),
+        gives=("GUIDER",),
+    ),
+    "RandomNoise": Node(widgets=(Whole("noise_seed", 0, LARGEST_SEED, seeds=True),), gives=("NOISE",)),
+    "KSamplerSelect": Node(widgets=(Pick("sampler_name"),), gives=("SAMPLER",)),
+    "BasicScheduler": Node(
+        sockets=(Socket("model", "MODEL"),),
+        widgets=(Pick("scheduler", SCHEDULERS), Whole("steps", 1, 10000), Number("denoise", 0.0, 1.0)),
+        gives=("SIGMAS",),
+    ),
+    "EmptySD3LatentImage": Node(widgets=(*SIDES, Whole("batch_size", 1, 4096)), gives=("LATENT",)),
+    "SamplerCustomAdvanced": Node(
+        sockets=(
+            Socket("noise", "NOISE"),
+            Socket("guider", "GUIDER"),
+            Socket("sampler", "SAMPLER"),
+            Socket("sigmas", "SIGMAS"),
+            Socket("latent_image", "LATENT"),
+        ),
+        gives=("LATENT", "LATENT"),
+    ),
+    "VAEDecode": Node(sockets=(Socket("samples", "LATENT"), Socket("vae", "VAE")), gives=("IMAGE",)),
+    "SaveImage": Node(sockets=(Socket("images", "IMAGE"),), widgets=(Words("filename_prefix"),), ends=True),
+}

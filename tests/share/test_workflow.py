@@ -1,0 +1,140 @@
+"""The workflow says what the sampler does, in both of ComfyUI's forms, and its faults are found by name."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flux_lora.render.spec import RenderSpec
+from flux_lora.share.bases import DEV, SCHNELL, base_of
+from flux_lora.share.canvas import to_canvas
+from flux_lora.share.faults import faults
+from flux_lora.share.nodes import NODES
+from flux_lora.share.workflow import text_to_image, to_api
+
+SPEC = RenderSpec(prompts=("p",), seeds=(1000,), width=1024, height=768, text_tokens=512, steps=28, guidance=3.5)
+FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
+
+specs = st.builds(
+    RenderSpec,
+    prompts=st.tuples(st.text()),
+    seeds=st.tuples(st.integers(0, 2**64 - 1)),
+    width=st.integers(1, 1024).map(lambda blocks: 16 * blocks),
+    height=st.integers(1, 1024).map(lambda blocks: 16 * blocks),
+    text_tokens=st.sampled_from([32, 128, 256, 512]),
+    steps=st.integers(1, 100),
+    guidance=st.floats(0, 10),
+)
+
+
+@given(spec=specs, base=st.sampled_from([DEV, SCHNELL]), strength=st.floats(-2, 2))
+def test_whatever_is_drawn_both_forms_fit_the_table_of_nodes(spec, base, strength):
+    nodes = text_to_image(base, "zubo.safetensors", spec.prompts[0], spec, strength=strength)
+    assert faults(to_api(nodes)) == []
+    assert faults(to_canvas(nodes, "# put the files there")) == []
+
+
+def test_strength_prompt_and_settings_are_those_of_the_spec():
+    inputs = {each["class_type"]: each["inputs"] for each in json.loads(to_api(FLUX)).values()}
+    assert inputs["LoraLoaderModelOnly"] == {
+        "lora_name": "zubo.safetensors",
+        "strength_model": 0.9,
+        "model": ["1", 0],
+    }
+    assert inputs["CLIPTextEncode"]["text"] == "a zubo bottle"
+    assert inputs["BasicScheduler"]["steps"] == 28 and inputs["RandomNoise"]["noise_seed"] == 1000
+    assert inputs["FluxGuidance"]["guidance"] == 3.5 and inputs["UNETLoader"]["unet_name"] == "flux1-dev.safetensors"
+    assert (inputs["EmptySD3LatentImage"]["width"], inputs["EmptySD3LatentImage"]["height"]) == (1024, 768)
+    assert (inputs["ModelSamplingFlux"]["width"], inputs["ModelSamplingFlux"]["height"]) == (1024, 768)
+    assert inputs["T5TokenizerOptions"]["min_length"] == 512
+
+
+def test_schnell_has_no_schedule_of_its_own_and_hears_the_length_that_comfyui_hears():
+    spec = RenderSpec(prompts=("p",), seeds=(1,), width=512, height=512, text_tokens=256, steps=4, guidance=1.0)
+    kinds = {each.kind for each in text_to_image(SCHNELL, "a.safetensors", "p", spec)}
+    assert not kinds & {"ModelSamplingFlux", "T5TokenizerOptions"} and "LoraLoaderModelOnly" in kinds
+
+
+def test_brackets_and_braces_of_a_prompt_stay_words():
+    nodes = text_to_image(DEV, "a.safetensors", "a (red) {mug}", SPEC)
+    (text,) = (each["inputs"]["text"] for each in json.loads(to_api(nodes)).values() if "text" in each["inputs"])
+    assert text == r"a \(red\) {mug}", "the HTTP interface reads weights, and no choices"
+    drawn = {each["type"]: each["widgets_values"] for each in json.loads(to_canvas(nodes, ""))["nodes"]}
+    assert drawn["CLIPTextEncode"] == [r"a \(red\) \{mug\}"], "the editor reads both"
+
+
+def test_nodes_on_the_canvas_do_not_cover_each_other():
+    drawn = json.loads(to_canvas(FLUX, "note"))["nodes"]
+    for one in drawn:
+        for other in drawn:
+            apart = [
+                one["pos"][axis] >= other["pos"][axis] + other["size"][axis]
+                or other["pos"][axis] >= one["pos"][axis] + one["size"][axis]
+                for axis in (0, 1)
+            ]
+            assert one is other or any(apart), (one["type"], other["type"])
+
+
+def broken_api(change: Callable[[dict], object]) -> list[str]:
+    contents = json.loads(to_api(FLUX))
+    change(contents)
+    return faults(json.dumps(contents))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda all: all["1"].update(class_type="UnetLoader"), "node 1 is a UnetLoader"),
+        (lambda all: all["2"]["inputs"].update(strength=1), "(LoraLoaderModelOnly) has no input strength"),
+        (lambda all: all["2"]["inputs"].pop("strength_model"), "lacks strength_model"),
+        (lambda all: all["2"]["inputs"].update(strength_model=200), "from -100 to 100 as strength_model, not 200"),
+        (lambda all: all["2"]["inputs"].update(model=["4", 0]), "takes MODEL as model and is given CLIP"),
+        (lambda all: all["2"]["inputs"].update(model=["99", 0]), "there is no node 99"),
+        (lambda all: all["2"]["inputs"].update(model=["1", 3]), "node 1 has no output 3"),
+        (lambda all: all["2"]["inputs"].update(model=["3", 0]), "nodes 2, 3, 8, 11, 13, 15, 16 feed each other"),
+        (lambda all: all["2"]["inputs"].pop("model"), "lacks model"),
+        (lambda all: all["4"]["inputs"].update(type="flux1"), "takes one of sdxl, sd3, flux"),
+        (lambda all: all["6"]["inputs"].update(text=5), "takes text as text, not 5"),
+        (lambda all: all["11"]["inputs"].update(steps=0.5), "takes a whole number from 1 to 10000 as steps"),
+        (lambda all: all["16"]["inputs"].pop("images"), "node 15 (VAEDecode) leads nowhere"),
+        (lambda all: all.pop("16"), "no node keeps the picture"),
+    ],
+)
+def test_a_fault_in_the_api_form_is_named(change, said):
+    assert any(said in fault for fault in broken_api(change)), broken_api(change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda nodes, _: nodes[1]["widgets_values"].reverse(), "as strength_model, not 'zubo.safetensors'"),
+        (lambda nodes, _: nodes[1]["widgets_values"].pop(), "holds 1 values in 2 widgets"),
+        (lambda nodes, _: nodes[8]["widgets_values"].pop(), "node 9 (RandomNoise) holds 1 values in 2 widgets"),
+        (lambda nodes, _: nodes[8].update(widgets_values=[5, "maybe"]), "as control_after_generate, not 'maybe'"),
+        (lambda nodes, _: nodes[1]["inputs"][0].update(link=None), "does not enter node 2 as MODEL"),
+        (lambda nodes, _: nodes[0]["outputs"][0].update(links=[]), "does not leave node 1 as MODEL"),
+        (lambda _, links: links.pop(), "node 16 (SaveImage) lacks images"),
+        (lambda nodes, _: nodes.pop(0), "node 1 to node 2, and one is missing"),
+        (lambda nodes, _: nodes[0].update(type="MyLoader"), "node 1 is a MyLoader"),
+    ],
+)
+def test_a_fault_on_the_canvas_is_named(change, said):
+    contents = json.loads(to_canvas(FLUX, ""))
+    change(contents["nodes"], contents["links"])
+    found = faults(json.dumps(contents))
+    assert any(said in fault for fault in found), found
+
+
+def test_every_node_of_the_table_is_used():
+    assert {each.kind for each in FLUX} == set(NODES)
+
+
+def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):
+    assert base_of("FLUX.1-dev", "/models/FLUX.1-dev", "") == DEV
+    assert base_of("my copy", "black-forest-labs/FLUX.1-schnell", "") == SCHNELL
+    other = base_of("Finer FLUX", "someone/finer-flux", "mit")
+    assert (other.hub, other.comfy, other.licence_id) == ("someone/finer-flux", "finer-flux.safetensors", "mit")
+    mini = base_of("flux_lora mini", "mini", "apache-2.0")
+    assert mini.hub == "" and not mini.non_commercial and DEV.non_commercial and DEV.licence_id == "other"
