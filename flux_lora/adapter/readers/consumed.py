@@ -1,0 +1,62 @@
+"""What a program made of a file: the changes it applies, the keys it leaves, and what it gets wrong."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Layer
+from flux_lora.adapter.readers.architecture import Seat, landed
+
+
+@dataclass(frozen=True)
+class Consumed:
+    """A file as one program sees it."""
+
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    """By diffusers' module name; what cannot be split of a fused weight stays under BFL's name."""
+    unused: tuple[str, ...] = ()
+    """Keys of the file that it does not use."""
+    wrong: str = ""
+    """What it applies otherwise than it was trained, in words."""
+    stopped: str = ""
+    """Why it stops with an error; then it applies nothing."""
+
+
+Consume = Callable[[Mapping[str, Tensor], Mapping[str, str], Collection[str]], Consumed]
+"""(the file's tensors, its metadata, the linear layers of the base by diffusers' name) -> what the program does"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A program that loads LoRA files."""
+
+    name: str
+    about: str
+    consume: Consume
+
+
+def stopped(reason: str, tensors: Mapping[str, Tensor]) -> Consumed:
+    """The program raises: nothing is used."""
+    return Consumed(unused=tuple(sorted(tensors)), stopped=reason)
+
+
+def seated(change: Change, seat: Seat) -> dict[str, Change]:
+    """The change under diffusers' names; one that cannot be split stays whole. Empty if it cannot be placed."""
+    if isinstance(change, Layer):
+        return dict(landed(change, seat))
+    splits = len(seat.parts) != 1 or seat.swaps
+    return {seat.fused if splits else seat.parts[0]: change}
+
+
+def without_trained_alpha(consumed: Consumed, scales: Collection[float]) -> Consumed:
+    """The same, with a word on the strength if a scale that was meant is not the 1 that it applies."""
+    off = [scale for scale in scales if scale != 1.0]
+    if not off:
+        return consumed
+    return replace(consumed, wrong=f"leaves alpha out: applies strength 1 where {_range(off)} was trained")
+
+
+def _range(scales: list[float]) -> str:
+    first, last = min(scales), max(scales)
+    return f"{first:g}" if first == last else f"{first:g} to {last:g}"

@@ -1,0 +1,46 @@
+"""sd-scripts (48d368fa, measured): its own names only, and alpha on every module."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Layer
+from flux_lora.adapter.readers.architecture import CLIP_NAMES, FINAL, T5_NAMES, Seat, seats
+from flux_lora.adapter.readers.consumed import Consumed, Reader, seated, stopped
+from flux_lora.adapter.readers.spelling import ALPHA, PAIRS, alpha_of, lora_of, modules_of
+
+SPELLED = "down up"
+
+
+def places(names: Collection[str]) -> dict[str, Seat]:
+    """The module names that it knows: BFL's with underscores, without the final layer."""
+    known = {f"lora_unet_{bfl.replace('.', '_')}": seat for bfl, seat in seats(names).items() if bfl not in FINAL}
+    clip = {f"lora_te1_{name.replace('.', '_')}": Seat((f"text_encoder.{name}",)) for name in CLIP_NAMES}
+    t5 = {f"lora_te3_{name.replace('.', '_')}": Seat((f"text_encoder_2.{name}",)) for name in T5_NAMES}
+    return known | clip | t5
+
+
+def consume(tensors: Mapping[str, Tensor], _: Mapping[str, str], names: Collection[str]) -> Consumed:
+    """sd-scripts' reading: what it does not know it skips without a word."""
+    known = places(names)
+    changes: dict[str, Change] = {}
+    used: set[str] = set()
+    for stem, module in modules_of(tensors).items():
+        if stem not in known or not module.has(*PAIRS[SPELLED]):
+            continue
+        alpha = alpha_of(module)
+        if alpha is None:
+            return stopped(f"stops with a KeyError: {stem}{ALPHA} is not in the file", tensors)
+        layer = lora_of(module, SPELLED, alpha)
+        landings = {} if layer is None else seated(_alpha_0_is_rank(layer), known[stem])
+        changes |= landings
+        used |= module.keys((*PAIRS[SPELLED], ALPHA)) if landings else set()
+    return Consumed(changes=changes, unused=tuple(sorted(set(tensors) - used)))
+
+
+def _alpha_0_is_rank(layer: Layer) -> Layer:
+    return layer if layer.alpha else replace(layer, alpha=float(layer.rank))
+
+
+SD_SCRIPTS = Reader("sd-scripts", "kohya-ss/sd-scripts, measured at 48d368fa", consume)

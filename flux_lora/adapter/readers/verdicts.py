@@ -1,0 +1,56 @@
+"""Which programs will take a file, which will not, and why."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from flux_lora.adapter.readers.architecture import flux1_shapes
+from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
+from flux_lora.adapter.readers.consumed import Consumed, Reader
+from flux_lora.adapter.readers.diffusers import DIFFUSERS, DIFFUSERS_032
+from flux_lora.adapter.readers.sdscripts import SD_SCRIPTS
+from flux_lora.adapter.readers.spelling import ALPHA, modules_of
+
+READERS: tuple[Reader, ...] = (DIFFUSERS, DIFFUSERS_032, COMFYUI, FORGE, SD_SCRIPTS)
+Takes = Literal["all", "part", "wrong", "none"]
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one program does with a file."""
+
+    reader: str
+    takes: Takes
+    reason: str
+
+
+def verdicts(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str] = ()
+) -> tuple[Verdict, ...]:
+    """What each program does with this file, on a base with these linear layers (FLUX.1-dev's if none are given)."""
+    layers = names or flux1_shapes()
+    return tuple(_verdict(reader, reader.consume(tensors, metadata, layers), tensors) for reader in READERS)
+
+
+def _verdict(reader: Reader, consumed: Consumed, tensors: Mapping[str, Tensor]) -> Verdict:
+    whole = modules_of(tensors)
+    lost = modules_of({key: tensors[key] for key in consumed.unused if not key.endswith(ALPHA)})
+    read = len(whole) - len(lost)
+    if consumed.stopped:
+        return Verdict(reader.name, "none", _printable(consumed.stopped))
+    if not consumed.changes:
+        return Verdict(reader.name, "none", f"knows none of the {len(whole)} module names, and may say nothing")
+    if consumed.wrong:
+        return Verdict(reader.name, "wrong", _printable(consumed.wrong))
+    if lost:
+        reason = f"takes {read} of {len(whole)} modules and leaves the rest, first {_printable(min(lost))}"
+        return Verdict(reader.name, "part", reason)
+    return Verdict(reader.name, "all", f"takes all {len(whole)} modules as they were trained")
+
+
+def _printable(text: str) -> str:
+    return re.sub(r"[^\x20-\x7e]", " ", text)[: 2 * LONGEST_NAME]
