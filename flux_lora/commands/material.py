@@ -136,6 +136,7 @@ def _plan(config: RunConfig, seen: Sequence[Seen]) -> Plan | None:
         batch_size=config.train.batch_size,
         crop=config.data.crop,
         most_enlarged=config.data.most_enlarged,
+        most_cropped=config.data.allow_crop,
         seed=config.train.seed,
     )
     return plan(readable, wish, sizes=sizes.__getitem__) if readable else None

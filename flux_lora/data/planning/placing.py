@@ -11,6 +11,8 @@ SMALLEST = 256
 """Side of the square below which no picture's bucket goes, if more was asked for: there it is enlarged after all."""
 MOST_ENLARGED = 1.05
 """Where this much is enough to fill the resolution, or to share a bucket, a picture is enlarged: it does not show."""
+MOST_CROPPED = 0.25
+"""Share of a picture. A set of many shapes and few pictures needs some of it; what is cropped more, check refuses."""
 WORTH_OF_AREA = 0.5
 """A share of the wanted area missed, or enlarged into being, against the same share of a picture cropped away."""
 ROUNDING = 1e-6
@@ -31,6 +33,8 @@ class Limits:
 
     longest_aspect: float = LONGEST_ASPECT
     most_enlarged: float = MOST_ENLARGED
+    most_cropped: float = MOST_CROPPED
+    """For the sake of sharing. A picture beyond the longest aspect is cropped to that all the same."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from flux_lora.config.choices import CropMode
 from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.buckets import LONGEST_ASPECT, Bucket
 from flux_lora.data.planning.crops import Box, masked_part, subject_part, window
-from flux_lora.data.planning.placing import MOST_ENLARGED, Limits, Shape, lost_in, scale_into
+from flux_lora.data.planning.placing import MOST_CROPPED, MOST_ENLARGED, Limits, Shape, lost_in, scale_into
 from flux_lora.data.planning.planner import choose
 from flux_lora.data.samples import Sample
 
@@ -38,6 +38,8 @@ class Wish:
     """Long side over short side; longer pictures are cropped to it."""
     most_enlarged: float = MOST_ENLARGED
     """A picture too small for a resolution gets a smaller bucket rather than be enlarged more than this."""
+    most_cropped: float = MOST_CROPPED
+    """No picture is cropped more than this for the sake of a shared bucket."""
     seed: int = 0
     """Random crops follow from it."""
 
@@ -109,7 +111,7 @@ def plan(samples: Sequence[Sample], wish: Wish, *, sizes: Sizes = upright_size, 
     shapes: Counter[Shape] = Counter()
     for sample, size in zip(samples, seen, strict=True):
         shapes.update({Shape(*size, side): sample.repeats for side in wish.resolutions})
-    limits = Limits(longest_aspect=wish.longest_aspect, most_enlarged=wish.most_enlarged)
+    limits = Limits(wish.longest_aspect, wish.most_enlarged, wish.most_cropped)
     chosen = choose(shapes, limits, max(wish.batch_size, wish.world_size)) if shapes else {}
     keep = keep or (subject_part if wish.crop is CropMode.subject else masked_part)
     prepared: list[Prepared] = []

@@ -10,10 +10,6 @@ from heapq import heapify, heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-WORTH_OF_BUCKET = 0.2
-"""Share of one picture that may be lost to have one bucket fewer: batches are then more mixed."""
-WORTH_OF_SLOT = 0.3
-"""Share of one picture that may be lost to fill one empty place of a batch that runs short."""
 EAGER = (1.0, 0.0, 3.0)
 """How eagerly empty places are filled at first. Where groups are few each is tried, and the cheapest outcome kept."""
 FEW = 200
@@ -29,6 +25,16 @@ Members = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What may be lost for the sake of sharing, in shares of one picture."""
+
+    bucket: float = 0.2
+    """To have one bucket fewer: batches are then more mixed."""
+    slot: float = 0.3
+    """To fill one empty place of a batch that runs short."""
+
+
+@dataclass(frozen=True)
 class Shared:
     """Groups, and the number of the bucket that they share."""
 
@@ -36,9 +42,11 @@ class Shared:
     bucket: int
 
 
-def share(costs_GK: Floats, pictures: Sequence[int], sides_K2: Floats, batch_size: int) -> list[Shared]:
+def share(
+    costs_GK: Floats, pictures: Sequence[int], sides_K2: Floats, batch_size: int, worth: Worth | None = None
+) -> list[Shared]:
     """`costs_GK` is what all pictures of a group lose together in each bucket; infinite where they cannot go."""
-    prices = _Prices(costs_GK, pictures, batch_size)
+    prices = _Prices(costs_GK, pictures, batch_size, worth or Worth())
     spots_K2 = np.log(sides_K2)
     few = len(pictures) <= FEW
     outcomes = [_put_together(prices, spots_K2, eager) for eager in (EAGER if few else EAGER[:1])]
@@ -56,11 +64,12 @@ def empty_places(pictures: int, batch_size: int) -> int:
 class _Prices:
     """What clusters cost, in whole pictures. Each is worked out once."""
 
-    def __init__(self, costs_GK: Floats, pictures: Sequence[int], batch_size: int) -> None:
+    def __init__(self, costs_GK: Floats, pictures: Sequence[int], batch_size: int, worth: Worth) -> None:
         """Of these groups."""
         self._costs_GK = costs_GK
         self._pictures = pictures
         self._batch_size = batch_size
+        self._worth = worth
         self._found: dict[Members, tuple[float, int, int]] = {}
 
     def of(self, members: Members, eager: float = 1.0) -> float:
@@ -68,7 +77,7 @@ class _Prices:
         if not members:
             return 0.0
         lost, _, empty = self._at(members)
-        return lost + WORTH_OF_BUCKET + eager * WORTH_OF_SLOT * empty
+        return lost + self._worth.bucket + eager * self._worth.slot * empty
 
     def choice(self, members: Members) -> int:
         """The bucket that costs them least."""
