@@ -4,7 +4,7 @@ The photographs are those that scikit-image's wheel carries (public domain or CC
 downloaded. They are few, small and a mixed lot, and every table made from them says so.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -190,61 +190,3 @@ def _saved(picture: Image.Image, quality: int) -> Image.Image:
     picture.save(held, "JPEG", quality=quality)
     with Image.open(held) as opened:
         return opened.convert("RGB")
-
-
-SPOILED: Mapping[str, Sequence[Way]] = {
-    "blurred": (
-        Way("Gaussian blur, 2.5 px at 512", blurred(2.5)),
-        Way("defocus, disc of radius 4", defocused(4)),
-        Way("camera shake, 15 px", shaken(15)),
-    ),
-    "enlarged-before": (
-        Way("enlarged 2x, bicubic", enlarged(2)),
-        Way("enlarged 2x, Lanczos, JPEG 90", after(enlarged(2, LANCZOS), jpeg(90))),
-        Way("enlarged 3x, bicubic", enlarged(3)),
-    ),
-    "dark": (Way("5 stops under", exposed(1 / 32)), Way("4 stops under", exposed(1 / 16))),
-    "overexposed": (Way("3 stops over", exposed(8)), Way("4 stops over", exposed(16))),
-    "low-contrast": (Way("contrast x 0.15", faded(0.15)), Way("contrast x 0.2", faded(0.2))),
-    "jpeg-blocks": (
-        Way("JPEG 10, saved as PNG", jpeg(10)),
-        Way("JPEG 20, saved as PNG", jpeg(20)),
-        Way("JPEG 20, then cropped by 3 px", after(jpeg(20), lambda picture: picture.crop((3, 3, *picture.size)))),
-    ),
-    "borders": (
-        Way("letterbox, black", barred(0.1)),
-        Way("pillars, black", barred(0, 0.08)),
-        Way("frame, white", barred(0.05, 0.05, "white")),
-        Way("frame, grey, JPEG 85", after(barred(0.06, 0.06, "#808080"), jpeg(85))),
-    ),
-    "screen-bars": (
-        Way("telephone screenshot", as_screenshot),
-        Way("the same, JPEG 85", after(as_screenshot, jpeg(85))),
-    ),
-    "lettering": (Way("a name in the corner", signed), Way("stamped across (not promised)", stamped)),
-    "extreme-aspect": (Way("a strip of 4 : 1", lambda picture: picture.resize((800, 200))),),
-}
-"""What each rule is to find, and ways to bring it about."""
-HARMLESS = (
-    Way("as it is", same),
-    Way("JPEG 75", jpeg(75)),
-    Way("half the size", resized(0.5)),
-    Way("slightly soft, 0.5 px", blurred(0.5)),
-    Way("1 stop under", exposed(0.5)),
-    Way("half a stop over", exposed(1.4)),
-    Way("contrast x 0.6", faded(0.6)),
-)
-"""What nobody would mind."""
-TWINS = (
-    Way("half the size", resized(0.5)),
-    Way("1.6 times the size", resized(1.6)),
-    Way("JPEG 30", jpeg(30)),
-    Way("JPEG 10", jpeg(10)),
-    Way("half a stop brighter", exposed(1.4)),
-    Way("5 % off one side", cropped(0.05, 0, 0, 0)),
-    Way("4 % off two sides", cropped(0.04, 0.04, 0, 0)),
-    Way("2 % off every side", cropped(0.02, 0.02, 0.02, 0.02)),
-    Way("5 % off every side", cropped(0.05, 0.05, 0.05, 0.05)),
-    Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
-    Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
-)

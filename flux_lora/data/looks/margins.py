@@ -23,9 +23,13 @@ STRAIGHT, MOSTLY, ROUGHLY = 0.9, 0.75, 0.6
 """A bar ends along this share of its length at once. A bottle on white does not."""
 SHADE = 2
 """Pixels that a resize may blend between bar and picture."""
+RINGING = 8
+"""Pixels before a bar's inner edge, where JPEG leaves waves of up to UNLIKE levels: one block that holds both."""
 THINNEST, THICKEST = 0.015, 0.4
 """Of the side. Thinner is a scan line, thicker is a ground."""
 THICKEST_WRITTEN = 0.15
+THICKEST_FRAME = 0.12
+"""A frame that is no thicker than this at all four sides is believed where it ends less clearly, in its own colour."""
 BLACK, WHITE = 16, 240
 RIM = 0.06
 """Of the shorter side: what is looked at to see the ground."""
@@ -101,7 +105,8 @@ def find_margins(pixels: Pixels) -> Margins:
     top, bottom = (_bar(each, WRITTEN, THICKEST_WRITTEN, MOSTLY) for each in (pixels, pixels[::-1]))
     if not (top and bottom and _one_colour(pixels[0], pixels[-1])):
         top, bottom = _believed(pixels, top, bottom)
-    return Margins(top=top, bottom=bottom, written=True) if top or bottom else Margins()
+    written = _has_signs(pixels[:top]) or _has_signs(pixels[::-1][:bottom])
+    return Margins(top=top, bottom=bottom, written=True) if written else Margins()
 
 
 def find_ground(pixels: Pixels) -> Ground:
@@ -150,8 +155,10 @@ def _on_all_sides(pixels: Pixels) -> Margins:
     left, right = _bars(across, ROUGHLY)
     inner_rows = pixels[:, left : pixels.shape[1] - right]
     inner_columns = across[:, top : len(pixels) - bottom]
-    top, bottom = _bars(inner_rows, STRAIGHT)
-    left, right = _bars(inner_columns, STRAIGHT)
+    thin = max(top, bottom) <= THICKEST_FRAME * len(pixels) and max(left, right) <= THICKEST_FRAME * len(across)
+    framed = min(top, right, bottom, left) > 0 and thin
+    top, bottom = _bars(inner_rows, ROUGHLY if framed else STRAIGHT)
+    left, right = _bars(inner_columns, ROUGHLY if framed else STRAIGHT)
     if min(top, right, bottom, left) and _one_colour(pixels[0], pixels[-1]):
         return Margins(top, right, bottom, left)
     top, bottom = _believed(inner_rows, top, bottom)
@@ -169,12 +176,23 @@ def _bar(rows: Pixels, share: float, thickest: float, straight: float) -> int:
     """How many rows from the first are one bar that ends in a straight edge."""
     colour = np.median(rows[0], axis=0)
     off = np.abs(rows[: round(len(rows) * thickest) + SHADE + 1].astype(np.int16) - colour).max(axis=2)
-    plain = (off <= ALIKE).mean(axis=1) >= share
-    count = int(plain.argmin()) if not plain.all() else 0
+    count = _run((off <= ALIKE).mean(axis=1) >= share)
+    count += _run((off[count : count + RINGING] <= UNLIKE).mean(axis=1) >= share) if count else 0
     if count < max(SHADE + 1, THINNEST * len(rows)) or count > thickest * len(rows):
         return 0
     edge = off[min(count + SHADE, len(off) - 1)]
     return count if (edge > UNLIKE).mean() >= straight else 0
+
+
+def _run(rows: NDArray[np.bool_]) -> int:
+    """How many from the first are so."""
+    return len(rows) if rows.all() else int(rows.argmin())
+
+
+def _has_signs(bar: Pixels) -> bool:
+    """Whether something is drawn on it. What is near its inner edge may be the picture's own waves."""
+    outer = bar[: max(0, len(bar) - RINGING)].astype(np.int16)
+    return bool(len(outer) and (np.abs(outer - _row_colour(bar[0])).max(axis=2) > UNLIKE).any())
 
 
 def _believed(rows: Pixels, first: int, last: int) -> tuple[int, int]:

@@ -56,9 +56,15 @@ def distances(whole: Prints, windows: Prints) -> NDArray[np.int64]:
     """Bits in which the whole picture of one differs from the nearest window of another: whole, windows."""
     signs = _signs(whole[:, 0])
     agreement = np.full((len(whole), len(windows)), -BITS, dtype=np.float32)
-    for window in range(WINDOWS):
+    for window in range(windows.shape[1]):
         np.maximum(agreement, signs @ _signs(windows[:, window]).T, out=agreement)
     return ((BITS - agreement) / 2).astype(np.int64)
+
+
+def mirrored(prints: Prints) -> Prints:
+    """What the whole pictures' prints would be with left for right: waves that are odd across change their sign."""
+    odd = np.tile(np.arange(FREQUENCIES) % 2, FREQUENCIES).astype(np.uint8)
+    return prints[:, :1] ^ np.packbits(odd)
 
 
 def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:

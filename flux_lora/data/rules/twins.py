@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks.look import Look
-from flux_lora.data.looks.parts import is_part
-from flux_lora.data.looks.prints import distances, stacked
+from flux_lora.data.looks.parts import is_mirror_image, is_part
+from flux_lora.data.looks.prints import distances, mirrored, stacked
 
 SAME_PICTURE = Rule(
     "same-picture", Severity.warning, "The same pixels several times count several times; set repeats to mean that."
@@ -20,7 +20,7 @@ SAME_PICTURE = Rule(
 NEAR_PICTURE = Rule(
     "near-picture",
     Severity.warning,
-    "The same picture in another size, quality or crop, or two frames of a burst: it counts twice, and is memorised.",
+    "The same picture in another size, quality or crop, mirrored, or of one burst: it counts twice, and is memorised.",
 )
 SAME_PHOTO = Rule(
     "same-photo", Severity.warning, "Crops of one photo are one view, not several: the set is smaller than it looks."
@@ -82,12 +82,15 @@ def near_pairs(looks: Sequence[Look], others: Sequence[Look] | None = None) -> I
 
 
 def _near(rows: list[int], columns: list[int], looks: Sequence[Look], others: Sequence[Look]) -> Iterator[Pair]:
-    """Either may be the cropped one."""
+    """Either may be the cropped one. Mirror images are found whole only."""
     first, second = stacked([looks[row].prints for row in rows]), stacked([others[each].prints for each in columns])
     bits = np.minimum(distances(first, second), distances(second, first).T)
     for row, column in np.argwhere(bits <= NEAR_BITS):
         look, other = looks[rows[row]], others[columns[column]]
         if _colours_apart(look, other) <= NEAR_COLOUR:
+            yield rows[row], columns[column]
+    for row, column in np.argwhere(distances(first, mirrored(second)) <= NEAR_BITS):
+        if is_mirror_image(looks[rows[row]].copy, others[columns[column]].copy):
             yield rows[row], columns[column]
 
 
@@ -121,19 +124,19 @@ def _parts(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
 
 
 def _judge_held_out(looks: Sequence[Look], held_out: Sequence[Look]) -> Iterator[Finding]:
-    by_digest: dict[str, list[Path]] = defaultdict(list)
+    by_digest: dict[str, list[Look]] = defaultdict(list)
     for look in looks:
-        by_digest[look.digest].append(look.image)
-    near: dict[int, list[Path]] = defaultdict(list)
+        by_digest[look.digest].append(look)
+    near: dict[int, list[Look]] = defaultdict(list)
     for index, other in near_pairs(held_out, looks):
-        near[index].append(looks[other].image)
+        near[index].append(looks[other])
     for index, look in enumerate(held_out):
         same = by_digest.get(look.digest, [])
-        twins = [*same, *(file for file in near[index] if file not in same)]
+        twins = _one_each([*same, *near[index]])
         if twins:
             how = "the same picture as" if same else "nearly the same picture as"
-            problem = f"is held out, but {how} {_named(twins)}, which is trained on"
-            yield HELD_OUT_TWIN.at(look.image, problem, "leave one of them out", tuple(twins))
+            problem = f"is held out, but {how} {_named(look, twins)}, which is trained on"
+            yield HELD_OUT_TWIN.at(look.image, problem, "leave one of them out", tuple(twin.image for twin in twins))
 
 
 def _say_what_is_missing(looks: Sequence[Look]) -> Iterator[Finding]:
@@ -143,20 +146,20 @@ def _say_what_is_missing(looks: Sequence[Look]) -> Iterator[Finding]:
 
 
 def _said(rule: Rule, looks: Sequence[Look], group: Sequence[int]) -> Finding:
-    first, *rest = (looks[index].image for index in group)
+    first, *rest = (looks[index] for index in group)
     seen = {
         SAME_PICTURE.id: ("is the same picture as", "keep one of them; set repeats if it shall count more"),
         NEAR_PICTURE.id: ("is nearly the same picture as", "keep the best of them"),
         SAME_PHOTO.id: ("is another crop of the same photo as", "keep the best of them"),
     }
     says, fix = seen[rule.id]
-    return rule.at(first, f"{says} {_named(rest)}", fix, tuple(rest))
+    return rule.at(first.image, f"{says} {_named(first, rest)}", fix, tuple(look.image for look in rest))
 
 
-def _named(files: Sequence[Path]) -> str:
-    rest = len(files) - 2
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(file.name for file in files[:2]) + more
+def _named(look: Look, others: Sequence[Look]) -> str:
+    """Two of them by name, and of each whether it is the look in a mirror."""
+    names = [f"{other.image.name}{' (mirrored)' * is_mirror_image(look.copy, other.copy)}" for other in others[:2]]
+    return ", ".join(names) + (f" and {len(others) - 2} more" if len(others) > 2 else "")
 
 
 def _groups(pairs: Iterable[Pair], count: int) -> list[list[int]]:

@@ -92,21 +92,19 @@ def sentence(looks: Sequence[Look], samples: Sequence[Sample], words: Words) -> 
     """In plain words, what this set can and cannot teach."""
     wanted = _of_the_thing(looks, samples)
     amount = AMOUNTS.get(words.kind, ANY)
-    name = f"{words.trigger} {words.class_word}".strip() or "one thing"
-    said = [f"{len(wanted)} picture{'s' * (len(wanted) != 1)} of {name}."]
+    count = "is 1 picture" if len(wanted) == 1 else f"are {len(wanted)} pictures"
+    said = [f"There {count} of {_called(words)}."]
     if len(wanted) < amount.fewest:
-        said.append(f"That is few (made for {amount.why}): expect it only as these show it.")
+        said.append(f"That is few (take {amount.why}): expect it only as these show it.")
     if len(wanted) < ENOUGH_TO_TELL or words.kind == "style":
         return " ".join(said)
     found = facets(wanted)
     free = [f"{each.name} ({each.seen})" if each.seen else each.name for each in found if each.varies]
     fixed = [f"{each.name} ({each.seen})" if each.seen else each.name for each in found if not each.varies]
     if free:
-        said.append(
-            f"It can be told apart from what changes between them, which a prompt can then choose: {_and(free)}."
-        )
+        said.append(f"What changes between them is left to your prompts: {_and(free)}.")
     if fixed:
-        said.append(f"It cannot be told apart from what stays the same, which will come along: {_and(fixed)}.")
+        said.append(f"What stays the same is learned as part of it and comes along unasked: {_and(fixed)}.")
     else:
         said.append("Nothing was found that stays the same by accident.")
     return " ".join(said)
@@ -209,6 +207,13 @@ def colour_name(colour: tuple[int, int, int]) -> str:
     if between > EVENLY_MIXED:
         return depth + {red: "cyan", green: "magenta", blue: "yellow"}[low]
     return depth + {red: "red", green: "green", blue: "blue"}[high]
+
+
+def _called(words: Words) -> str:
+    """As a person would speak of it: the zubo mug, but plain jxv of a woman."""
+    if not words.trigger:
+        return f"one {words.class_word}" if words.class_word else "one thing"
+    return f"the {words.trigger} {words.class_word}" if words.class_word and words.kind == "product" else words.trigger
 
 
 def _span(values: Sequence[float]) -> float:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from benchmarks.photographs import SECOND_OF_A_PAIR, after, cropped, folder, jpeg, photograph, resized
 from flux_lora.data.looks.deep import can_embed, load_embed
+from flux_lora.data.looks.look import Look
 from flux_lora.data.rules.twins import judge_twins
 from tests.data.scenes import look, product, scene
 
@@ -46,6 +47,31 @@ def test_other_sizes_qualities_and_small_crops_are_one_group_of_near_duplicates(
     assert groups(found, "near-picture") == [("a.png", "small.png", "saved.jpg", "cut.png")]
     assert len(found) == 1
     assert found[0].problem == "is nearly the same picture as small.png, saved.jpg and 1 more"
+
+
+def test_a_mirrored_copy_is_found_and_called_one():
+    found = judged({"a": scene(1), "b": scene(2), "flipped": after(ImageOps.mirror, jpeg(60))(scene(1))})
+    assert groups(found, "near-picture") == [("a", "flipped")]
+    assert found[0].problem == "is nearly the same picture as flipped (mirrored)"
+
+
+def test_a_held_out_picture_that_is_trained_on_mirrored_is_an_error():
+    (found,) = judged({"a": scene(1)}, {"x": ImageOps.mirror(scene(1))})
+    assert found.problem == "is held out, but nearly the same picture as a (mirrored), which is trained on"
+
+
+def bottle(middle: float) -> Image.Image:
+    """Before white, lit from the left wherever it stands."""
+    across = np.clip((np.arange(256) / 256 - middle + 0.12) / 0.24, 0, 1)
+    column = 0.5 + 0.6 * np.sin(np.pi * (0.2 + 0.75 * across)) ** 2
+    picture = np.full((256, 256, 3), 255.0)
+    inside = (across > 0) & (across < 1)
+    picture[60:236, inside] = column[inside, None] * np.array([40, 120, 90])
+    return Image.fromarray(picture.astype(np.uint8))
+
+
+def test_a_thing_that_stands_left_and_right_in_one_light_is_no_mirror_image():
+    assert judged({"left": bottle(0.35), "right": bottle(0.65)}) == []
 
 
 def test_two_groups_stay_two_groups():
@@ -118,11 +144,16 @@ def test_without_the_network_it_is_said_once_and_where_it_comes_from():
     assert list(judge_twins([])) == []
 
 
+@pytest.fixture(scope="module")
+def five() -> list[Look]:
+    """Different pictures, looked at once for all the sets that are made of them."""
+    return [look(product(at=(0.2 + seed * 0.15, 0.5), seed=seed)) for seed in range(5)]
+
+
 @settings(max_examples=50)
-@given(st.lists(st.integers(0, 4), max_size=12))
-def test_groups_hold_every_copy_exactly_once(seeds):
-    known = {seed: look(product(at=(0.2 + seed * 0.15, 0.5), seed=seed)) for seed in range(5)}
-    looks = [replace(known[seed], image=Path(f"{index}.png")) for index, seed in enumerate(seeds)]
+@given(seeds=st.lists(st.integers(0, 4), max_size=12))
+def test_groups_hold_every_copy_exactly_once(five: list[Look], seeds: list[int]):
+    looks = [replace(five[seed], image=Path(f"{index}.png")) for index, seed in enumerate(seeds)]
     found = [each for each in judge_twins(looks, vectors={}) if each.rule == "same-picture"]
     named = [file for finding in found for file in (finding.file, *finding.others)]
     copied = [each.image for each, seed in zip(looks, seeds, strict=True) if seeds.count(seed) > 1]

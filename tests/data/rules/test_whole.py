@@ -121,11 +121,26 @@ def test_regularisation_pictures_do_not_count():
 
 def test_the_sentence_says_what_stays_free_and_what_comes_along():
     free = said(varied(16))
-    assert free.startswith("16 pictures of zubo mug.")
-    assert "which a prompt can then choose: the background (6 different), the light" in free
+    assert free.startswith("There are 16 pictures of the zubo mug. What changes between them is left to your prompts:")
+    assert "your prompts: the background (6 different), the light and place and size in the frame." in free
     assert free.endswith("Nothing was found that stays the same by accident.")
     fixed = said(alike(12))
-    assert "which will come along: the background (flat white), the light and place and size in the frame." in fixed
+    assert "comes along unasked: the background (flat white), the light and place and size in the frame." in fixed
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (MUG, "the zubo mug"),
+        (Words("zubo"), "zubo"),
+        (Words("jxv", "woman", "character"), "jxv"),
+        (Words("zubo style", "", "style"), "zubo style"),
+        (Words("", "mug"), "one mug"),
+        (Words(""), "one thing"),
+    ],
+)
+def test_the_sentence_speaks_of_the_thing_as_a_person_would(words, name):
+    assert said(varied(1), words).startswith(f"There is 1 picture of {name}. ")
 
 
 def test_the_sentence_of_a_small_set_says_that_it_is_small():

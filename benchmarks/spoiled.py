@@ -1,0 +1,86 @@
+"""What is done to the photographs of benchmarks/photographs.py, and which rule is to notice."""
+
+from collections.abc import Mapping, Sequence
+
+from PIL import ImageOps
+
+from benchmarks.photographs import (
+    LANCZOS,
+    Way,
+    after,
+    as_screenshot,
+    barred,
+    blurred,
+    cropped,
+    defocused,
+    enlarged,
+    exposed,
+    faded,
+    jpeg,
+    resized,
+    same,
+    shaken,
+    signed,
+    stamped,
+)
+
+SPOILED: Mapping[str, Sequence[Way]] = {
+    "blurred": (
+        Way("Gaussian blur, 2.5 px at 512", blurred(2.5)),
+        Way("defocus, disc of radius 4", defocused(4)),
+        Way("camera shake, 15 px", shaken(15)),
+    ),
+    "enlarged-before": (
+        Way("enlarged 2x, bicubic", enlarged(2)),
+        Way("enlarged 2x, Lanczos, JPEG 90", after(enlarged(2, LANCZOS), jpeg(90))),
+        Way("enlarged 3x, bicubic", enlarged(3)),
+    ),
+    "dark": (Way("5 stops under", exposed(1 / 32)), Way("4 stops under", exposed(1 / 16))),
+    "overexposed": (Way("3 stops over", exposed(8)), Way("4 stops over", exposed(16))),
+    "low-contrast": (Way("contrast x 0.15", faded(0.15)), Way("contrast x 0.2", faded(0.2))),
+    "jpeg-blocks": (
+        Way("JPEG 10, saved as PNG", jpeg(10)),
+        Way("JPEG 20, saved as PNG", jpeg(20)),
+        Way("JPEG 20, then cropped by 3 px", after(jpeg(20), lambda picture: picture.crop((3, 3, *picture.size)))),
+    ),
+    "borders": (
+        Way("letterbox, black", barred(0.1)),
+        Way("pillars, black", barred(0, 0.08)),
+        Way("frame, white", barred(0.05, 0.05, "white")),
+        Way("letterbox, black, JPEG 60", after(barred(0.1), jpeg(60))),
+        Way("pillars, black, JPEG 50", after(barred(0, 0.083), jpeg(50))),
+        Way("frame, grey, JPEG 85", after(barred(0.06, 0.06, "#808080"), jpeg(85))),
+    ),
+    "screen-bars": (
+        Way("telephone screenshot", as_screenshot),
+        Way("the same, JPEG 85", after(as_screenshot, jpeg(85))),
+    ),
+    "lettering": (Way("a name in the corner", signed), Way("stamped across (not promised)", stamped)),
+    "extreme-aspect": (Way("a strip of 4 : 1", lambda picture: picture.resize((800, 200))),),
+}
+"""What each rule is to find, and ways to bring it about."""
+HARMLESS = (
+    Way("as it is", same),
+    Way("JPEG 75", jpeg(75)),
+    Way("half the size", resized(0.5)),
+    Way("slightly soft, 0.5 px", blurred(0.5)),
+    Way("1 stop under", exposed(0.5)),
+    Way("half a stop over", exposed(1.4)),
+    Way("contrast x 0.6", faded(0.6)),
+)
+"""What nobody would mind."""
+TWINS = (
+    Way("half the size", resized(0.5)),
+    Way("1.6 times the size", resized(1.6)),
+    Way("JPEG 30", jpeg(30)),
+    Way("JPEG 10", jpeg(10)),
+    Way("half a stop brighter", exposed(1.4)),
+    Way("5 % off one side", cropped(0.05, 0, 0, 0)),
+    Way("4 % off two sides", cropped(0.04, 0.04, 0, 0)),
+    Way("2 % off every side", cropped(0.02, 0.02, 0.02, 0.02)),
+    Way("5 % off every side", cropped(0.05, 0.05, 0.05, 0.05)),
+    Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
+    Way("mirrored", ImageOps.mirror),
+    Way("mirrored, half the size, JPEG 30", after(ImageOps.mirror, after(resized(0.5), jpeg(30)))),
+    Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
+)
