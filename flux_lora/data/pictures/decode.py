@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -11,7 +11,6 @@ from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.pictures.colour import eight_bits, is_deep, stored_as, to_srgb
 from flux_lora.data.pictures.picture_file import DAMAGED_EXIF, frames, is_turned_on_loading, opened, orientation
 from flux_lora.data.pictures.transparency import SAID, grounded, opacity_of
-from flux_lora.data.planning.buckets import Bucket
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -83,11 +82,6 @@ def upright_size(file: Path) -> tuple[int, int]:
         width, height = stored.size
         sideways = orientation(file, stored) in SIDEWAYS and not is_turned_on_loading(stored)
     return (height, width) if sideways else (width, height)
-
-
-def fit(image: Image.Image, bucket: Bucket) -> Image.Image:
-    """Exactly the bucket: scaled until it covers it, the rest cropped evenly from both sides."""
-    return ImageOps.fit(image, (bucket.width, bucket.height), method=Image.Resampling.LANCZOS)
 
 
 def _reduce(stored: ImageFile, cover: tuple[int, int] | None) -> None:

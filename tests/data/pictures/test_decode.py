@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy
-from flux_lora.data.pictures.decode import decode, fit, open_image, upright_size
-from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.pictures.decode import decode, open_image, upright_size
 from flux_lora.errors import DataError
 from tests.data.crafted import chunk
 from tests.data.painted import gradient
@@ -181,19 +180,3 @@ def test_what_is_decoded_smaller_covers_what_is_wanted(tmp_path, size, cover):
 def test_what_is_not_a_jpeg_is_decoded_whole(tmp_path, ending):
     gradient(800, 600).save(tmp_path / f"a.{ending}")
     assert decode(tmp_path / f"a.{ending}", AlphaPolicy.composite, cover=(50, 40)).reduced == 1
-
-
-@pytest.mark.parametrize("bucket", [Bucket(64, 64), Bucket(96, 48), Bucket(16, 80)])
-def test_fit_is_exactly_the_bucket_and_keeps_the_middle(bucket):
-    picture = ImageOps.expand(Image.new("RGB", (60, 30), (255, 0, 0)), 40, (0, 0, 255))
-    fitted = fit(picture, bucket)
-    assert fitted.size == (bucket.width, bucket.height)
-    assert fitted.getpixel((bucket.width // 2, bucket.height // 2)) == (255, 0, 0)
-
-
-def test_fit_does_not_stretch():
-    disc = Image.new("RGB", (200, 100), "black")
-    disc.paste("white", (75, 25, 125, 75))
-    pixels = np.asarray(fit(disc, Bucket(64, 64)))[..., 0] > 127
-    rows, columns = np.where(pixels)
-    assert np.ptp(rows) == np.ptp(columns)

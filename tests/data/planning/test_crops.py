@@ -48,6 +48,22 @@ def test_a_crop_from_the_middle_is_what_pillow_fits_to_half_a_pixel(width, heigh
     assert np.abs(np.asarray(ours, int) - np.asarray(fitted, int)).max() <= 2 * half_a_pixel
 
 
+@pytest.mark.parametrize("bucket", [Bucket(64, 64), Bucket(96, 48), Bucket(16, 80)])
+def test_a_crop_is_exactly_the_bucket_and_keeps_the_middle(bucket):
+    picture = ImageOps.expand(Image.new("RGB", (60, 30), (255, 0, 0)), 40, (0, 0, 255))
+    fitted = cut(picture, window(picture.size, bucket), bucket)
+    assert fitted.size == (bucket.width, bucket.height)
+    assert fitted.getpixel((bucket.width // 2, bucket.height // 2)) == (255, 0, 0)
+
+
+def test_a_crop_does_not_stretch():
+    disc, bucket = Image.new("RGB", (200, 100), "black"), Bucket(64, 64)
+    disc.paste("white", (75, 25, 125, 75))
+    pixels = np.asarray(cut(disc, window(disc.size, bucket), bucket))[..., 0] > 127
+    rows, columns = np.where(pixels)
+    assert np.ptp(rows) == np.ptp(columns)
+
+
 def test_a_box_measured_in_the_whole_picture_cuts_a_reduced_one_in_the_same_place():
     picture, bucket = gradient(800, 400), Bucket(64, 64)
     box = window(picture.size, bucket, Box(600, 0, 790, 400))
