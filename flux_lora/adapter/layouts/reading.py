@@ -1,0 +1,116 @@
+"""An adapter out of a file's tensors. A key that is not understood is an error: dropping it would give
+another adapter than the one in the file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Decomposed, Layer, Orthogonal
+from flux_lora.adapter.layouts.names import diffusers_names, dotted, is_bfl, is_diffusers
+from flux_lora.adapter.layouts.native import from_native
+from flux_lora.adapter.layouts.parts import ALPHA, change_of, with_scale
+from flux_lora.adapter.layouts.scales import Scales, agree, metadata_scales
+from flux_lora.adapter.layouts.spelling import Spelling
+from flux_lora.adapter.layouts.text_encoders import is_text_encoder, text_encoder_module
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.errors import AdapterFileError
+
+END = re.compile(
+    r"\.(?:(?P<down>lora_A(?:\.default)?\.weight|lora_down\.weight|lora\.down\.weight|lora_linear_layer\.down\.weight)"
+    r"|(?P<up>lora_B(?:\.default)?\.weight|lora_up\.weight|lora\.up\.weight|lora_linear_layer\.up\.weight)"
+    r"|(?P<magnitude>lora_magnitude_vector(?:\.default)?(?:\.weight)?|dora_scale|magnitude)"
+    r"|(?P<same>alpha|lokr_w[12](?:_[ab])?|hada_w[12]_[ab]|oft_blocks|rescale))$"
+)
+HARMLESS = re.compile(r".+\.(?:diff|diff_b|lora_B(?:\.default)?\.bias)$")
+"""Changes of norms and biases; some trainers write them though they are all zero."""
+NUMBERED = re.compile(r"(.+\.(?:qkv|linear1))\.([0-3])")
+FIX = "give a LoRA for FLUX.1, whole and from one trainer"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the tensors of a file are."""
+
+    adapter: Adapter
+    text_encoders: Adapter
+    remarks: tuple[str, ...] = ()
+
+
+def read(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
+    """The changes of a file whose keys are spelled so."""
+    changes: dict[str, Change] = {}
+    text: dict[str, Change] = {}
+    scales = metadata_scales(metadata)
+    grouped, remarks = gathered(tensors)
+    names = {stem: module_of(spelling, stem) for stem in grouped}
+    refuse_keys(f"keys of another layout than {spelling.dialect}", [stem for stem, name in names.items() if not name])
+    for stem, name in names.items():
+        into = text if is_text_encoder(stem) else changes
+        if name is None or name in into:
+            raise AdapterFileError(f"the file changes {name} twice, under two names", fix=FIX)
+        into[name] = _told(name, change_of(stem, grouped[stem]), scales, tensors_tell=ALPHA in grouped[stem])
+    return Content(Adapter(from_native(changes)), Adapter(text), remarks)
+
+
+def read_as(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Adapter:
+    """The adapter of a file that is all in one spelling and has nothing for the text encoders."""
+    refuse_keys("keys for text encoders, which are not read here,", [key for key in tensors if is_text_encoder(key)])
+    return read(spelling, tensors, metadata).adapter
+
+
+def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
+    """The tensors by module, and by what they are; and what was left out because it is all zero."""
+    grouped: dict[str, dict[str, Tensor]] = {}
+    unknown, zeros = [], []
+    for key, tensor in tensors.items():
+        end = END.search(key)
+        if end is None:
+            idle = HARMLESS.fullmatch(key) is not None and not bool(tensor.any())
+            (zeros if idle else unknown).append(key)
+            continue
+        part = end["same"] or str(end.lastgroup)
+        parts = grouped.setdefault(key[: end.start()], {})
+        if part in parts:
+            raise AdapterFileError(f"the file has two tensors for {part} of {key[: end.start()]}", fix=FIX)
+        parts[part] = tensor
+    refuse_keys("keys that are not understood,", unknown)
+    return grouped, (f"{len(zeros)} change(s) of norms and biases are all zero and left out",) if zeros else ()
+
+
+def module_of(spelling: Spelling, stem: str) -> str | None:
+    """The module that the beginning of a key means: native or diffusers', or a text encoder's."""
+    text = text_encoder_module(stem)
+    if text is not None or not stem.startswith(spelling.prefix):
+        return text
+    name = stem.removeprefix(spelling.prefix)
+    name = dotted(name) if spelling.underscores else name
+    numbered = NUMBERED.fullmatch(name) if spelling.numbered else None
+    if numbered is not None and is_bfl(numbered[1]):
+        names = diffusers_names(numbered[1]).names
+        return names[int(numbered[2])] if int(numbered[2]) < len(names) else None
+    return name if (is_bfl if spelling.native else is_diffusers)(name) else None
+
+
+def refuse_keys(what: str, keys: list[str]) -> None:
+    """Stop at keys that cannot be read."""
+    if keys:
+        raise AdapterFileError(f"the file holds {what} {min(keys)[:200]!r} ({len(keys)} in all)", fix=FIX)
+
+
+def _told(name: str, change: Change, scales: Mapping[str, Scales], *, tensors_tell: bool) -> Change:
+    """The change at the scale of the metadata, if there is one; two that differ are an error."""
+    model = name.partition(".")[0] if name.startswith("text_encoder") else "transformer"
+    told = scales.get(model) or (scales.get("") if model == "transformer" else None)
+    layer = change.layer if isinstance(change, Decomposed) else change
+    if told is None or isinstance(layer, Orthogonal) or not (is_diffusers(name) or model != "transformer"):
+        return change
+    scale = told.scale(name.removeprefix(f"{model}."), layer.rank if isinstance(layer, Layer) else 0)
+    if tensors_tell and not agree(scale, layer.scale):
+        raise AdapterFileError(
+            f"the alpha of {name} gives the scale {layer.scale:g}, {told.where} in the metadata gives {scale:g}: "
+            "programs would read it at different strengths",
+            fix="export it again from its trainer, with one of the two",
+        )
+    return change if tensors_tell else with_scale(change, scale)

@@ -1,0 +1,113 @@
+"""How a dialect spells its keys, and an adapter written in that spelling.
+
+A key is a prefix, the name of a module and the name of one of its tensors:
+
+    lora_unet_  double_blocks_0_img_mlp_0  .lora_down.weight
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, kind_of
+from flux_lora.adapter.layouts.names import is_bfl, underscored
+from flux_lora.adapter.layouts.native import to_native
+from flux_lora.adapter.layouts.parts import ALPHA, folded_change, parts_of
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.errors import AdapterFileError
+
+PEFT_ENDS = {"down": ".lora_A.weight", "up": ".lora_B.weight", "magnitude": ".lora_magnitude_vector"}
+KOHYA_ENDS = {"down": ".lora_down.weight", "up": ".lora_up.weight", "magnitude": ".dora_scale"}
+ANOTHER = "write export.dialects=[lycoris], or turn it into a LoRA first: flux-lora resize"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spelling:
+    """The keys of one dialect."""
+
+    dialect: str
+    prefix: str
+    native: bool = False
+    """Whether modules have the names of FLUX's own model; else diffusers'."""
+    numbered: bool = False
+    """Whether the parts of a native module have names of their own: qkv.0, qkv.1, qkv.2."""
+    underscores: bool = False
+    """Whether the dots of a module's name are written as _."""
+    ends: Mapping[str, str] = field(default_factory=lambda: KOHYA_ENDS)
+    """What the tensors are called, where that is not a dot and their name."""
+    alpha: bool = True
+    """Whether alpha is told beside each module; else it is folded into `up`."""
+    kinds: tuple[str, ...] = ("LoRA",)
+    """What its readers read right."""
+    without: tuple[str, ...] = ()
+    """diffusers' modules that its readers do not take."""
+    fix: str = "write export.dialects=[diffusers] instead"
+    """What to do with modules that it cannot carry."""
+
+    def key(self, module: str, part: str) -> str:
+        """The key of one tensor."""
+        name = underscored(module) if self.underscores else module
+        return f"{self.prefix}{name}{self.ends.get(part, f'.{part}')}"
+
+
+def written(adapter: Adapter, spelling: Spelling, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The adapter in this spelling. alpha is a float32 of its own, everything else has the dtype."""
+    _check(adapter, spelling)
+    return written_changes(to_native(adapter) if spelling.native else adapter.changes.items(), spelling, dtype)
+
+
+def written_changes(changes: Iterable[tuple[str, Change]], spelling: Spelling, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Changes whose modules have the names that the spelling wants."""
+    tensors = {}
+    for module, change in changes:
+        for part, tensor in parts_of(_scaled(change, told=spelling.alpha)).items():
+            if part != ALPHA:
+                tensors[spelling.key(module, part)] = cast(tensor, dtype, module)
+            elif spelling.alpha:
+                tensors[spelling.key(module, part)] = tensor.float()
+    return tensors
+
+
+def refuse_kinds(adapter: Adapter, dialect: str, kinds: Iterable[str]) -> None:
+    """Stop at changes of a kind that the dialect's readers would get wrong."""
+    others = {name: kind_of(change) for name, change in adapter.changes.items() if kind_of(change) not in kinds}
+    kind = next(iter(others.values()), "")
+    refuse(dialect, list(others), f"no {kind} that all its readers read right; one is on", fix=ANOTHER)
+
+
+def refuse(dialect: str, modules: list[str], lack: str, *, fix: str) -> None:
+    """Stop at modules that the dialect cannot carry."""
+    if modules:
+        more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
+        raise AdapterFileError(f"the {dialect} dialect has {lack} {', '.join(modules[:3])}{more}", fix=fix)
+
+
+def cast(tensor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
+    """The tensor as the file will hold it. A number too large for the dtype would become infinite."""
+    after = tensor.to(dtype).contiguous()
+    if bool(after.isinf().any()) and not bool(tensor.isinf().any()):
+        raise AdapterFileError(
+            f"{module} holds {tensor.abs().max().item():.3g}, more than {str(dtype).removeprefix('torch.')} can",
+            fix="set export.dtype=bf16",
+        )
+    return after
+
+
+def _check(adapter: Adapter, spelling: Spelling) -> None:
+    refuse_kinds(adapter, spelling.dialect, spelling.kinds)
+    lost = [name for name in adapter.changes if name in spelling.without]
+    refuse(spelling.dialect, lost, "no reader for", fix=spelling.fix)
+    if not spelling.native:
+        whole = [name for name in adapter.changes if is_bfl(name)]
+        refuse(spelling.dialect, whole, "no name for", fix="write export.dialects=[comfyui]: it was trained unsplit")
+
+
+def _scaled(change: Change, *, told: bool) -> Change:
+    """With its scale in the tensors where alpha is not told, or would be misread: sd-scripts takes an alpha of 0
+    for the rank, and diffusers (0.42) never comes to an end with one below."""
+    if isinstance(change, Orthogonal):
+        return change
+    alpha = change.layer.alpha if isinstance(change, Decomposed) else change.alpha
+    return change if told and alpha > 0 else folded_change(change)

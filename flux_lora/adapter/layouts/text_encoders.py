@@ -1,0 +1,57 @@
+"""Changes of the text encoders, which travel in the same files under many names.
+
+Here they are called text_encoder.text_model.encoder.layers.0.self_attn.q_proj (CLIP) and
+text_encoder_2.encoder.block.0.layer.0.SelfAttention.q (T5). transformers 5 calls CLIP's layers
+without text_model; files keep it, or ComfyUI, sd-scripts and older diffusers lose them.
+"""
+
+import re
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.layouts.spelling import Spelling, refuse_kinds, written_changes
+from flux_lora.adapter.tensors import Adapter
+
+CLIP = r"(?:text_encoder\.|text_encoders\.clip_l\.transformer\.|clip_l\.|lora_te1?_)"
+T5 = r"(?:text_encoder_2\.|text_encoders\.t5xxl\.transformer\.|t5\.|lora_te[23]_)"
+CLIP_LAYER = re.compile(
+    CLIP + r"(?:text_model[._])?encoder[._]layers[._](\d{1,3})[._](self_attn|mlp)[._]((?:[qkv]|out)_proj|fc[12])"
+)
+T5_LAYER = re.compile(
+    T5 + r"encoder[._]block[._](\d{1,3})[._]layer[._]([01])[._](SelfAttention|DenseReluDense)[._]([qkvo]|wi_[01]|wi|wo)"
+)
+OF_TEXT = re.compile(f"{CLIP}|{T5}")
+CLIP_NAME = "text_encoder."
+T5_NAME = "text_encoder_2."
+
+
+def is_text_encoder(key: str) -> bool:
+    """Whether a key is a text encoder's."""
+    return OF_TEXT.match(key) is not None
+
+
+def text_encoder_module(stem: str) -> str | None:
+    """The module that the beginning of a key means, if it is one of a text encoder."""
+    clip, t5 = CLIP_LAYER.fullmatch(stem), T5_LAYER.fullmatch(stem)
+    if clip:
+        return f"{CLIP_NAME}text_model.encoder.layers.{clip[1]}.{clip[2]}.{clip[3]}"
+    if t5:
+        return f"{T5_NAME}encoder.block.{t5[1]}.layer.{t5[2]}.{t5[3]}.{t5[4]}"
+    return None
+
+
+def to_text_encoders(text_encoders: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Changes of text encoders as kohya spells them, which every reader takes for CLIP: lora_te1_, and lora_te3_
+    for T5, which sd-scripts, ComfyUI and Forge read."""
+    refuse_kinds(text_encoders, "kohya", ("LoRA",))
+    tensors = {}
+    for prefix, start in (("lora_te1_", CLIP_NAME), ("lora_te3_", T5_NAME)):
+        spelling = Spelling(dialect="kohya", prefix=prefix, underscores=True)
+        changes = (
+            (name.removeprefix(start), change)
+            for name, change in text_encoders.changes.items()
+            if name.startswith(start)
+        )
+        tensors |= written_changes(changes, spelling, dtype)
+    return tensors
