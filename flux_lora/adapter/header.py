@@ -104,6 +104,12 @@ def shown(words: str) -> str:
     return repr(words if len(words) <= LONGEST_NAME else f"{words[:LONGEST_NAME]}…")
 
 
+def printable(words: str, longest: int = LONGEST_NAME) -> str:
+    """A stranger's words on one line of a terminal: short, and without letters that could move its cursor."""
+    cleaned = "".join(letter if letter.isprintable() else " " for letter in words[: longest + 1])
+    return cleaned if len(cleaned) <= longest else f"{cleaned[:longest]}…"
+
+
 def _refusal(file: Path, problem: str) -> AdapterFileError:
     """What the file is instead, if its first bytes tell."""
     with file.open("rb") as opened:
@@ -161,6 +167,8 @@ def _entry(name: str, described: object) -> Entry:
         raise _UntrueError(f"{shown(name)} has an unknown number format, {shown(str(dtype))}")
     if not _counts(shape) or len(shape) > MOST_DIMENSIONS or not _counts(offsets) or len(offsets) != 2:
         raise _UntrueError(f"{shown(name)} has an impossible shape or place")
+    if len(shape) > 1 and not prod(shape):
+        raise _UntrueError(f"{shown(name)} is {list(shape)}, which is nothing")
     entry = Entry(dtype=dtype, shape=tuple(shape), start=offsets[0], end=offsets[1])
     if (entry.end - entry.start) * 8 != prod(shape) * BITS[dtype]:
         raise _UntrueError(f"{shown(name)} has {entry.end - entry.start} bytes, which is not {dtype} {list(shape)}")

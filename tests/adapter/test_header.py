@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from flux_lora.adapter.header import read_header
+from flux_lora.adapter.header import printable, read_header, shown
 from flux_lora.adapter.inspect import describe
 from flux_lora.errors import AdapterFileError
 
@@ -143,3 +143,15 @@ def test_a_name_of_a_million_letters_is_not_repeated_in_full(tmp_path: Path):
     with pytest.raises(AdapterFileError) as refused:
         read_header(tmp_path / "x")
     assert len(refused.value.problem) < 500 + len(str(tmp_path))
+
+
+def test_words_from_strangers_cannot_move_the_cursor():
+    assert printable("mug\x1b[2J\r\n\u202e\ud800") == "mug [2J    "
+    assert len(printable("x" * 5000)) < 300
+    assert shown("\x1b[2J\ud800") == "'\\x1b[2J\\ud800'"
+
+
+def test_a_table_without_a_single_number_is_refused(tmp_path: Path):
+    (tmp_path / "x").write_bytes(file_of({"a": entry(0, 0, shape=(2**40, 0))}))
+    with pytest.raises(AdapterFileError, match="which is nothing"):
+        read_header(tmp_path / "x")

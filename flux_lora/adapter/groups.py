@@ -1,0 +1,87 @@
+"""Where in the model a layer is: the block it belongs to, and what it does there."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, kind_of
+
+PLACES = (
+    (r"transformer_blocks\.\d+\.attn\.to_.+|double_blocks\.\d+\.img_attn\..+", "image attention"),
+    (r"transformer_blocks\.\d+\.ff\..+|double_blocks\.\d+\.img_mlp\..+", "image mlp"),
+    (r"transformer_blocks\.\d+\.norm1\.linear|double_blocks\.\d+\.img_mod\.lin", "image modulation"),
+    (r"transformer_blocks\.\d+\.norm1_context\.linear|double_blocks\.\d+\.txt_mod\.lin", "text modulation"),
+    (r"transformer_blocks\.\d+\.ff_context\..+|double_blocks\.\d+\.txt_mlp\..+", "text mlp"),
+    (r"single_transformer_blocks\.\d+\.attn\..+", "single attention"),
+    (r"single_transformer_blocks\.\d+\.proj_mlp", "single mlp"),
+    (r"single_blocks\.\d+\.linear1", "single attention and mlp"),
+    (r"single_transformer_blocks\.\d+\.proj_out|single_blocks\.\d+\.linear2", "single output"),
+    (r"single_transformer_blocks\.\d+\.norm\.linear|single_blocks\.\d+\.modulation\.lin", "single modulation"),
+    (r"(x|context|time_text)_embed.*|(img|txt|time|vector|guidance)_in(\..+)?", "embedders"),
+    (r"proj_out|norm_out\.linear|final_layer\..+", "final layer"),
+    (r"text_encoder\..+", "CLIP text encoder"),
+    (r"text_encoder_2\..+", "T5 text encoder"),
+)
+"""Layers by diffusers' names and, where a change cannot be split into those, by Black Forest Labs'."""
+TEXT_ATTENTION = re.compile(r"transformer_blocks\.\d+\.attn\.(add_.+|to_add_out)|double_blocks\.\d+\.txt_attn\..+")
+OTHER = "other"
+BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
+SAME_BLOCK = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The layers of one place in the model."""
+
+    place: str
+    layers: int
+    kinds: tuple[str, ...]
+    ranks: tuple[int, ...]
+    """Smallest first; empty where a kind has none."""
+    alphas: tuple[float, ...]
+
+
+def place_of(name: str) -> str:
+    """What a layer does, in which stream."""
+    if TEXT_ATTENTION.fullmatch(name):
+        return "text attention"
+    return next((place for pattern, place in PLACES if re.fullmatch(pattern, name)), OTHER)
+
+
+def block_of(name: str) -> str:
+    """The block of a layer, as diffusers counts them: single_transformer_blocks.7, or `rest`."""
+    found = BLOCK.search(name)
+    return f"{SAME_BLOCK.get(found[1], found[1])}.{found[2]}" if found else "rest"
+
+
+def groups_of(changes: Mapping[str, Change]) -> tuple[Group, ...]:
+    """The layers by place, in the order of the model."""
+    found: defaultdict[str, list[Change]] = defaultdict(list)
+    for name, change in changes.items():
+        found[place_of(name)].append(change)
+    order = [*dict.fromkeys(["text attention", *(place for _, place in PLACES)]), OTHER]
+    return tuple(_group(place, found[place]) for place in sorted(found, key=order.index))
+
+
+def rank_and_alpha(change: Change) -> tuple[int, float] | None:
+    """Of what has them: a turn has none, and a LoKr of whole factors has none that counts."""
+    match change:
+        case Layer():
+            return change.rank, change.alpha
+        case Decomposed():
+            return change.layer.rank, change.layer.alpha
+        case Kronecker() | Hadamard() if change.rank:
+            return change.rank, change.alpha
+    return None
+
+
+def _group(place: str, changes: list[Change]) -> Group:
+    known = [each for each in map(rank_and_alpha, changes) if each]
+    return Group(
+        place,
+        len(changes),
+        tuple(sorted({kind_of(change) for change in changes})),
+        tuple(sorted({rank for rank, _ in known})),
+        tuple(sorted({alpha for _, alpha in known})),
+    )
