@@ -14,7 +14,7 @@ CAPTION_ENDING = ".txt"
 """How a new caption file is named; sources/ reads .caption too."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image file and its caption. A missing caption is an empty one, for the judge to speak of."""
 

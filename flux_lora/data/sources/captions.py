@@ -8,9 +8,10 @@ from pathlib import Path
 
 from flux_lora.config.choices import CaptionLines
 from flux_lora.config.material import SourceConfig
+from flux_lora.data.box import Box
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
-from flux_lora.data.sources.masks import Place, place_of
+from flux_lora.data.sources.placed import Placed, place_of
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import (
     CAPTION_ENCODING,
@@ -29,7 +30,7 @@ MOST_NAMED = 5
 LONGEST_NAMED = 80
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Said:
     """What one place says of a picture."""
 
@@ -38,31 +39,34 @@ class Said:
     encoding: str = "utf-8"
     why: str = ""
     """Why it cannot be read, if it cannot."""
+    box: Box | None = None
+    """What must stay inside a crop of the picture."""
 
 
-def said_beside(file: Path, lines: CaptionLines) -> Said:
+def said_beside(file: str, lines: CaptionLines) -> Said:
     """What a caption file says."""
-    told = read_text(file)
-    return Said(file, captions_of(told.text, lines), told.encoding, told.why)
+    told = read_text(Path(file))
+    return Said(Path(file), captions_of(told.text, lines), told.encoding, told.why)
 
 
 def said_in_rows(
-    table: Path, rows: Iterator[Row], pictures: Collection[Path], lines: CaptionLines
-) -> tuple[dict[Path, Said], list[Finding]]:
+    table: Path, rows: Iterator[Row], pictures: Collection[str], lines: CaptionLines
+) -> tuple[dict[str, Said], list[Finding]]:
     """What a table says of each picture that it names, and what is wrong with the rest of it."""
-    said: dict[Path, Said] = {}
+    said: dict[str, Said] = {}
     lost: list[str] = []
     unreadable: list[Row] = []
     for row in rows:
-        picture = table.parent / normpath(row.name.replace("\\", "/"))
+        picture = str(table.parent / normpath(row.name.replace("\\", "/")))
         if row.problem:
             unreadable.append(row)
         elif picture not in pictures:
             lost.append(f"{row.where} ({row.name[:LONGEST_NAMED]!r})")
         else:
-            before = said[picture].captions if picture in said else ()
-            new = tuple(each for text in row.texts for each in captions_of(text, lines) if each not in before)
-            said[picture] = Said(table, before + new, row.encoding)
+            before = said.get(picture, Said(table, ()))
+            new = (each for text in row.texts for each in captions_of(text, lines))
+            captions = dict.fromkeys((*before.captions, *new))
+            said[picture] = Said(table, tuple(captions), row.encoding, box=row.box or before.box)
     findings = list(judge_rows(table, unreadable))
     if lost:
         fix = "correct the names or take the rows out; held_out, masks and hidden folders are never read"
@@ -75,45 +79,45 @@ def chosen(said: Sequence[Said]) -> Said | None:
     return next((each for each in said if each.captions), said[0] if said else None)
 
 
-def sample_of(picture: Path, said: Sequence[Said], source: SourceConfig, *, repeats: int, mask: Path | None) -> Sample:
+def sample_of(picture: str, said: Sequence[Said], source: SourceConfig, *, repeats: int, mask: str | None) -> Sample:
     """A picture with its captions, each between prefix and suffix; no caption stays none."""
     used = chosen(said)
     captions = [source.prefix + each + source.suffix for each in used.captions] if used else []
     sidecar = next((each.file for each in said if each.file.suffix.lower() in SIDECAR_ENDINGS), None)
-    file = used.file if used and captions else sidecar or picture.with_suffix(CAPTION_ENDING)
+    file = used.file if used and captions else sidecar or Path(place_of(picture) + CAPTION_ENDING)
     return Sample(
-        image=picture,
+        image=Path(picture),
         caption=captions[0] if captions else "",
         variants=tuple(captions[1:]),
-        mask=mask,
+        mask=Path(mask) if mask else None,
         role=source.role,
         repeats=source.repeats * repeats,
         caption_file=file,
         encoding=used.encoding if used and used.file == file else "",
         source=source.path,
+        box=next((each.box for each in said if each.box), None),
     )
 
 
-def judge_said(picture: Path, said: Sequence[Said]) -> Iterator[Finding]:
+def judge_said(picture: str, said: Sequence[Said]) -> Iterator[Finding]:
     """Places that cannot be read, and places that disagree."""
     for each in said:
         if each.why:
             fix = f"save {each.file.name} as UTF-8 text"
-            yield UNDECODABLE_CAPTION.at(picture, f"has a caption file that {each.why}: {each.file.name}", fix)
+            yield UNDECODABLE_CAPTION.at(Path(picture), f"has a caption file that {each.why}: {each.file.name}", fix)
     speaking = [each for each in said if each.captions]
     if len({each.captions for each in speaking}) > 1:
         names = " and ".join(each.file.name for each in speaking)
         problem = f"has different captions in {names}; {speaking[0].file.name} is used"
-        yield TWO_CAPTIONS.at(picture, problem, "keep the right one, or let them say the same")
+        yield TWO_CAPTIONS.at(Path(picture), problem, "keep the right one, or let them say the same")
 
 
-def judge_shared(pictures: Sequence[Path]) -> Iterator[Finding]:
+def judge_shared(pictures: Placed) -> Iterator[Finding]:
     """Pictures of one name in one folder. In two folders they are two names."""
-    by_place: dict[Place, list[Path]] = defaultdict(list)
-    for picture in pictures:
-        by_place[place_of(picture)].append(picture)
-    for first, *more in by_place.values():
-        if more:
+    for file in sorted(pictures.files):
+        alike = pictures.at(place_of(file))
+        if len(alike) > 1 and alike[0] == file:
+            first, *more = map(Path, alike)
             problem = f"has the name of {first.name}, and {first.stem}{CAPTION_ENDING} speaks for both"
             fix = "rename one of them and its caption, or take out the copy"
             yield SHARED_CAPTION.at(more[0], problem, fix, others=(first, *more[1:]))

@@ -16,6 +16,7 @@ from flux_lora.data.sources.leftovers import judge_orphan_masks
 from flux_lora.data.sources.listing import Seen, list_folder
 from flux_lora.data.sources.masks import pair_masks
 from flux_lora.data.sources.packed import read_packed
+from flux_lora.data.sources.placed import ending_of
 from flux_lora.data.sources.places import places_of
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
 from flux_lora.data.sources.source import Found, Wanted, columns_of
@@ -84,12 +85,12 @@ def _with_masks(
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", fix="set data.mask_folder to the folder that holds the masks")
     listed = list_folder(folder, recursive=True).get(Seen.file, [])
-    images = [file for file in listed if file.suffix.lower() in IMAGE_ENDINGS]
-    without = [sample.image for sample in samples if not sample.mask]
-    masks: dict[Path, Path] = {}
-    lone: list[Path] = []
+    images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
+    without = [str(sample.image) for sample in samples if not sample.mask]
+    masks: dict[str, Path] = {}
+    lone: list[str] = []
     for mask, pictures in pair_masks(images, folder, without, tops):
-        masks.update(dict.fromkeys(pictures, mask))
+        masks.update(dict.fromkeys(pictures, Path(mask)))
         lone += [] if pictures else [mask]
-    given = [replace(sample, mask=sample.mask or masks.get(sample.image)) for sample in samples]
+    given = [replace(sample, mask=sample.mask or masks.get(str(sample.image))) for sample in samples]
     return given, judge_orphan_masks(lone)

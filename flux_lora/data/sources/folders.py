@@ -26,7 +26,8 @@ from flux_lora.data.sources.leftovers import (
     remarks_on,
 )
 from flux_lora.data.sources.listing import Listing, Seen, list_folder
-from flux_lora.data.sources.masks import Place, ToldApart, pair_masks, place_of, tell_masks
+from flux_lora.data.sources.masks import ToldApart, pair_masks, tell_masks
+from flux_lora.data.sources.placed import Placed, ending_of, folder_of, name_of, place_of, placed
 from flux_lora.data.sources.source import Found, Wanted, columns_of
 from flux_lora.data.sources.tables import METADATA, read_table
 from flux_lora.errors import DataError
@@ -40,13 +41,13 @@ class Files:
     """The files of a folder by what they are for."""
 
     apart: ToldApart
-    captions: Mapping[Place, list[Path]]
-    """By the place of their picture, the one that wins first."""
-    tables: tuple[Path, ...]
-    others: tuple[Path, ...]
+    captions: Placed
+    """At the place of their picture, the one that wins first."""
+    tables: Sequence[str]
+    others: Sequence[str]
 
     @property
-    def pictures(self) -> tuple[Path, ...]:
+    def pictures(self) -> Sequence[str]:
         """What samples are made of."""
         return self.apart.pictures
 
@@ -63,14 +64,14 @@ def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -
     said = ((each, [*_beside(each, files, lines), *tables.get(each, [])]) for each in files.pictures)
     masks, lone_masks = _masks(files, listing, wanted)
     found = _found(said, masks, source, top)
-    places = {place_of(picture) for picture in files.pictures}
-    lone = [file for place, each in files.captions.items() if place not in places for file in each]
+    pictures = placed(files.pictures)
+    lone = sorted(file for file in files.captions.files if not pictures.at(place_of(file)))
     return Found(
         found.samples,
         (
             *found.findings,
             *findings,
-            *judge_shared(files.pictures),
+            *judge_shared(pictures),
             *judge_orphan_captions(lone, files.pictures),
             *judge_orphan_masks(lone_masks),
             *judge_listing(listing, files.others),
@@ -91,22 +92,13 @@ def read_named(table: Path, source: SourceConfig, wanted: Wanted, apart: Collect
     return Found(found.samples, (*found.findings, *findings), found.remarks)
 
 
-def sort_files(listed: Sequence[Path]) -> Files:
+def sort_files(listed: Sequence[str]) -> Files:
     """Tell pictures, captions, masks and tables apart by their names."""
-    images, captions, tables, others = [], defaultdict(list), [], []
-    for file in listed:
-        ending = file.suffix.lower()
-        if ending in IMAGE_ENDINGS:
-            images.append(file)
-        elif ending in SIDECAR_ENDINGS:
-            captions[place_of(file)].append(file)
-        elif file.name.lower() in METADATA:
-            tables.append(file)
-        else:
-            others.append(file)
-    for beside in captions.values():
-        beside.sort(key=lambda file: SIDECAR_ENDINGS.index(file.suffix.lower()))
-    return Files(tell_masks(images, captions), captions, tuple(tables), tuple(others))
+    images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
+    captions = placed((file for file in listed if ending_of(file) in SIDECAR_ENDINGS), first=SIDECAR_ENDINGS)
+    others = [file for file in listed if ending_of(file) not in (*IMAGE_ENDINGS, *SIDECAR_ENDINGS)]
+    tables = [file for file in others if name_of(file).lower() in METADATA]
+    return Files(tell_masks(images, captions), captions, tables, [file for file in others if file not in tables])
 
 
 def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
@@ -121,14 +113,17 @@ def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
 
 
 def _found(
-    said: Iterable[tuple[Path, Sequence[Said]]], masks: Mapping[Path, Path], source: SourceConfig, top: Path
+    said: Iterable[tuple[str, Sequence[Said]]], masks: Mapping[str, str], source: SourceConfig, top: Path
 ) -> Found:
     """Picture by picture, so that what files say is not held for all of them at once."""
-    folders: dict[Path, tuple[int, Path | None]] = {}
+    folders: dict[str, tuple[int, Path | None]] = {}
     samples: list[Sample] = []
     findings: list[Finding] = []
     for picture, each in said:
-        repeats, _ = folders.setdefault(picture.parent, repeats_of(picture.parent, top))
+        folder = folder_of(picture)
+        if folder not in folders:
+            folders[folder] = repeats_of(Path(folder), top)
+        repeats, _ = folders[folder]
         samples.append(sample_of(picture, each, source, repeats=repeats, mask=masks.get(picture)))
         findings += judge_said(picture, each)
     by_name = sorted({folder for _, folder in folders.values() if folder})
@@ -140,19 +135,19 @@ def _kohya_remark(folder: Path) -> str:
     return f"{folder.name}: read as {number} repeat{'s' * (number != '1')}, class {name} (kohya's folder name)"
 
 
-def _beside(picture: Path, files: Files, lines: CaptionLines) -> list[Said]:
-    return [said_beside(file, lines) for file in files.captions.get(place_of(picture), [])]
+def _beside(picture: str, files: Files, lines: CaptionLines) -> list[Said]:
+    return [said_beside(file, lines) for file in files.captions.at(place_of(picture))]
 
 
 def _read_tables(
     files: Files, source: SourceConfig, wanted: Wanted
-) -> tuple[dict[Path, list[Said]], list[Finding], list[str]]:
+) -> tuple[dict[str, list[Said]], list[Finding], list[str]]:
     """What the folder's tables say of its pictures, what is wrong with them, and how many pictures they speak of."""
-    by_picture: dict[Path, list[Said]] = defaultdict(list)
+    by_picture: dict[str, list[Said]] = defaultdict(list)
     findings: list[Finding] = []
     remarks: list[str] = []
-    pictures = set(files.pictures)
-    for table in files.tables:
+    pictures = set(files.pictures) if files.tables else set()
+    for table in map(Path, files.tables):
         said, wrong = said_in_rows(table, read_table(table, columns_of(source)), pictures, wanted.caption_lines)
         for picture, each in said.items():
             by_picture[picture].append(each)
@@ -161,26 +156,27 @@ def _read_tables(
     return by_picture, findings, remarks
 
 
-def _masks(files: Files, listing: Listing, wanted: Wanted) -> tuple[dict[Path, Path], list[Path]]:
+def _masks(files: Files, listing: Listing, wanted: Wanted) -> tuple[dict[str, str], list[str]]:
     """The mask of each picture that has one beside it or in a folder `masks`, and masks without a picture."""
-    masks = {picture: files.apart.masks.get(place_of(picture)) for picture in files.pictures}
-    lone = list(files.apart.orphans)
-    folders = [path for path in listing.get(Seen.left_alone, []) if path.name == "masks"]
-    for folder in [] if wanted.mask_folder else folders:
-        listed = list_folder(folder, recursive=True).get(Seen.file, [])
-        below = [picture for picture in files.pictures if folder.parent in picture.parents]
-        images = [file for file in listed if file.suffix.lower() in IMAGE_ENDINGS]
-        for mask, pictures in pair_masks(images, folder, below, (folder.parent,)):
-            free = [picture for picture in pictures if not masks[picture]]
-            masks.update(dict.fromkeys(free, mask))
-            lone += [] if free else [mask]
     if wanted.masks is MaskMode.off:
         return {}, []
-    return {picture: mask for picture, mask in masks.items() if mask}, lone
+    beside = files.apart.masks
+    masks = {picture: beside[place_of(picture)] for picture in files.pictures if place_of(picture) in beside}
+    lone = list(files.apart.orphans)
+    folders = [Path(path) for path in listing.get(Seen.left_alone, []) if name_of(path) == "masks"]
+    for folder in [] if wanted.mask_folder else folders:
+        listed = list_folder(folder, recursive=True).get(Seen.file, [])
+        below = [picture for picture in files.pictures if folder.parent in Path(picture).parents]
+        images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
+        for mask, pictures in pair_masks(images, folder, below, (folder.parent,)):
+            free = [picture for picture in pictures if picture not in masks]
+            masks.update(dict.fromkeys(free, mask))
+            lone += [] if free else [mask]
+    return masks, lone
 
 
 def _no_pictures(top: Path, listing: Listing) -> DataError:
-    if top in listing.get(Seen.closed, []):
+    if str(top) in listing.get(Seen.closed, []):
         return DataError(f"{top} cannot be listed", fix="allow it to be read, or set another folder")
     if Seen.below in listing:
         return DataError(f"{top} holds no images, only folders", fix="set data.recursive=true, or name one of them")

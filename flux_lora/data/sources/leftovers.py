@@ -1,13 +1,14 @@
 """What lies in a folder and is no sample: each thing is named, none is touched."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS
 from flux_lora.data.sources.captions import named
 from flux_lora.data.sources.listing import Listing, Seen
+from flux_lora.data.sources.placed import name_of
 from flux_lora.data.sources.rules import (
     IGNORED_FILE,
     ORPHAN_CAPTION,
@@ -36,13 +37,14 @@ def _is_about_the_set(file: Path) -> bool:
     return file.stem.casefold() in ABOUT_THE_SET and file.suffix.lower() in ("", ".md", ".txt")
 
 
-def judge_orphan_captions(captions: Sequence[Path], pictures: Sequence[Path]) -> Iterator[Finding]:
+def judge_orphan_captions(captions: Sequence[str], pictures: Iterable[str]) -> Iterator[Finding]:
     """Captions whose picture is not there, with the name that was likely meant."""
-    lone = [caption for caption in captions if not _is_about_the_set(caption)]
+    lone = [caption for caption in map(Path, captions) if not _is_about_the_set(caption)]
     if not lone:
         return
-    by_name = {(picture.parent, picture.name.casefold()): picture for picture in pictures}
-    by_stem = {(picture.parent, picture.stem.casefold()): picture for picture in pictures}
+    there = list(map(Path, pictures))
+    by_name = {(picture.parent, picture.name.casefold()): picture for picture in there}
+    by_stem = {(picture.parent, picture.stem.casefold()): picture for picture in there}
     for caption in lone:
         place = (caption.parent, caption.stem.casefold())
         meant = by_name.get(place) or by_stem.get(place)
@@ -52,25 +54,25 @@ def judge_orphan_captions(captions: Sequence[Path], pictures: Sequence[Path]) ->
         yield ORPHAN_CAPTION.at(caption, "is a caption without a picture of its name", fix)
 
 
-def judge_orphan_masks(masks: Sequence[Path]) -> Iterator[Finding]:
+def judge_orphan_masks(masks: Sequence[str]) -> Iterator[Finding]:
     """Masks that weigh nothing."""
-    for mask in masks:
+    for mask in map(Path, masks):
         problem = "is a mask, and no one picture without a mask has its name"
         yield ORPHAN_MASK.at(mask, problem, "give it the name of its picture, or take it out of the folder")
 
 
-def judge_listing(listing: Listing, others: Sequence[Path]) -> Iterator[Finding]:
+def judge_listing(listing: Listing, others: Sequence[str]) -> Iterator[Finding]:
     """Folders that are closed, links that lead nowhere, and files of other kinds, one finding for each ending."""
-    for folder in listing.get(Seen.closed, []):
+    for folder in map(Path, listing.get(Seen.closed, [])):
         yield UNREADABLE_FOLDER.at(folder, "cannot be listed", "allow it to be read, or take it out")
-    for odd in listing.get(Seen.odd_name, []):
+    for odd in map(Path, listing.get(Seen.odd_name, [])):
         problem = f"holds {ascii(odd.name)}, which is not read: its name is not utf-8"
         yield UNREAD_PICTURE.at(odd.parent, problem, "rename it")
-    for lost in listing.get(Seen.lost, []):
+    for lost in map(Path, listing.get(Seen.lost, [])):
         rule = UNREAD_PICTURE if lost.suffix.lower() in IMAGE_ENDINGS else IGNORED_FILE
         yield rule.at(lost, "is no file: a link that leads nowhere, or a device", "put the file itself there")
     by_ending: dict[str, list[Path]] = defaultdict(list)
-    for file in (each for each in others if not _is_about_the_set(each)):
+    for file in (each for each in map(Path, others) if not _is_about_the_set(each)):
         by_ending[file.suffix.lower()].append(file)
     for ending, files in by_ending.items():
         yield _of_another_kind(ending, files)
@@ -78,15 +80,16 @@ def judge_listing(listing: Listing, others: Sequence[Path]) -> Iterator[Finding]
 
 def remarks_on(listing: Listing, folder: Path) -> Iterator[str]:
     """What was left alone by rule, in one line each."""
-    apart = Counter(path.name for path in listing.get(Seen.left_alone, []) if path.name not in ("held_out", "masks"))
+    apart = Counter(map(name_of, listing.get(Seen.left_alone, [])))
+    del apart["held_out"], apart["masks"]
     if apart:
         yield f"{folder}: {named(sorted(apart))} left alone (caches, and what the recipe names elsewhere)"
     below = listing.get(Seen.below, [])
     if below:
-        yield f"{folder}: folders in it left alone: {named([path.name for path in below])}"
+        yield f"{folder}: folders in it left alone: {named([*map(name_of, below)])}"
     hidden = listing.get(Seen.hidden, [])
     if hidden:
-        yield f"{folder}: hidden and system files left alone: {named([path.name for path in hidden])}"
+        yield f"{folder}: hidden and system files left alone: {named([*map(name_of, hidden)])}"
 
 
 def _of_another_kind(ending: str, files: list[Path]) -> Finding:

@@ -2,9 +2,11 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
+
+from flux_lora.data.sources.placed import name_of
 
 LEFT_ALONE = frozenset(("__macosx", "__pycache__", "cache", "held_out", "masks"))
 CACHE_TAG = "CACHEDIR.TAG"
@@ -30,7 +32,7 @@ class Seen(Enum):
     """Its name is not utf-8, so no report could print it."""
 
 
-Listing = Mapping[Seen, list[Path]]
+Listing = Mapping[Seen, list[str]]
 
 
 def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) -> Listing:
@@ -38,50 +40,53 @@ def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) 
 
     The folder itself is read whatever its name. Folders in `apart` (resolved) are left alone.
     """
-    listing: dict[Seen, list[Path]] = defaultdict(list)
-    for kind, path in _walk(folder, recursive, apart):
+    listing: dict[Seen, list[str]] = defaultdict(list)
+    for kind, path in _walk(str(folder), recursive, apart):
         listing[kind].append(path)
     return listing
 
 
-def _walk(top: Path, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[Seen, Path]]:
+def _walk(top: str, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[Seen, str]]:
     been: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
         folder = waiting.pop()
         try:
-            place = folder.stat()
-            with os.scandir(folder) as scanned:
-                entries = sorted(scanned, key=lambda entry: entry.name)
+            place = Path(folder).stat()
+            entries = _entries(folder)
         except OSError:
             yield Seen.closed, folder
             continue
-        if _is_passed_by(folder, top, apart, entries) or (place.st_dev, place.st_ino) in been:
+        if (place.st_dev, place.st_ino) in been or (folder != top and _is_passed_by(folder, apart, entries)):
             yield Seen.left_alone, folder
             continue
         been.add((place.st_dev, place.st_ino))
-        kinds = [(_kind(entry), folder / entry.name) for entry in entries]
-        yield from (each for each in kinds if each[0] is not Seen.folder)
-        inner = [path for kind, path in kinds if kind is Seen.folder]
+        within = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
+        yield from ((kind, within + name) for name, kind in entries if kind is not Seen.folder)
+        inner = [within + name for name, kind in entries if kind is Seen.folder]
         if recursive:
             waiting += reversed(inner)
         else:
             yield from ((Seen.left_alone if _is_named_apart(path) else Seen.below, path) for path in inner)
 
 
-def _is_passed_by(folder: Path, top: Path, apart: Collection[Path], entries: list[os.DirEntry[str]]) -> bool:
-    if folder == top:
-        return False
-    tagged = any(entry.name == CACHE_TAG for entry in entries)
-    return tagged or _is_named_apart(folder) or bool(apart and folder.resolve() in apart)
+def _entries(folder: str) -> list[tuple[str, Seen]]:
+    """Names and kinds, by name."""
+    with os.scandir(folder) as scanned:
+        return sorted((entry.name, _kind(entry)) for entry in scanned)
 
 
-def _is_named_apart(folder: Path) -> bool:
-    name = folder.name.casefold()
+def _is_passed_by(folder: str, apart: Collection[Path], entries: Sequence[tuple[str, Seen]]) -> bool:
+    tagged = any(name == CACHE_TAG for name, _ in entries)
+    return tagged or _is_named_apart(folder) or bool(apart and Path(folder).resolve() in apart)
+
+
+def _is_named_apart(folder: str) -> bool:
+    name = name_of(folder).casefold()
     return name in LEFT_ALONE or name.endswith("_cache")
 
 
-def _kind(entry: os.DirEntry[str]) -> Seen:
+def _kind(entry: "os.DirEntry[str]") -> Seen:
     if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
         return Seen.hidden
     try:

@@ -9,6 +9,7 @@ from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
 from flux_lora.data.sources.captions import Said, judge_rows, said_beside, sample_of
+from flux_lora.data.sources.placed import place_of
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import IGNORED_FILE
 from flux_lora.data.sources.source import Found, Wanted
@@ -39,11 +40,13 @@ def read_packed(rows: Iterable[Row], origin: Path, source: SourceConfig, wanted:
 
 def _sample(row: Row, picture: bytes, origin: Path, source: SourceConfig, wanted: Wanted) -> Sample:
     """Without words in its row it has those of a caption file beside the picture in the cache, if one was written."""
-    kept = keep_picture(picture, row.name, wanted.unpacked)
+    kept = str(keep_picture(picture, row.name, wanted.unpacked))
     lines = wanted.caption_lines
-    said = Said(origin, tuple(each for text in row.texts for each in captions_of(text, lines)), row.encoding)
-    beside = kept.with_suffix(CAPTION_ENDING)
-    written = [said_beside(beside, lines)] if not said.captions and beside.is_file() else []
+    said = Said(
+        origin, tuple(each for text in row.texts for each in captions_of(text, lines)), row.encoding, box=row.box
+    )
+    beside = place_of(kept) + CAPTION_ENDING
+    written = [said_beside(beside, lines)] if not said.captions and Path(beside).is_file() else []
     mask = row.mask if wanted.masks is MaskMode.auto else None
-    mask_file = keep_picture(mask, f"{Path(row.name).stem}_mask", wanted.unpacked) if mask else None
+    mask_file = str(keep_picture(mask, f"{Path(row.name).stem}_mask", wanted.unpacked)) if mask else None
     return sample_of(kept, written or [said], source, repeats=1, mask=mask_file)

@@ -1,14 +1,22 @@
 """A row: one line of a table, one sample of a shard, one entry of a dataset."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
+from flux_lora.data.box import Box
 from flux_lora.data.sources.source import Columns
 
 FILE_COLUMN = "file_name"
 """What Hugging Face's imagefolder calls it."""
 CAPTION_COLUMNS = ("text", "caption", "captions")
+BOX_COLUMN = "box"
+"""[left, top, right, bottom] in pixels of the upright picture."""
+SIDE_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
+"""Or a column for each side."""
+BETWEEN_NUMBERS = re.compile(r"[\s,;]+")
 MOST_PICTURE_BYTES = 2**28
 
 
@@ -27,6 +35,8 @@ class Row:
     """Goes on after file and line: "is not JSON"."""
     unread: tuple[str, ...] = ()
     """Parts of it that are not read, by their endings."""
+    box: Box | None = None
+    """What must stay inside a crop of the picture."""
 
 
 class UnreadableError(Exception):
@@ -37,7 +47,7 @@ def row_of(where: str, values: Mapping[str, object], columns: Columns) -> Row:
     """A row of named values."""
     try:
         name, picture = _picture(values, columns)
-        return Row(where, name, texts_of(values, columns), picture)
+        return Row(where, name, texts_of(values, columns), picture, box=box_of(values))
     except UnreadableError as reason:
         return Row(where, problem=str(reason))
 
@@ -53,6 +63,30 @@ def texts_of(values: Mapping[str, object], columns: Columns) -> tuple[str, ...]:
     if not all(map(_is_printable, texts)):
         raise UnreadableError(f"has half a character (a lone surrogate) in {column!r}")
     return tuple(texts)
+
+
+def box_of(values: Mapping[str, object]) -> Box | None:
+    """What must stay inside a crop, where the row says it: as a list, as a text with four numbers, or side by side."""
+    sides = [values.get(each) for each in SIDE_COLUMNS]
+    value = values.get(BOX_COLUMN) or (sides if any(side not in (None, "") for side in sides) else None)
+    if value is None:
+        return None
+    listed = BETWEEN_NUMBERS.split(value.strip(" ()[]")) if isinstance(value, str) else value
+    numbers = [_number(each) for each in listed] if isinstance(listed, list) else []
+    if len(numbers) != len(SIDE_COLUMNS) or not all(map(isfinite, numbers)):
+        raise UnreadableError(f"has something else than four numbers in {BOX_COLUMN!r}")
+    box = Box(*numbers)
+    if box.width <= 0 or box.height <= 0:
+        raise UnreadableError(f"has a {BOX_COLUMN!r} that ends before it begins: it is left, top, right, bottom")
+    return box
+
+
+def _number(value: object) -> float:
+    """Not finite where it is none."""
+    try:
+        return float(value) if isinstance(value, int | float | str) else nan
+    except (ValueError, OverflowError):
+        return nan
 
 
 def _picture(values: Mapping[str, object], columns: Columns) -> tuple[str, bytes | None]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from flux_lora.data.sources.rows import CAPTION_COLUMNS, FILE_COLUMN, Row, row_of
+from flux_lora.data.sources.rows import BOX_COLUMN, CAPTION_COLUMNS, FILE_COLUMN, SIDE_COLUMNS, Row, row_of
 from flux_lora.data.sources.source import Columns
 from flux_lora.data.sources.texts import LINE_ENDS, read_text
 from flux_lora.errors import DataError
@@ -81,7 +81,7 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Row]:
             f"{file} is a parquet table, and pyarrow is not installed", fix="run: pip install 'flux_lora[datasets]'"
         ) from None
     number = 0
-    wanted = {FILE_COLUMN, columns.image, columns.caption, *CAPTION_COLUMNS}
+    wanted = {FILE_COLUMN, columns.image, columns.caption, *CAPTION_COLUMNS, BOX_COLUMN, *SIDE_COLUMNS}
     try:
         with ParquetFile(file) as table:
             named = [name for name in table.schema_arrow.names if name in wanted]

@@ -3,6 +3,7 @@
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
+from os import fstat
 from pathlib import Path
 from unicodedata import category
 
@@ -38,7 +39,8 @@ def read_text(file: Path, *, most_bytes: int = MOST_CAPTION_BYTES) -> Told:
     """The text of a file, or the reason why there is none."""
     try:
         with file.open("rb") as opened:
-            content = opened.read(most_bytes + 1)
+            size = fstat(opened.fileno()).st_size  # to ask for more is to have more set aside
+            content = opened.read(min(size, most_bytes) + 1)
     except OSError as error:
         return Told("", why=f"cannot be opened ({error.strerror})")
     if len(content) > most_bytes:

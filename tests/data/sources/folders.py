@@ -1,5 +1,7 @@
 """Small sets for the tests of sources: pictures whose pixels do not matter here."""
 
+import json
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +29,12 @@ def lay_out(folder: Path, *names: str, **texts: str) -> Path:
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     return folder
+
+
+def write_jsonl(file: Path, *rows: Mapping[str, object]) -> Path:
+    """A table of these rows."""
+    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return file
 
 
 def read(place: Path | str, wanted: Wanted | None = None) -> Found:

@@ -48,7 +48,7 @@ def test_a_shard_is_samples_by_the_names_up_to_the_first_dot(tmp_path):
     assert [sample.image.name for sample in found.samples] == ["0001.png", "0002.jpg", "0003.png"]
     assert [sample.encoding for sample in found.samples] == ["cp1252", "utf-8", ""]
     assert found.samples[0].image.read_bytes() == picture_bytes(1)
-    assert found.samples[2].mask.read_bytes() == picture_bytes(255)
+    assert found.samples[2].mask and found.samples[2].mask.read_bytes() == picture_bytes(255)
     assert found.samples[0].caption_file == shard
     assert "1 of 3 images have masks; masked loss on" in found.remarks
 
@@ -151,6 +151,7 @@ def test_a_file_that_is_no_tar_is_refused(tmp_path):
 def test_a_caption_written_beside_the_kept_picture_speaks_for_it(tmp_path):
     shard = write_shard(tmp_path / "x.tar", [("1.png", picture_bytes(1))])
     sample = read(shard, kept_in(tmp_path)).samples[0]
+    assert sample.caption_file
     sample.caption_file.write_text("a mug")
     assert said(read(shard, kept_in(tmp_path))) == [("1.png", "a mug")]
 

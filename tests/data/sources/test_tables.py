@@ -1,6 +1,5 @@
 """Tables in the imagefolder convention say captions of pictures."""
 
-import json
 import sys
 
 import pytest
@@ -13,12 +12,7 @@ from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Columns, Wanted
 from flux_lora.data.sources.tables import read_table
 from flux_lora.errors import DataError
-from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
-
-
-def write_jsonl(file, *rows):
-    file.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    return file
+from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only, write_jsonl
 
 
 def test_a_jsonl_beside_the_pictures_says_their_captions(tmp_path):
