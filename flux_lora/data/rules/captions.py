@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from flux_lora.config.choices import Severity, SourceRole
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.words import Words, caption_name, subjects
+from flux_lora.data.rules.words import Words, caption_name, start_of, subjects
 from flux_lora.data.samples import Sample
 
 NO_CAPTION = Rule(
@@ -73,7 +73,7 @@ def _judge_same(samples: Sequence[Sample]) -> Iterator[Finding]:
             named = rest[0].image.name if len(rest) == 1 else f"{len(rest)} others"
             yield SAME_CAPTION.at(
                 first.image,
-                f"has the same caption as {named}: {first.captions[0][:60]!r}",
+                f"has the same caption as {named}: {start_of(first.captions[0])!r}",
                 "give each its own: say what differs",
                 tuple(sample.image for sample in rest),
             )

@@ -47,8 +47,9 @@ def steps_said(plan: Plan, batch_size: int, steps: int) -> str:
     for one in plan.prepared:
         shown[one.sample.image] = shown.get(one.sample.image, 0) + one.exposures
     rounds = steps / batches
+    full = "1 picture" if batch_size == 1 else f"up to {batch_size:,} pictures"
     return (
-        f"An epoch is {_counted(batches, 'step')} of up to {_counted(batch_size, 'picture')} and shows "
+        f"An epoch is {_counted(batches, 'step')} of {full} and shows "
         f"{_each(sorted(set(shown.values())), len(shown))}; {_counted(steps, 'step')} are {rounds:.1f} epochs, "
         f"in which each picture is seen {_about(min(shown.values()) * rounds, max(shown.values()) * rounds)} times."
     )

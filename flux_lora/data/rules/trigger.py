@@ -17,6 +17,7 @@ from flux_lora.data.rules.words import (
     folder_of,
     says,
     says_class,
+    start_of,
     subjects,
     words_of,
 )
@@ -150,7 +151,7 @@ def _lacks(sample: Sample, caption: str, words: Words) -> Finding:
     if near:
         problem = f"has a caption with {near[0]!r} for {trigger!r}"
         return TRIGGER_MISSPELLED.at(sample.image, problem, f"write {trigger!r} in {file}")
-    return NO_TRIGGER.at(sample.image, f"has a caption without {trigger!r}: {caption!r}", fix)
+    return NO_TRIGGER.at(sample.image, f"has a caption without {trigger!r}: {start_of(caption)!r}", fix)
 
 
 def _judge_ordinary_picture(sample: Sample, trigger: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.boilerplate import BOILERPLATE, boilerplate_in, without_boilerplate
-from flux_lora.data.rules.words import SMALL_WORDS, Words, caption_name, words_of
+from flux_lora.data.rules.words import SMALL_WORDS, Words, caption_name, start_of, words_of
 from flux_lora.data.samples import Sample
 
 __all__ = ["BOILERPLATE", "RULES", "is_keyword_list", "judge_wording", "without_boilerplate"]
@@ -68,7 +68,7 @@ def _judge_form(sample: Sample, words: Words) -> Iterator[Finding]:
     if listed:
         yield KEYWORD_LIST.at(
             sample.image,
-            f"has a list of keywords for a caption: {_start_of(listed)!r}",
+            f"has a list of keywords for a caption: {start_of(listed)!r}",
             f"write in {file} what is where, as a sentence",
         )
     wordy = next((caption for caption in sample.captions if boilerplate_in(caption)), "")
@@ -76,14 +76,10 @@ def _judge_form(sample: Sample, words: Words) -> Iterator[Finding]:
         yield BOILERPLATE_TEXT.at(
             sample.image,
             f"has a caption with boiler-plate: {boilerplate_in(wordy)!r}",
-            f"cut it out of {file}, and leave: {_start_of(without_boilerplate(wordy))!r}",
+            f"cut it out of {file}, and leave: {start_of(without_boilerplate(wordy))!r}",
         )
     marks = ((what, mark.search(caption)) for caption in sample.captions for what, mark in MARKS.items())
     what, mark = next(((what, found.group()) for what, found in marks if found), ("", ""))
     if what:
         named = f"write {words.trigger!r} for it in {file}" if words.trigger and "trigger" in mark.lower() else ""
         yield MARKUP.at(sample.image, f"has {what} in its caption: {mark!r}", named or f"take it out of {file}")
-
-
-def _start_of(caption: str, longest: int = 60) -> str:
-    return caption if len(caption) <= longest else f"{caption[: longest - 1].rstrip()}…"

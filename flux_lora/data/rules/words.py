@@ -75,6 +75,11 @@ def caption_name(sample: Sample) -> str:
     return (sample.caption_file or sample.image.with_suffix(CAPTION_ENDING)).name
 
 
+def start_of(caption: str, longest: int = 60) -> str:
+    """As much of a caption as there is room for."""
+    return caption if len(caption) <= longest else f"{caption[: longest - 1].rstrip()}…"
+
+
 def common_words() -> frozenset[str]:
     """Ordinary English words of three letters and more."""
     return word_list("common.txt")

@@ -45,6 +45,12 @@ def test_findings_come_before_pictures_and_the_verdict_before_both(page: Page, t
     assert verdict_ < finding < sheet
 
 
+def test_pictures_that_cannot_be_read_are_counted_apart(page: Page, tmp_path: Path) -> None:
+    assert "unreadable" not in _Read(write_page(page, tmp_path / "a.html")).words
+    blind = replace(page, cards=(replace(page.cards[0], width=0, height=0, bucket=(0, 0)), *page.cards[1:]))
+    assert "pictures to train on, 1 of them unreadable" in _Read(write_page(blind, tmp_path / "b.html")).words
+
+
 def test_the_page_says_all_it_was_told(page: Page, tmp_path: Path) -> None:
     words = _Read(write_page(page, tmp_path / "report.html")).words
     told = (page.title, page.sentence, page.steps_said, *page.remarks, *page.off.values(), "turned upright")

@@ -97,7 +97,7 @@ def test_pictures_that_repeat_differently_are_said_so():
     made = planned(*[(3000, 3000)] * 2)
     often = replace(made, prepared=(replace(made.prepared[0], exposures=3), made.prepared[1]))
     assert steps_said(often, 1, 8) == (
-        "An epoch is 4 steps of up to 1 picture and shows each of 2 pictures 1 to 3 times; "
+        "An epoch is 4 steps of 1 picture and shows each of 2 pictures 1 to 3 times; "
         "8 steps are 2.0 epochs, in which each picture is seen about 2 to 6 times."
     )
 
