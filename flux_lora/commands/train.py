@@ -15,7 +15,8 @@ from flux_lora.commands.remember import remember, reminders
 from flux_lora.commands.run_folder import RunFolder, open_folder, settings
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.batches import Feed, fed, grouped
+from flux_lora.data.batches import Feed, fed
+from flux_lora.data.order import by_shape
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import TimeSampler, evenly, logit_normal
@@ -108,9 +109,11 @@ def _preservation(
     feed = Feed(batch_size=config.train.batch_size, seed=config.train.seed + 1)
     pool = reminders(ready.encoded, folder.cache, ready.memories)
     side = config.data.resolution
+    shapes = [(one.bucket.height, one.bucket.width) for one in ready.material.planned.prepared]
+    groups = by_shape([*shapes, *((side, side) for _ in ready.memories)])
     return Preservation(
         base=quiet(learner.predict, partial(strength, painter.transformer)),
-        reminders=fed(pool, ready.empty, feed, grouped(pool), start=start),
+        reminders=fed(pool, ready.empty, feed, groups, start=start),
         draw=counted_draw(config.train.seed, evenly(shift_of(painter.scheduler, side, side)), purpose="reminder"),
         weight=config.train.preservation,
     )

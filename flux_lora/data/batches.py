@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.cache import Encoded
-from flux_lora.data.order import Groups, members_at, part_of
+from flux_lora.data.order import Groups, by_shape, members_at, part_of
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import Text, stacked
 
@@ -96,11 +96,8 @@ def batch_at(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups
 
 
 def grouped(encoded: Sequence[Encoded]) -> Groups:
-    """Sample numbers by the shape of their latents, each shown once an epoch."""
-    shapes = [tuple(one.latent.shape) for one in encoded]
-    return tuple(
-        tuple(number for number, other in enumerate(shapes) if other == shape) for shape in sorted(set(shapes))
-    )
+    """Sample numbers by the shape of their latents, each shown once an epoch. Every latent is opened for that."""
+    return by_shape([tuple(one.latent.shape[-2:]) for one in encoded])
 
 
 def _latent(sample: Encoded, feed: Feed, number: int, place: int) -> Tensor:

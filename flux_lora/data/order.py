@@ -17,6 +17,14 @@ Groups = tuple[tuple[int, ...], ...]
 """Sample numbers that share a bucket; a number stands there once for each time it is shown in an epoch."""
 
 
+def by_shape(shapes: Sequence[tuple[int, int]]) -> Groups:
+    """Sample numbers that have the same height and width, each shown once an epoch."""
+    members: dict[tuple[int, int], list[int]] = {}
+    for number, shape in enumerate(shapes):
+        members.setdefault(shape, []).append(number)
+    return tuple(tuple(members[shape]) for shape in sorted(members))
+
+
 def batches_per_epoch(groups: Groups, batch_size: int) -> int:
     """How many batches show every sample as often as it should be."""
     return sum(_parts(len(group), batch_size) for group in groups)

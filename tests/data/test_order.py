@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.data.order import Groups, batches_per_epoch, members_at, part_of
+from flux_lora.data.order import Groups, batches_per_epoch, by_shape, members_at, part_of
 
 batch_sizes = st.integers(1, 9)
 seeds = st.integers(0, 2**32)
@@ -83,3 +83,8 @@ def test_the_last_picture_of_a_bucket_is_another_one_each_epoch():
     shortest = [min((members_at(groups, 4, 0, 2 * epoch + place) for place in (0, 1)), key=len) for epoch in range(12)]
     assert len(set(shortest)) > 1
     assert {len(members) for members in shortest} == {2}
+
+
+def test_what_has_one_shape_is_one_group_and_groups_are_in_the_order_of_their_shapes():
+    assert by_shape([(4, 6), (4, 4), (4, 6), (2, 9)]) == ((3,), (1,), (0, 2))
+    assert by_shape([]) == ()
