@@ -55,11 +55,11 @@ def said_in_rows(
     """What a table says of each picture that it names, and what is wrong with the rest of it."""
     said: dict[str, Said] = {}
     lost: list[str] = []
-    unreadable: list[Row] = []
+    unreadable: list[tuple[str, str]] = []
     for row in rows:
         picture = str(table.parent / normpath(row.name.replace("\\", "/")))
         if row.problem:
-            unreadable.append(row)
+            unreadable.append((row.where, row.problem))
         elif picture not in pictures:
             lost.append(f"{row.where} ({row.name[:LONGEST_NAMED]!r})")
         else:
@@ -137,14 +137,14 @@ def judge_encodings(samples: Sequence[Sample]) -> Iterator[Finding]:
         yield CAPTION_ENCODING.at(first.image, f"has a caption in {encoding} ({where}){rest}", fix, others)
 
 
-def judge_rows(file: Path, unreadable: Sequence[Row]) -> Iterator[Finding]:
-    """Rows with a problem, one finding for each problem."""
+def judge_rows(file: Path, unreadable: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """Rows with a problem, as (where, problem): one finding for each problem."""
     by_problem: dict[str, list[str]] = defaultdict(list)
-    for row in unreadable:
-        by_problem[row.problem].append(row.where)
+    for where, problem in unreadable:
+        by_problem[problem].append(where)
     for problem, places in by_problem.items():
-        where = named(places) + (":" if len(places) > 1 else "")
-        yield UNREADABLE_ROW.at(file, f"{where} {problem}".strip(), "correct it in the file, or make the file again")
+        listed = named(places) + (":" if len(places) > 1 else "")
+        yield UNREADABLE_ROW.at(file, f"{listed} {problem}".strip(), "correct it in the file, or make the file again")
 
 
 def named(things: Sequence[str]) -> str:

@@ -18,10 +18,15 @@ from flux_lora.data.sources.masks import pair_masks
 from flux_lora.data.sources.packed import read_packed
 from flux_lora.data.sources.placed import ending_of
 from flux_lora.data.sources.places import places_of
+from flux_lora.data.sources.remembered import unpacked
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
 from flux_lora.data.sources.source import Found, Wanted, columns_of
 from flux_lora.data.sources.tables import TABLE_ENDINGS, holds_pictures, read_table
+from flux_lora.data.sources.unpacked import keep_row
 from flux_lora.errors import DataError
+
+UNPACKED_BY = {".gz": "gunzip", ".tgz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
+"""Compressed shards are not read: pictures gain nothing by it, and a small one can be made to fill a disk."""
 
 
 def find(sources: Sequence[SourceConfig], wanted: Wanted) -> Found:
@@ -57,7 +62,8 @@ def _read(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Foun
 def _read_kind(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
     """One place, by what it is."""
     if is_dataset(source.path):
-        return read_packed(read_dataset(source.path, columns_of(source)), Path(source.path), source, wanted)
+        rows = read_dataset(source.path, columns_of(source))
+        return read_packed((keep_row(row, wanted.unpacked) for row in rows), Path(source.path), source, wanted)
     place = Path(source.path).expanduser()
     if place.is_dir():
         return read_folder(source, wanted, apart)
@@ -69,12 +75,14 @@ def _read_kind(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) ->
             fix="set data.folder to the folder that holds your images; a dataset of the hub is hub:<owner>/<name>",
         )
     if ending == SHARD_ENDING:
-        return read_packed(read_shard(place, columns_of(source)), place, source, wanted)
+        return read_packed(unpacked(place, read_shard, columns_of(source), wanted.unpacked), place, source, wanted)
     if ending not in TABLE_ENDINGS:
         known = ", ".join((*TABLE_ENDINGS, SHARD_ENDING))
-        raise DataError(f"{place} is no folder, and no table or shard ({known})", fix="set the source to one of these")
+        packed = f"unpack it first: {UNPACKED_BY[ending]} {place}" if ending in UNPACKED_BY else ""
+        fix = packed or "set the source to one of these"
+        raise DataError(f"{place} is no folder, and no table or shard ({known})", fix=fix)
     if holds_pictures(place, columns_of(source)):
-        return read_packed(read_table(place, columns_of(source)), place, source, wanted)
+        return read_packed(unpacked(place, read_table, columns_of(source), wanted.unpacked), place, source, wanted)
     return read_named(place, source, wanted, apart)
 
 

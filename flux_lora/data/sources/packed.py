@@ -1,4 +1,4 @@
-"""Rows that carry their pictures -> samples. The pictures are put into the cache of pictures first."""
+"""Rows that carried their pictures -> samples."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,43 +10,37 @@ from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
 from flux_lora.data.sources.captions import Said, judge_rows, said_beside, sample_of
 from flux_lora.data.sources.placed import place_of
-from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import IGNORED_FILE
 from flux_lora.data.sources.source import Found, Wanted
 from flux_lora.data.sources.texts import captions_of
-from flux_lora.data.sources.unpacked import keep_picture
+from flux_lora.data.sources.unpacked import Kept, KeptFile
 
 
-def read_packed(rows: Iterable[Row], origin: Path, source: SourceConfig, wanted: Wanted) -> Found:
+def read_packed(rows: Iterable[Kept], origin: Path, source: SourceConfig, wanted: Wanted) -> Found:
     """One sample a row. `origin` is the shard, table or dataset that findings name."""
     samples: list[Sample] = []
-    unreadable: list[Row] = []
+    unreadable: list[Kept] = []
     unread: Counter[str] = Counter()
     for row in rows:
         unread.update(row.unread)
-        if row.problem:
-            unreadable.append(row)
-        elif row.picture is None:
-            unreadable.append(Row(row.where, problem="carries no picture"))
-        else:
+        if row.picture:
             samples.append(_sample(row, row.picture, origin, source, wanted))
-    findings: list[Finding] = list(judge_rows(origin, unreadable))
+        else:
+            unreadable.append(row)
+    findings: list[Finding] = list(judge_rows(origin, [(row.where, row.problem) for row in unreadable]))
     if unread:
         parts = ", ".join(f".{ending} ({count})" for ending, count in sorted(unread.items()))
         fix = "nothing to do, unless one of them is a caption: those end in .txt, .caption or .json"
         findings.append(IGNORED_FILE.at(origin, f"holds parts that are left alone: {parts}", fix))
-    return Found(tuple(samples), tuple(findings), (f"{origin}: {len(samples)} pictures put into {wanted.unpacked}",))
+    return Found(tuple(samples), tuple(findings), (f"{origin}: {len(samples)} pictures, kept in {wanted.unpacked}",))
 
 
-def _sample(row: Row, picture: bytes, origin: Path, source: SourceConfig, wanted: Wanted) -> Sample:
+def _sample(row: Kept, picture: KeptFile, origin: Path, source: SourceConfig, wanted: Wanted) -> Sample:
     """Without words in its row it has those of a caption file beside the picture in the cache, if one was written."""
-    kept = str(keep_picture(picture, row.name, wanted.unpacked))
     lines = wanted.caption_lines
-    said = Said(
-        origin, tuple(each for text in row.texts for each in captions_of(text, lines)), row.encoding, box=row.box
-    )
-    beside = place_of(kept) + CAPTION_ENDING
-    written = [said_beside(beside, lines)] if not said.captions and Path(beside).is_file() else []
-    mask = row.mask if wanted.masks is MaskMode.auto else None
-    mask_file = str(keep_picture(mask, f"{Path(row.name).stem}_mask", wanted.unpacked)) if mask else None
-    return sample_of(kept, written or [said], source, repeats=1, mask=mask_file)
+    captions = tuple(each for text in row.texts for each in captions_of(text, lines))
+    beside = place_of(picture.path) + CAPTION_ENDING
+    written = [said_beside(beside, lines)] if not captions and Path(beside).is_file() else []
+    said = Said(origin, captions, row.encoding, box=row.box)
+    mask = row.mask.path if row.mask and wanted.masks is MaskMode.auto else None
+    return sample_of(picture.path, [*written, said], source, repeats=1, mask=mask)

@@ -148,6 +148,14 @@ def test_a_file_that_is_no_tar_is_refused(tmp_path):
         read(tmp_path / "x.tar", kept_in(tmp_path))
 
 
+@pytest.mark.parametrize(("name", "way"), [("x.tar.gz", "gunzip"), ("x.tgz", "gunzip"), ("x.tar.zst", "unzstd")])
+def test_a_compressed_shard_is_refused_with_the_way_to_unpack_it(tmp_path, name, way):
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    with pytest.raises(DataError, match="no table or shard") as refusal:
+        read(tmp_path / name, kept_in(tmp_path))
+    assert refusal.value.fix == f"unpack it first: {way} {tmp_path / name}"
+
+
 def test_a_caption_written_beside_the_kept_picture_speaks_for_it(tmp_path):
     shard = write_shard(tmp_path / "x.tar", [("1.png", picture_bytes(1))])
     sample = read(shard, kept_in(tmp_path)).samples[0]
