@@ -1,10 +1,10 @@
 """What others call a base: its id on the hub, its file in ComfyUI, its licence in the hub's words."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flux_lora.models.flux1.load import HUB_ID
+from flux_lora.models.flux1.load import HUB_ID, MINI
 
 HUB = "https://huggingface.co"
 OWN_TERMS = "other"
@@ -21,6 +21,8 @@ class Base:
     name: str
     hub: str = ""
     """Empty if it is not on the hub."""
+    place: str
+    """Where this machine has it: `mini`, a folder or a hub id."""
     comfy: str
     """File name in ComfyUI/models/diffusion_models."""
     licence: str = ""
@@ -34,6 +36,11 @@ class Base:
         return bool(NON_COMMERCIAL.search(self.licence))
 
     @property
+    def known_to_others(self) -> str:
+        """What a program on another machine can open: never the path of a folder on this one."""
+        return self.hub or (self.place if self.place == MINI else self.name)
+
+    @property
     def licence_id(self) -> str:
         """The licence in the hub's list of ids."""
         return self.licence if self.licence in LISTED or not self.licence else OWN_TERMS
@@ -42,6 +49,7 @@ class Base:
 DEV = Base(
     name="FLUX.1-dev",
     hub="black-forest-labs/FLUX.1-dev",
+    place="black-forest-labs/FLUX.1-dev",
     comfy="flux1-dev.safetensors",
     licence="flux-1-dev-non-commercial-license",
     licence_link=f"{HUB}/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
@@ -49,6 +57,7 @@ DEV = Base(
 SCHNELL = Base(
     name="FLUX.1-schnell",
     hub="black-forest-labs/FLUX.1-schnell",
+    place="black-forest-labs/FLUX.1-schnell",
     comfy="flux1-schnell.safetensors",
     licence="apache-2.0",
     moves_times=False,
@@ -59,11 +68,12 @@ def base_of(name: str, path: str, licence: str) -> Base:
     """The base of a run, known by its name or by its hub id; any other is described by what it says itself."""
     for known in (DEV, SCHNELL):
         if known.name.lower() == name.lower() or known.hub == path:
-            return known
+            return replace(known, place=path)
     on_hub = bool(HUB_ID.fullmatch(path)) and not Path(path).exists()
     return Base(
         name=name,
         hub=path if on_hub else "",
+        place=path,
         comfy=re.sub(r"[^\w.-]+", "-", name).strip("-.").lower() + ".safetensors",
         licence=licence,
         licence_link=f"{HUB}/{path}" if on_hub and licence else "",

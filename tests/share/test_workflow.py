@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -132,9 +133,10 @@ def test_every_node_of_the_table_is_used():
 
 
 def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):
-    assert base_of("FLUX.1-dev", "/models/FLUX.1-dev", "") == DEV
+    assert base_of("FLUX.1-dev", "/models/FLUX.1-dev", "") == replace(DEV, place="/models/FLUX.1-dev")
     assert base_of("my copy", "black-forest-labs/FLUX.1-schnell", "") == SCHNELL
     other = base_of("Finer FLUX", "someone/finer-flux", "mit")
     assert (other.hub, other.comfy, other.licence_id) == ("someone/finer-flux", "finer-flux.safetensors", "mit")
     mini = base_of("flux_lora mini", "mini", "apache-2.0")
+    assert mini.known_to_others == "mini" and base_of("own", "/home/me/own", "").known_to_others == "own"
     assert mini.hub == "" and not mini.non_commercial and DEV.non_commercial and DEV.licence_id == "other"

@@ -1,0 +1,87 @@
+"""Upload what is shared to the Hugging Face hub: the only door for what goes up (models.hub: what comes down)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+
+from flux_lora.errors import RunError
+
+REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+MESSAGE = "Upload with flux_lora"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Where it went, or would go, and the names of the files there."""
+
+    url: str
+    files: tuple[str, ...]
+
+
+def push(folder: Path, files: Sequence[Path], repo: str, *, private: bool = True, dry_run: bool = False) -> Upload:
+    """Bring exactly these files of the folder to the repository org/name, in one commit.
+
+    A repository that is not there is made, private unless told otherwise. What the hub already has is
+    not sent again, so an upload that broke off is continued by calling it once more.
+    """
+    if not REPO.fullmatch(repo):
+        raise RunError(f"export.push_to_hub is {repo!r}, not a name on the hub", fix="set export.push_to_hub=org/name")
+    named = {file.relative_to(folder).as_posix(): file for file in sorted(files)}
+    upload = Upload(f"{constants.ENDPOINT}/{repo}", tuple(named))
+    if dry_run:
+        return upload
+    hub = HfApi()
+    with _refusals_explained(repo):
+        hub.create_repo(repo, private=private, exist_ok=True)
+        if private and not hub.model_info(repo).private:
+            raise RunError(
+                f"{repo} is there already, and everyone can see it",
+                fix="set export.public=true if that is meant, or make it private on its page, or take another name",
+            )
+        additions = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in named.items()]
+        hub.create_commit(repo, additions, commit_message=MESSAGE)
+    return upload
+
+
+@contextmanager
+def _refusals_explained(repo: str) -> Iterator[None]:
+    try:
+        yield
+    except OfflineModeIsEnabled as error:
+        raise RunError(f"{repo} cannot be reached: HF_HUB_OFFLINE is set", fix="unset HF_HUB_OFFLINE") from error
+    except HfHubHTTPError as error:
+        raise _refusal(repo, error) from error
+    except (HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise RunError(
+            f"the upload to {repo} broke off: {_first_line(error)}",
+            fix="run it again; what the hub already has is not sent again",
+        ) from error
+
+
+def _refusal(repo: str, error: HfHubHTTPError) -> RunError:
+    code = error.response.status_code if error.response is not None else 0
+    match code:
+        case 401:
+            return RunError(f"the hub does not know who asks for {repo}", fix="run: hf auth login")
+        case 403:
+            return RunError(
+                f"your token may not write to {repo}",
+                fix="make a token with write access on https://huggingface.co/settings/tokens, then: hf auth login",
+            )
+        case 404:
+            return RunError(f"the hub has no place for {repo}", fix=f"check the name {repo.partition('/')[0]}")
+        case _:
+            return RunError(
+                f"the hub refused {repo}: {_first_line(error)}",
+                fix="run it again later; what the hub already has is not sent again",
+            )
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__

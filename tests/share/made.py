@@ -1,0 +1,59 @@
+"""A product to share, with everything filled in."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from flux_lora.render.spec import RenderSpec
+from flux_lora.share.bases import DEV
+from flux_lora.share.product import Measure, Picture, Scores, Shared, Training, Variant
+
+SPEC = RenderSpec(
+    prompts=("a zubo bottle on a table", "a zubo bottle"), seeds=(7, 8), width=1024, height=768, text_tokens=512
+)
+PRODUCT = Shared(
+    title="zubo bottle",
+    file="zubo.safetensors",
+    variants=(Variant("zubo_kohya.safetensors", "sd-scripts, Forge"),),
+    trigger="zubo",
+    class_word="bottle",
+    base=DEV,
+    spec=SPEC,
+    training=Training(
+        photos=16,
+        steps=1500,
+        batch_size=1,
+        learning_rate=1e-4,
+        resolution=1024,
+        rank=16,
+        alpha=16.0,
+        targets="attention_mlp",
+    ),
+    scores=Scores(
+        likeness=Measure(0.863, 0.81, 0.91),
+        adherence=Measure(0.97, 0.9, 1.04),
+        leakage=Measure(0.06, 0.04, 0.09),
+        scorer="openai/clip-vit-large-patch14",
+        prompts=16,
+        seeds=2,
+        held_out=4,
+        doubts=("Likeness says little here.",),
+    ),
+    remarks=("On an fp8 base about 9 % of the effect is rounded away when merged.",),
+    version="0.1.0",
+)
+
+
+def product_in(folder: Path, **changes: object) -> Shared:
+    """The product, its files and two pictures of it in a folder beside."""
+    for name in (PRODUCT.file, PRODUCT.variants[0].file):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode() * 100)
+    pictures = []
+    for number, prompt in enumerate(SPEC.prompts):
+        file = folder.parent / f"{folder.name}_pictures" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (40 * number, 90, 20)).save(file)
+        pictures.append(Picture(prompt, file))
+    return replace(PRODUCT, pictures=tuple(pictures), **changes)  # type: ignore[arg-type]
