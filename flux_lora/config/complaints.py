@@ -6,6 +6,7 @@ It reads the text of Hydra's and OmegaConf's exceptions and never imports them.
 import re
 from collections.abc import Sequence
 
+from flux_lora.config.elements import elements
 from flux_lora.config.knobs import Knob, all_knobs, nearest, nearest_key, sections
 from flux_lora.errors import ConfigError
 
@@ -61,8 +62,14 @@ def missing_values(keys: Sequence[str]) -> ConfigError:
     have = "has" if len(keys) == 1 else "have"
     return ConfigError(
         f"{' and '.join(keys)} {have} no value",
-        fix="\n     ".join(GIVEN_BY_HAND.get(key, f"add {key}=<value>") for key in keys),
+        fix="\n     ".join(GIVEN_BY_HAND.get(key, _given(key)) for key in keys),
     )
+
+
+def _given(key: str) -> str:
+    """How a knob gets its value; an element of a list has it where it stands."""
+    place, _, leaf = key.rpartition(".")
+    return f"write {leaf}: <value> into {place}" if place.endswith("]") else f"add {key}=<value>"
 
 
 def translated(error: Exception, *, where: str = "") -> ConfigError:
@@ -70,20 +77,54 @@ def translated(error: Exception, *, where: str = "") -> ConfigError:
     text = "\n".join(str(each) for each in _chain(error))
     place = re.search(r"In '([^']+)'", text)
     prefix = f"{where or (place.group(1) if place else '')}: ".removeprefix(": ")
-    key_line = re.search(r"full_key: (\S+)", text)
-    key = key_line.group(1) if key_line else ""
+    return _about_an_element(text, prefix) or _about_a_knob(text, prefix)
+
+
+def _about_an_element(text: str, prefix: str) -> ConfigError | None:
+    """A slip inside an element of a list, such as data.sources; its keys are said there without the list's."""
+    key, kind = _said(text, "full_key"), _said(text, "object_type")
+    held = re.search(r"is not a subclass of (\w+)", text)
+    element = elements().get(held.group(1) if held else kind)
+    if element is None:
+        return None
+    if held:
+        first = next(iter(element.kinds))
+        fix = f"write each element with its keys: {element.of}=[{{{first}: <value>}}]"
+        return ConfigError(f"{prefix}{key} cannot be {_value_seen(text)}", fix=fix)
+    if key not in element.kinds:
+        near, known = nearest(key, list(element.kinds)), ", ".join(element.kinds)
+        fix = f"did you mean {near!r}? There are: {known}" if near else f"its keys are: {known}"
+        return ConfigError(f"{prefix}an element of {element.of} has no key {key!r}", fix=fix)
+    taken = element.kinds[key]
+    knob = Knob(key, taken, default="", reason="")
+    seen = _value_seen(text)
+    return ConfigError(f"{prefix}in {element.of}, {key} cannot be {seen}", fix=_fix_for(knob, seen))
+
+
+def _said(text: str, what: str) -> str:
+    found = re.search(rf"{what}[:=] ?(\S+)", text)
+    return found.group(1) if found else ""
+
+
+def _about_a_knob(text: str, prefix: str) -> ConfigError:
+    key = _said(text, "full_key")
     knob = next((each for each in all_knobs() if each.key == key), None)
     if "not in '" in text and key:
         unknown = unknown_key(key, groups=())
         return ConfigError(prefix + unknown.problem, fix=unknown.fix)
     if knob:
-        return ConfigError(f"{prefix}{key} cannot be {_value_seen(text)}", fix=_fix_for(knob, _value_seen(text)))
+        return unfit(knob, _value_seen(text), where=prefix)
     if key in sections():
         inner = next(each.key for each in all_knobs() if each.key.startswith(f"{key}."))
         return ConfigError(f"{prefix}{key} is a section of knobs", fix=f"set one of them, such as {inner}=<value>")
     if "Ambiguous value" in text:
         return ConfigError(_plain_line(text), fix="add --multirun for one run each, or write a list: key=[1,2]")
     return ConfigError(prefix + _plain_line(text), fix="see what is composed: add --cfg job")
+
+
+def unfit(knob: Knob, seen: str, *, where: str = "") -> ConfigError:
+    """A value that this knob cannot have."""
+    return ConfigError(f"{where}{knob.key} cannot be {seen}", fix=_fix_for(knob, seen))
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

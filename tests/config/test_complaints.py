@@ -22,6 +22,21 @@ SLIPS = [
     ("adapter.rank=1,2", "adapter.rank=1,2", "--multirun"),
     ("bla", "'bla' is neither a flag nor key=value", "write key=value"),
     ("rank", "'rank' is neither a flag nor key=value", "did you mean adapter.rank=<value>?"),
+    (
+        "data.sources=[{path: a, repeat: 3}]",
+        "an element of data.sources has no key 'repeat'",
+        "did you mean 'repeats'? There are: path, role, repeats",
+    ),
+    ("data.sources=[{path: a, flurb: 3}]", "data.sources has no key 'flurb'", "its keys are: path, role, repeats"),
+    ("data.sources=[{path: a, repeats: many}]", "in data.sources, repeats cannot be 'many'", "give a whole number"),
+    (
+        "data.sources=[{path: a, role: regularization}]",
+        "in data.sources, role cannot be 'regularization'",
+        "did you mean role=regularisation?",
+    ),
+    ("data.sources=[photos]", "data.sources[0] cannot be 'photos'", "with its keys: data.sources=[{path: <value>}]"),
+    ("data.sources=[{repeats: 3}]", "data.sources[0].path has no value", "write path: <value> into data.sources[0]"),
+    ("check.off=[{rle: blurred, reason: x}]", "an element of check.off has no key 'rle'", "did you mean 'rule'?"),
     ("--multrun", "'--multrun' is neither a flag nor key=value", "did you mean --multirun?"),
 ]
 
