@@ -1,0 +1,172 @@
+"""What is in pictures: one by one, as a set, and as they fit their buckets."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from benchmarks.photographs import (
+    Change,
+    as_screenshot,
+    barred,
+    blurred,
+    cropped,
+    enlarged,
+    exposed,
+    faded,
+    jpeg,
+    same,
+    shaken,
+    signed,
+)
+from flux_lora.data.findings import Finding
+from flux_lora.data.looks.reading import Line
+from flux_lora.data.planning.crops import Box
+from flux_lora.data.planning.plan import Wish, plan
+from flux_lora.data.rules.fit import judge_plan
+from flux_lora.data.rules.letters import judge_letters
+from flux_lora.data.rules.pictures import judge_pictures
+from flux_lora.data.rules.twins import judge_twins
+from flux_lora.data.rules.whole import judge_whole
+from flux_lora.data.rules.words import Words
+from flux_lora.data.samples import Sample
+from tests.data.scenes import look, product, scene
+
+Case = Callable[[], Sequence[Finding]]
+MUG = Words("zubo", "mug", "product")
+GROUNDS = ((250, 250, 250), (30, 30, 30), (200, 60, 50), (60, 120, 200), (230, 200, 90), (120, 170, 110))
+PHOTO = Path("photos/a.png")
+
+
+def one(change: Change, picture: Image.Image | None = None) -> Case:
+    """A picture after something was done to it."""
+    return lambda: list(judge_pictures([look(change(picture or scene(4)))]))
+
+
+def two(change: Change, *, alike: float = 0.0) -> Case:
+    """A picture, and the same after something was done to it; and how alike a network finds them."""
+
+    def judged() -> list[Finding]:
+        looks = [look(scene(1), "a.png"), look(change(scene(1)), "b.png")]
+        rows = [(1.0, 0.0), (alike, (1 - alike**2) ** 0.5)]
+        return list(
+            judge_twins(looks, vectors={each.image: np.array(row) for each, row in zip(looks, rows, strict=True)})
+        )
+
+    return judged
+
+
+def held_out(change: Change) -> Case:
+    """A picture, and one that is held out."""
+    return lambda: list(judge_twins([look(scene(1), "a.png")], [look(change(scene(1)), "b.png")], vectors={}))
+
+
+def whole(pictures: Callable[[], Sequence[Image.Image]], copies: int = 1) -> Case:
+    """A set, each of its pictures so many times under other names."""
+
+    def judged() -> list[Finding]:
+        seen = [look(each) for each in pictures()]
+        looks = [replace(each, image=Path(f"photos/{at}.png")) for at, each in enumerate(seen * copies)]
+        return list(judge_whole(looks, [Sample(image=each.image, caption="a zubo mug") for each in looks], MUG))
+
+    return judged
+
+
+def fitted(
+    *sizes: tuple[int, int],
+    batch_size: int = 1,
+    keep: Box | None = None,
+) -> Case:
+    """Pictures of these sizes, each brought to its bucket at 512."""
+
+    def judged() -> list[Finding]:
+        files = {Path(f"{number}.png"): size for number, size in enumerate(sizes)}
+        listed = [Sample(image=file, caption="", mask=Path("mask.png") if keep else None) for file in files]
+        made = plan(listed, Wish((512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep)
+        return list(judge_plan(made))
+
+    return judged
+
+
+def read(*lines: str) -> Case:
+    """A picture with these words in it."""
+    found = tuple(Line(line, 0.1, 0.9, 0.4, 0.95) for line in lines)
+    return lambda: list(judge_letters([PHOTO], {PHOTO: found}))
+
+
+def clipped(picture: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(picture) * 6.0).clip(0, 255).astype(np.uint8))
+
+
+def walled(picture: Image.Image) -> Image.Image:
+    pixels = np.asarray(picture).copy()
+    pixels[:80], pixels[200:] = (200, 190, 170), (120, 80, 50)
+    return Image.fromarray(pixels)
+
+
+def one_pixel_off(picture: Image.Image) -> Image.Image:
+    other = picture.copy()
+    other.putpixel((5, 5), (1, 2, 3))
+    return other
+
+
+def varied(count: int) -> list[Image.Image]:
+    """Other grounds, places and sizes."""
+    return [
+        product(GROUNDS[at % 6], at=(0.35 + 0.15 * (at % 3), 0.5), size=0.3 + 0.05 * (at % 7)) for at in range(count)
+    ]
+
+
+def lit(count: int) -> list[Image.Image]:
+    """One thing on white in one place, in more and more light."""
+    shots = [np.asarray(product(seed=at)) * (0.4 + 0.05 * at) for at in range(count)]
+    return [Image.fromarray(each.astype(np.uint8)) for each in shots]
+
+
+def moved(count: int) -> list[Image.Image]:
+    """One thing on white in one light, here and there."""
+    return [product(at=(0.3 + 0.04 * at, 0.5), seed=at) for at in range(count)]
+
+
+def on_white(some: int, others: int) -> list[Image.Image]:
+    return [*moved(some), *(product(GROUNDS[1 + at % 5], seed=at) for at in range(others))]
+
+
+crop = cropped(0.2, 0.05, 0.1, 0.15)
+SQUARES = [(3000, 3000)] * 4
+
+PICTURES: Mapping[str, tuple[Case, Case]] = {
+    "blurred": (one(shaken(30)), one(blurred(0.4))),
+    "enlarged-before": (one(enlarged(2)), one(same, product((200, 60, 50)))),
+    "dark": (one(exposed(0.02)), one(exposed(0.5))),
+    "overexposed": (one(clipped), one(exposed(1.4))),
+    "low-contrast": (one(faded(0.12)), one(faded(0.5))),
+    "jpeg-blocks": (one(jpeg(10)), one(jpeg(80))),
+    "borders": (one(barred(0.1)), one(walled)),
+    "screen-bars": (one(as_screenshot), one(lambda picture: jpeg(60)(barred(0.1)(picture)))),
+    "lettering": (one(signed), one(same, product())),
+    "extreme-aspect": (one(lambda picture: picture.resize((960, 240))), one(lambda each: each.resize((700, 240)))),
+    "same-picture": (two(same), two(one_pixel_off)),
+    "near-picture": (two(lambda picture: jpeg(60)(ImageOps.mirror(picture))), two(lambda _: scene(2))),
+    "same-photo": (two(crop, alike=0.8), two(lambda _: crop(scene(2)), alike=0.8)),
+    "held-out-twin": (held_out(jpeg(50)), held_out(crop)),
+    "crops-not-compared": (lambda: list(judge_twins([look(scene(1))])), two(crop)),
+    "few-pictures": (whole(lambda: varied(9)), whole(lambda: varied(10))),
+    "many-pictures": (whole(lambda: varied(3), copies=27), whole(lambda: varied(4), copies=20)),
+    "shared-ground": (whole(lambda: on_white(5, 2)), whole(lambda: on_white(4, 4))),
+    "same-light": (whole(lambda: moved(7)), whole(lambda: lit(7))),
+    "same-framing": (whole(lambda: lit(7)), whole(lambda: moved(7))),
+    "watermark": (read("(c) studio north"), read("since 1924", "12:41", "a@b")),
+    "letters-not-read": (lambda: list(judge_letters([PHOTO], None)), read("since 1924")),
+    "small": (fitted((200, 200)), fitted((460, 460))),
+    "below-resolution": (fitted((460, 460)), fitted((500, 500))),
+    "cropped": (fitted((4700, 1000)), fitted((4400, 1000))),
+    "cropped-away": (fitted((8000, 1000)), fitted((4700, 1000))),
+    "mask-cropped": (
+        fitted((4700, 1000), keep=Box(0, 0, 4600, 1000)),
+        fitted((4700, 1000), keep=Box(0, 0, 2000, 1000)),
+    ),
+    "lone-bucket": (fitted(*SQUARES, (4000, 1100), batch_size=4), fitted(*SQUARES, (4000, 1100))),
+}
