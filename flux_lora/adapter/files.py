@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,8 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flux_lora.adapter.header import LENGTH_BYTES, METADATA, read_header
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
+from flux_lora.adapter.layouts.dialects import DIALECTS, detect
 from flux_lora.adapter.layouts.inner import from_inner, is_inner
+from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS, from_peft, peft_config
+from flux_lora.adapter.layouts.reading import Content
+from flux_lora.adapter.layouts.remarks import remarks_on
+from flux_lora.adapter.layouts.scales import config_of
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -29,16 +34,95 @@ DTYPE_NAMES: Mapping[torch.dtype, str] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What a file or a folder holds, whoever wrote it."""
+
+    adapter: Adapter
+    text_encoders: Adapter
+    """Changes of CLIP (text_encoder.text_model...) and T5 (text_encoder_2.encoder...); often none."""
+    dialect: str
+    remarks: tuple[str, ...]
+    """What its owner may want to know."""
+    metadata: Mapping[str, str]
+
+
 def write_file(adapter: Adapter, file: Path, *, metadata: Mapping[str, str], dtype: torch.dtype) -> Path:
     """Write the file that diffusers and ComfyUI both read, and return its place."""
-    write_tensors(to_diffusers(adapter, dtype), file, metadata)
-    return file
+    return write_dialect(adapter, file, dialect="diffusers", metadata=metadata, dtype=dtype)
+
+
+def write_dialect(
+    adapter: Adapter, place: Path, *, dialect: str, metadata: Mapping[str, str], dtype: torch.dtype
+) -> Path:
+    """Write the adapter as one of the dialects.WRITABLE: a file, or for peft the folder `place`."""
+    chosen = DIALECTS[dialect]
+    assert chosen.write is not None, f"{dialect} is only read"
+    tensors = chosen.write(adapter, dtype)
+    if not chosen.folder:
+        write_tensors(tensors, place, metadata)
+        return place
+    write_tensors(tensors, place / WEIGHTS, metadata)
+    (place / CONFIG).write_text(peft_config(adapter, metadata.get("flux_lora.base", "")), encoding="utf-8")
+    return place
 
 
 def read_adapter(file: Path) -> Adapter:
-    """The adapter of an exported file or of a checkpoint."""
+    """The adapter of a checkpoint, or of anybody's file or folder; of the transformer only."""
+    reading = read_any(file)
+    if reading.text_encoders.changes:
+        raise AdapterFileError(
+            f"{file} changes text encoders too ({len(reading.text_encoders.changes)} layers), "
+            "and this takes the transformer's adapter only",
+            fix="give a LoRA of the transformer alone; flux-lora convert writes one",
+        )
+    return reading.adapter
+
+
+def read_any(place: Path) -> Reading:
+    """The adapter of a safetensors file in any dialect, or of a folder that peft saved."""
+    file = _adapter_file(place) if place.is_dir() else place
+    metadata = read_header(file).metadata
     tensors = read_tensors(file)
-    return from_inner(tensors) if is_inner(tensors) else from_diffusers(tensors)
+    if is_inner(tensors):
+        return _reading(Content(from_inner(tensors), Adapter({})), "flux_lora checkpoint", metadata)
+    dialect = detect(tensors)
+    if not dialect.folder:
+        return _reading(dialect.read(tensors, metadata), dialect.name, metadata)
+    return _reading(Content(from_peft(tensors, _peft_config(file)), Adapter({})), dialect.name, metadata)
+
+
+def _reading(content: Content, dialect: str, metadata: Mapping[str, str]) -> Reading:
+    return Reading(
+        adapter=content.adapter,
+        text_encoders=content.text_encoders,
+        dialect=dialect,
+        remarks=(*content.remarks, *remarks_on(content.adapter, metadata)),
+        metadata=metadata,
+    )
+
+
+def _adapter_file(folder: Path) -> Path:
+    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
+        return folder / WEIGHTS
+    files = sorted(folder.glob("*.safetensors"))
+    if len(files) == 1:
+        return files[0]
+    found = ", ".join(file.name for file in files[:3]) or "none"
+    raise AdapterFileError(
+        f"{folder} holds no {WEIGHTS}, and {len(files)} other safetensors files ({found})",
+        fix="give the path of one file",
+    )
+
+
+def _peft_config(file: Path) -> Mapping[str, object]:
+    config = file.with_name(CONFIG)
+    if not config.is_file():
+        raise AdapterFileError(
+            f"{file} is in peft's layout, and its alpha stands in {CONFIG}, which is not beside it",
+            fix=f"put {CONFIG} into {file.parent}",
+        )
+    return config_of(config.read_text(encoding="utf-8", errors="replace"), str(config))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

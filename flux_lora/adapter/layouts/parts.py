@@ -53,13 +53,18 @@ def change_of(module: str, parts: Mapping[str, Tensor]) -> Change:
     raise _odd(module, f"is one-sided or mixed: it has {', '.join(sorted(names)) or 'an alpha only'}")
 
 
+def folded_layer(layer: Layer) -> Layer:
+    """The layer in float32 with its scale inside `up`: alpha is the rank."""
+    return Layer(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
+
+
 def folded_change(change: Change) -> Change:
     """The same change in float32, with its scale in a factor, so that every reader's scale is 1."""
     match change:
         case Layer():
-            return _folded(change)
+            return folded_layer(change)
         case Decomposed():
-            return replace(change, layer=_folded(change.layer))
+            return replace(change, layer=folded_layer(change.layer))
         case Hadamard():
             return replace(change, w1_a=change.w1_a.float() * change.scale, alpha=float(change.rank))
         case Kronecker():
@@ -82,10 +87,6 @@ def with_scale(change: Change, scale: float) -> Change:
             return replace(bare, w1=w1, w1_a=w1_a)
         case Orthogonal():
             return change
-
-
-def _folded(layer: Layer) -> Layer:
-    return Layer(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
 
 
 def _lora(module: str, parts: Mapping[str, Tensor]) -> Layer | Decomposed:

@@ -2,7 +2,7 @@
 another adapter than the one in the file."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -11,7 +11,7 @@ from flux_lora.adapter.kinds import Change, Decomposed, Layer, Orthogonal
 from flux_lora.adapter.layouts.names import diffusers_names, dotted, is_bfl, is_diffusers
 from flux_lora.adapter.layouts.native import from_native
 from flux_lora.adapter.layouts.parts import ALPHA, change_of, with_scale
-from flux_lora.adapter.layouts.scales import Scales, agree, metadata_scales
+from flux_lora.adapter.layouts.scales import METADATA_KEY, Scales, agree, metadata_scales
 from flux_lora.adapter.layouts.spelling import Spelling
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder, text_encoder_module
 from flux_lora.adapter.tensors import Adapter
@@ -51,6 +51,8 @@ def read(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[st
         if name is None or name in into:
             raise AdapterFileError(f"the file changes {name} twice, under two names", fix=FIX)
         into[name] = _told(name, change_of(stem, grouped[stem]), scales, tensors_tell=ALPHA in grouped[stem])
+    if scales and not any(ALPHA in parts for parts in grouped.values()):
+        remarks = (*remarks, *_far_scale(changes))
     return Content(Adapter(from_native(changes)), Adapter(text), remarks)
 
 
@@ -97,6 +99,14 @@ def refuse_keys(what: str, keys: list[str]) -> None:
     """Stop at keys that cannot be read."""
     if keys:
         raise AdapterFileError(f"the file holds {what} {min(keys)[:200]!r} ({len(keys)} in all)", fix=FIX)
+
+
+def _far_scale(changes: Mapping[str, Change]) -> Iterator[str]:
+    if any(change.alpha != change.rank for change in changes.values() if isinstance(change, Layer)):
+        yield (
+            f"its strength stands in {METADATA_KEY} only: ComfyUI and older diffusers read it at another; "
+            "a converted file does not have this"
+        )
 
 
 def _told(name: str, change: Change, scales: Mapping[str, Scales], *, tensors_tell: bool) -> Change:

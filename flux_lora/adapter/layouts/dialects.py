@@ -1,0 +1,148 @@
+"""Every dialect of LoRA files for FLUX.1 that is known, and which one a file is in, by its keys."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.layouts import bfl, comfyui_native, diffusers, kohya, lycoris, onetrainer, peft, xlabs
+from flux_lora.adapter.layouts.reading import END, Content, module_of, read
+from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling
+from flux_lora.adapter.layouts.text_encoders import is_text_encoder
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.errors import AdapterFileError
+
+Read = Callable[[Mapping[str, Tensor], Mapping[str, str]], Content]
+"""(tensors, metadata) -> what they are"""
+Write = Callable[[Adapter, torch.dtype], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """One way to spell an adapter."""
+
+    name: str
+    about: str
+    """Who writes it and who reads it."""
+    owns: Callable[[str], bool]
+    """Whether a key is spelled so."""
+    read: Read
+    write: Write | None = None
+    folder: bool = False
+    """Whether it is a folder with a config beside the tensors."""
+
+
+def _spelled(spelling: Spelling, about: str, write: Write | None = None, *, folder: bool = False) -> Dialect:
+    def owns(key: str) -> bool:
+        return key.startswith(spelling.prefix) and module_of(spelling, END.sub("", key)) is not None
+
+    def read_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
+        return read(spelling, tensors, metadata)
+
+    return Dialect(name=spelling.dialect, about=about, owns=owns, read=read_tensors, write=write, folder=folder)
+
+
+def _xlabs(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
+    return Content(xlabs.from_xlabs(tensors, metadata), Adapter({}))
+
+
+KNOWN = (
+    _spelled(
+        diffusers.SPELLING,
+        "diffusers, ai-toolkit, SimpleTuner, OneTrainer (DIFFUSERS), Replicate; diffusers and ComfyUI read all of it",
+        diffusers.to_diffusers,
+    ),
+    _spelled(
+        comfyui_native.SPELLING,
+        "ComfyUI's own names; ComfyUI reads all of it, diffusers the block layers if spelled lora_down",
+        comfyui_native.to_comfyui,
+    ),
+    _spelled(
+        kohya.SPELLING,
+        "sd-scripts, fluxgym, FluxTrainer, OneTrainer (KOHYA); sd-scripts, ComfyUI and Forge read it, "
+        "diffusers the block layers",
+        kohya.to_kohya,
+    ),
+    _spelled(bfl.SPELLING, "Black Forest Labs' names, OneTrainer (ORIGINAL); no common program reads it", bfl.to_bfl),
+    _spelled(
+        onetrainer.SPELLING,
+        "OneTrainer's older files; ComfyUI and Forge read all of it, diffusers attention only",
+        onetrainer.to_onetrainer,
+    ),
+    Dialect(
+        name=xlabs.DIALECT,
+        about="XLabs and USO; diffusers reads it, ComfyUI does not",
+        owns=xlabs.is_xlabs,
+        read=_xlabs,
+        write=xlabs.to_xlabs,
+    ),
+    _spelled(
+        lycoris.SPELLING,
+        "LyCORIS and SimpleTuner, every kind of change; ComfyUI and Forge read it",
+        lycoris.to_lycoris,
+    ),
+    _spelled(peft.SPELLING, "peft's folders, with adapter_config.json; peft reads it", peft.to_peft, folder=True),
+    _spelled(
+        Spelling(dialect="bare", prefix="", ends=PEFT_ENDS),
+        "transformer.save_lora_adapter and DiffSynth; transformer.load_lora_adapter(prefix=None) reads it",
+    ),
+    _spelled(
+        Spelling(dialect="simpletuner", prefix="diffusion_model."),
+        "SimpleTuner's --lora_format comfyui, diffusers' names behind ComfyUI's prefix; no program reads it",
+    ),
+    _spelled(
+        Spelling(dialect="kohya-split", prefix="lora_unet_", underscores=True),
+        "diffusers' names behind kohya's prefix; no program reads it",
+    ),
+    _spelled(
+        Spelling(dialect="fal", prefix="base_model.model.", native=True),
+        "fal's Kontext trainer; diffusers reads it if every block is there",
+    ),
+    _spelled(
+        Spelling(dialect="omi", prefix="transformer.", native=True, numbered=True),
+        "the Open Model Initiative's names, OneTrainer of 2025; InvokeAI reads it",
+    ),
+)
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in KNOWN}
+WRITABLE = tuple(dialect.name for dialect in KNOWN if dialect.write is not None)
+TEXT_ONLY = DIALECTS["kohya"]
+"""For a file with nothing but text encoders; every dialect reads those alike."""
+
+
+def detect(keys: Iterable[str]) -> Dialect:
+    """The one dialect that all of these keys are spelled in. Keys of text encoders go with any."""
+    every = list(keys)
+    if not every:
+        raise AdapterFileError("the file holds no tensors", fix="fetch or export it again")
+    ours = [key for key in every if not is_text_encoder(key)]
+    owners = {key: next((each for each in KNOWN if each.owns(key)), None) for key in ours}
+    foreign = [key for key, owner in owners.items() if owner is None]
+    if foreign:
+        raise AdapterFileError(
+            f"{len(foreign)} of {len(ours)} keys are of no layout that is known for FLUX.1, "
+            f"first {min(foreign)[:200]!r}{_other_model(foreign)}",
+            fix="give a LoRA for FLUX.1 from a known trainer",
+        )
+    votes = Counter(owner.name for owner in owners.values() if owner is not None)
+    if len(votes) > 1:
+        told = ", ".join(f"{name} ({count} keys)" for name, count in votes.most_common())
+        raise AdapterFileError(f"the file mixes layouts: {told}", fix="give a file that was written by one trainer")
+    return DIALECTS[next(iter(votes))] if votes else TEXT_ONLY
+
+
+OTHER_MODELS: Mapping[str, str] = {
+    "double_stream_modulation": "FLUX.2",
+    "to_qkv_mlp_proj": "FLUX.2",
+    "input_blocks": "Stable Diffusion",
+    "down_blocks": "Stable Diffusion",
+    "joint_blocks": "Stable Diffusion 3",
+}
+
+
+def _other_model(keys: list[str]) -> str:
+    for mark, model in OTHER_MODELS.items():
+        if any(mark in key for key in keys):
+            return f"; it looks like one for {model}"
+    return ""
