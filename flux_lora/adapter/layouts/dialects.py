@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.layouts import bfl, comfyui_native, diffusers, kohya, lycoris, onetrainer, peft, xlabs
+from flux_lora.adapter.layouts import bfl, comfyui, diffusers, kohya, lycoris, onetrainer, peft, xlabs
 from flux_lora.adapter.layouts.reading import END, Content, module_of, read
 from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder
@@ -55,9 +55,9 @@ KNOWN = (
         diffusers.to_diffusers,
     ),
     _spelled(
-        comfyui_native.SPELLING,
+        comfyui.SPELLING,
         "ComfyUI's own names; ComfyUI reads all of it, diffusers the block layers if spelled lora_down",
-        comfyui_native.to_comfyui,
+        comfyui.to_comfyui,
     ),
     _spelled(
         kohya.SPELLING,
