@@ -36,7 +36,7 @@ def card_of(product: Shared) -> str:
             prompt=prompt,
             snippet=diffusers_snippet(base, file, prompt, product.spec, strength=product.strength),
         )
-        .lstrip()
+        .strip()
         + "\n"
     )
 

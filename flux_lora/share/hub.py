@@ -82,6 +82,7 @@ def _refusal(repo: str, error: HfHubHTTPError) -> RunError:
             )
 
 
-def _first_line(error: Exception) -> str:
-    cause = error.__cause__ or error
-    return str(cause).strip().partition("\n")[0] or type(cause).__name__
+def _first_line(error: BaseException) -> str:
+    """What was being done, and what stopped it."""
+    said = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+    return f"{said} ({_first_line(error.__cause__)})" if isinstance(error, RuntimeError) and error.__cause__ else said
