@@ -1,6 +1,6 @@
 """What is shared, as plain values: whoever exports fills them in, and everything beside the file is made of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.render.spec import RenderSpec
@@ -90,3 +90,11 @@ class Shared:
     """Where it is shared on the hub, as org/name."""
     version: str
     """Of this package."""
+
+
+def example_of(spec: RenderSpec) -> RenderSpec:
+    """The one picture that the workflow and the snippet make: first prompt, first seed.
+
+    Rendered in a batch of others it may differ in its last bits, so the picture to show is rendered alone.
+    """
+    return replace(spec, prompts=spec.prompts[:1], seeds=spec.seeds[:1])

@@ -31,6 +31,7 @@ picture.save("picture.png")
 
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
+Drop workflow.json, which lies beside it, onto the window. Or by hand:
 Load Diffusion Model (flux1-dev) > LoraLoaderModelOnly ({name}, strength {strength:g}) > KSampler.
 CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing.
 KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x {height}."""

@@ -16,6 +16,7 @@ from flux_lora.models.flux1.load import MINI, load_scheduler, load_text_encoders
 from flux_lora.models.flux1.text import encode_text
 from flux_lora.render.sampler import render
 from flux_lora.render.spec import RenderSpec
+from flux_lora.share.product import example_of
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 
 PROMPT = "a 'zorb' \"mug\" {x}\n"
@@ -39,16 +40,7 @@ def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:
     transformer = load_transformer(base, torch.float32)
     load_into(transformer, read_adapter(file))
     text = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
-    alone = RenderSpec(
-        prompts=spec.prompts[:1],
-        seeds=spec.seeds[:1],
-        width=spec.width,
-        height=spec.height,
-        text_tokens=spec.text_tokens,
-        steps=spec.steps,
-        guidance=spec.guidance,
-    )
-    return np.asarray(render(transformer, load_vae(base), load_scheduler(base), text, alone)[0])
+    return np.asarray(render(transformer, load_vae(base), load_scheduler(base), text, example_of(spec))[0])
 
 
 def run(program: str, place: Path, started_in: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:

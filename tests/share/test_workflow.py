@@ -1,6 +1,7 @@
 """The workflow says what the sampler does, in both of ComfyUI's forms, and its faults are found by name."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -8,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux_lora.models.flux1.load import MINI, load_scheduler
+from flux_lora.render.sampler import shift_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.bases import DEV, SCHNELL, base_of
 from flux_lora.share.canvas import to_canvas
 from flux_lora.share.faults import faults
 from flux_lora.share.nodes import NODES
-from flux_lora.share.workflow import text_to_image, to_api
+from flux_lora.share.workflow import BASE_SHIFT, MAX_SHIFT, text_to_image, to_api
 
 SPEC = RenderSpec(prompts=("p",), seeds=(1000,), width=1024, height=768, text_tokens=512, steps=28, guidance=3.5)
 FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
@@ -64,6 +67,13 @@ def test_brackets_and_braces_of_a_prompt_stay_words():
     assert text == r"a \(red\) {mug}", "the HTTP interface reads weights, and no choices"
     drawn = {each["type"]: each["widgets_values"] for each in json.loads(to_canvas(nodes, ""))["nodes"]}
     assert drawn["CLIPTextEncode"] == [r"a \(red\) \{mug\}"], "the editor reads both"
+
+
+@pytest.mark.parametrize(("width", "height"), [(1024, 1024), (512, 512), (768, 1344), (128, 128)])
+def test_the_schedule_is_moved_as_far_as_the_sampler_moves_it(width, height):
+    per_token = (MAX_SHIFT - BASE_SHIFT) / (4096 - 256)
+    comfy = BASE_SHIFT + per_token * (width * height / 256 - 256)
+    assert math.exp(comfy) == pytest.approx(shift_of(load_scheduler(MINI), width, height))
 
 
 def test_nodes_on_the_canvas_do_not_cover_each_other():
