@@ -73,6 +73,7 @@ def _is_saved(folder: Path) -> bool:
 def _opened(address: Address) -> "Dataset":
     from datasets import DatasetDict, load_dataset, load_from_disk
     from datasets.exceptions import DatasetsError
+    from huggingface_hub.errors import HTTPError
 
     folder = Path(address.name).expanduser()
     try:
@@ -80,7 +81,7 @@ def _opened(address: Address) -> "Dataset":
             saved = load_from_disk(str(folder))
             return saved[address.split] if isinstance(saved, DatasetDict) else saved
         return load_dataset(address.name, split=address.split, revision=address.revision or None)
-    except (DatasetsError, OSError, ValueError, KeyError) as error:
+    except (DatasetsError, HTTPError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"the dataset {address.name} (split {address.split}) cannot be opened: {reason}",

@@ -1,5 +1,8 @@
 """Datasets of the `datasets` library are samples, pictures byte for byte."""
 
+import json
+import os
+import subprocess
 import sys
 
 import pytest
@@ -10,6 +13,7 @@ from flux_lora.data.sources.hub import Address, address_of, is_dataset
 from flux_lora.data.sources.source import Wanted
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said
+from tests.data.sources.hub_stand_in import BROKEN, COMMIT, hub
 
 ROWS = {
     "image": [{"bytes": picture_bytes(1), "path": "a.png"}, {"bytes": picture_bytes(2, "JPEG"), "path": None}],
@@ -75,6 +79,52 @@ def test_a_folder_of_pictures_can_be_read_through_datasets(tmp_path, monkeypatch
     found = read(f"hub:{tmp_path}/set", Wanted(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug")]
     assert found.samples[0].image.read_bytes() == picture_bytes(0)
+
+
+ASKS = """
+import json, sys
+from pathlib import Path
+from flux_lora.errors import DataError
+from flux_lora.data.sources.source import Wanted
+from tests.data.sources.folders import read, said
+told = {}
+for place in sys.argv[2:]:
+    try:
+        told[place] = said(read(place, Wanted(unpacked=Path(sys.argv[1]))))
+    except DataError as refusal:
+        told[place] = refusal.problem
+print(json.dumps(told))
+"""
+NOW, PINNED, NO_SPLIT = "hub:owner/mugs", f"hub:owner/mugs@{COMMIT}#train", "hub:owner/mugs#test"
+NOWHERE, STOPS = "hub:owner/none", f"hub:{BROKEN}"
+
+
+def ask(folder, *places):
+    """What these lead to on a Hub on this machine, and what it was asked; in a process that is not offline."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pytest.importorskip("datasets")
+    parquet.write_table(pyarrow.table({**ROWS}), folder / "train.parquet")
+    files = {"train.parquet": (folder / "train.parquet").read_bytes()}
+    with hub({"owner/mugs": files, BROKEN: files}) as (address, asked):
+        environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+        program = [sys.executable, "-c", ASKS, str(folder / "kept"), *places]
+        run = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout), asked
+
+
+def test_a_dataset_of_the_hub_is_fetched_once_and_read_and_what_is_not_there_is_said(tmp_path):
+    told, asked = ask(tmp_path, NOW, PINNED, NO_SPLIT, NOWHERE)
+    assert told[NOW] == told[PINNED] == [["a.png", "a mug, blue"], ["picture.jpg", "a jug"]]
+    assert asked.count(f"GET /datasets/owner/mugs/resolve/{COMMIT}/train.parquet") == 1
+    assert "(split test) cannot be opened: Unknown split" in told[NO_SPLIT]
+    assert "owner/none (split train) cannot be opened: Dataset 'owner/none' doesn't exist" in told[NOWHERE]
+
+
+@pytest.mark.slow
+def test_a_connection_that_breaks_is_said(tmp_path):
+    told, _ = ask(tmp_path, STOPS)
+    assert f"{BROKEN} (split train) cannot be opened: peer closed connection" in told[STOPS]
 
 
 def test_without_the_library_it_is_named(monkeypatch):
