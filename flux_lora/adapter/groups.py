@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, kind_of
 
 PLACES = (
-    (r"transformer_blocks\.\d+\.attn\.to_.+|double_blocks\.\d+\.img_attn\..+", "image attention"),
+    (r"transformer_blocks\.\d+\.attn\.to_(?!add_).+|double_blocks\.\d+\.img_attn\..+", "image attention"),
+    (r"transformer_blocks\.\d+\.attn\.(add_.+|to_add_out)|double_blocks\.\d+\.txt_attn\..+", "text attention"),
     (r"transformer_blocks\.\d+\.ff\..+|double_blocks\.\d+\.img_mlp\..+", "image mlp"),
     (r"transformer_blocks\.\d+\.norm1\.linear|double_blocks\.\d+\.img_mod\.lin", "image modulation"),
     (r"transformer_blocks\.\d+\.norm1_context\.linear|double_blocks\.\d+\.txt_mod\.lin", "text modulation"),
@@ -24,7 +25,6 @@ PLACES = (
     (r"text_encoder_2\..+", "T5 text encoder"),
 )
 """Layers by diffusers' names and, where a change cannot be split into those, by Black Forest Labs'."""
-TEXT_ATTENTION = re.compile(r"transformer_blocks\.\d+\.attn\.(add_.+|to_add_out)|double_blocks\.\d+\.txt_attn\..+")
 OTHER = "other"
 BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
 SAME_BLOCK = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
@@ -44,8 +44,6 @@ class Group:
 
 def place_of(name: str) -> str:
     """What a layer does, in which stream."""
-    if TEXT_ATTENTION.fullmatch(name):
-        return "text attention"
     return next((place for pattern, place in PLACES if re.fullmatch(pattern, name)), OTHER)
 
 
@@ -60,7 +58,7 @@ def groups_of(changes: Mapping[str, Change]) -> tuple[Group, ...]:
     found: defaultdict[str, list[Change]] = defaultdict(list)
     for name, change in changes.items():
         found[place_of(name)].append(change)
-    order = [*dict.fromkeys(["text attention", *(place for _, place in PLACES)]), OTHER]
+    order = [*(place for _, place in PLACES), OTHER]
     return tuple(_group(place, found[place]) for place in sorted(found, key=order.index))
 
 

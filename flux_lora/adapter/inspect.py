@@ -1,18 +1,25 @@
-"""Say what a LoRA file is: its layout, rank, alpha, layers, base and trigger, without any model."""
+"""Say what a LoRA file is, whoever wrote it: its dialect, kinds, ranks, sizes, and which programs take it.
 
-import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+It needs no model and no photos. What cannot be read as an adapter of FLUX.1 is still described as far
+as its names and numbers go, and the description says why it went no further.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from flux_lora.adapter.files import read_tensors
-from flux_lora.adapter.header import FileHeader, read_header
-from flux_lora.adapter.tensors import Layer, size
+from flux_lora.adapter.files import Reading, read_any, read_tensors
+from flux_lora.adapter.groups import Group, block_of, groups_of, rank_and_alpha
+from flux_lora.adapter.hashes import OF_NOTHING, Hashes, hashes_of
+from flux_lora.adapter.header import FileHeader, printable, read_header, shown
+from flux_lora.adapter.kinds import Change, Layer, kind_of
+from flux_lora.adapter.layouts.dialects import detect
+from flux_lora.adapter.norms import lora_part, norm_of
+from flux_lora.adapter.readers.verdicts import Verdict, verdicts
+from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
 SIDES = (
@@ -20,120 +27,167 @@ SIDES = (
     (".lora_down.weight", ".lora_up.weight"),
     (".lora_A.default.weight", ".lora_B.default.weight"),
     (".lora.down.weight", ".lora.up.weight"),
+    (".down.weight", ".up.weight"),
     (".down", ".up"),
 )
-LAYOUTS = (
-    ("flux_lora checkpoint", r"(single_)?transformer_blocks\..+\.(down|up|alpha)"),
-    ("diffusers", r"transformer\..+"),
-    ("diffusers without prefix", r"(single_)?transformer_blocks\..+\.lora.+"),
-    ("kohya", r"lora_(unet|te\d?)_.+"),
-    ("comfyui", r"diffusion_model\..+"),
-    ("peft", r"base_model\.model\..+"),
-    ("onetrainer", r"lora_transformer_.+"),
-    ("bfl", r"(double|single)_blocks\..+"),
-    ("lycoris", r"lycoris_.+"),
-)
-KINDS = (("lokr_", "LoKr"), ("hada_", "LoHa"), ("dora_scale", "DoRA"), ("magnitude", "DoRA"))
-BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
-LONGEST_TEXT = 200
+KINDS = (("lokr_", "LoKr"), ("hada_", "LoHa"), ("dora_scale", "DoRA"), ("magnitude", "DoRA"), ("oft_", "OFT"))
+UNKNOWN = "unknown"
+PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+"""What peft calls its file. The second is a pickle, and is refused as one."""
+DEPENDS = "what {kinds} changes in length depends on the base's weights; {told}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """What a file says and holds. Its words are the file's own, made safe to print."""
 
-    kind: str
-    """LoRA, DoRA, LoKr, LoHa."""
-    layout: str
+    file: str
+    bytes: int
+    dialect: str
+    kinds: tuple[str, ...]
+    """LoRA, DoRA, LoKr, LoHa, OFT."""
     dtypes: tuple[str, ...]
+    layers: int
+    text_layers: int
+    """Of the text encoders."""
+    parameters: int
     ranks: tuple[int, ...]
     alphas: tuple[float, ...]
-    layers: int
-    parameters: int
-    bytes: int
-    trigger: str
-    base: str
-    title: str
+    groups: tuple[Group, ...]
     norms: Mapping[str, float]
     """Length of the change by block: transformer_blocks.0, ..., and `rest`."""
     finite: bool
+    verdicts: tuple[Verdict, ...]
+    remarks: tuple[str, ...]
+    """What a user should know before relying on it."""
+    trigger: str
+    title: str
+    base: str
+    licence: str
+    recipe: bool
+    """Whether the file holds the recipe that made it."""
+    hashes: Hashes
     metadata: Mapping[str, str]
 
 
-def describe(file: Path) -> Description:
-    """What this file is. Anything that is not a whole LoRA file is an AdapterFileError."""
+def describe(place: Path) -> Description:
+    """What this file or PEFT folder is. Anything that is not a whole LoRA file is an AdapterFileError."""
+    file = _file_in(place) if place.is_dir() else place
     header = read_header(file)
-    kind = _kind(file, header)
-    layers = _layers(read_tensors(file))
-    facts = {printable(key): printable(value) for key, value in header.metadata.items()}
-    norms = _norms(layers)
+    kinds = _kinds(file, header)
+    tensors = read_tensors(file)
+    reading, remarks = _reading(place, header, tensors)
+    changes = {**reading.adapter.changes, **reading.text_encoders.changes}
+    norms, unsaid = _norms(file, changes)
+    metadata = {printable(key): printable(value) for key, value in reading.metadata.items()}
+    hashes = hashes_of(file, header)
+    numbers = [each for each in map(rank_and_alpha, changes.values()) if each]
     return Description(
-        kind=kind,
-        layout=_layout(header),
-        dtypes=tuple(sorted({entry.dtype for key, entry in header.tensors.items() if not key.endswith(".alpha")})),
-        ranks=tuple(sorted({layer.rank for layer in layers.values()})),
-        alphas=tuple(sorted({layer.alpha for layer in layers.values()})),
-        layers=len(layers),
-        parameters=sum(layer.down.numel() + layer.up.numel() for layer in layers.values()),
+        file=str(file),
         bytes=header.bytes,
-        trigger=facts.get("modelspec.trigger_phrase", ""),
-        base=facts.get("flux_lora.base") or facts.get("modelspec.architecture", ""),
-        title=facts.get("modelspec.title") or facts.get("ss_output_name", ""),
+        dialect=reading.dialect,
+        kinds=tuple(sorted({kind_of(change) for change in changes.values()})) or kinds,
+        dtypes=tuple(sorted({entry.dtype for key, entry in header.tensors.items() if not key.endswith(".alpha")})),
+        layers=len(reading.adapter.changes),
+        text_layers=len(reading.text_encoders.changes),
+        parameters=sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(".alpha")),
+        ranks=tuple(sorted({rank for rank, _ in numbers})),
+        alphas=tuple(sorted({alpha for _, alpha in numbers})),
+        groups=groups_of(changes),
         norms=norms,
-        finite=all(math.isfinite(norm) for norm in norms.values()),
-        metadata=facts,
+        finite=all(bool(tensor.double().isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()),
+        verdicts=verdicts(tensors, header.metadata),
+        remarks=(*remarks, *reading.remarks, *unsaid, *_doubts(header, hashes)),
+        trigger=metadata.get("modelspec.trigger_phrase", ""),
+        title=metadata.get("modelspec.title") or metadata.get("ss_output_name", ""),
+        base=metadata.get("flux_lora.base") or metadata.get("modelspec.architecture", ""),
+        licence=metadata.get("modelspec.license", ""),
+        recipe="flux_lora.recipe" in metadata,
+        hashes=hashes,
+        metadata=metadata,
     )
 
 
-def printable(text: str) -> str:
-    """A stranger's words without the control characters that could move a terminal's cursor."""
-    cleaned = "".join(letter if letter.isprintable() else " " for letter in text)
-    return cleaned if len(cleaned) <= LONGEST_TEXT else f"{cleaned[:LONGEST_TEXT]}…"
+def _file_in(folder: Path) -> Path:
+    named = [folder / name for name in PEFT_FILES if (folder / name).is_file()]
+    found = named or sorted(folder.glob("*.safetensors"))
+    if not found or len(found) > 1 and not named:
+        raise AdapterFileError(
+            f"{folder} holds {len(found)} .safetensors, and none is called {PEFT_FILES[0]}",
+            fix="give the path of one file",
+        )
+    return found[0]
 
 
-def _kind(file: Path, header: FileHeader) -> str:
-    for mark, kind in KINDS:
-        if any(mark in key for key in header.tensors):
-            return kind
-    if any(key.endswith(side) for key in header.tensors for sides in SIDES for side in sides):
-        return "LoRA"
-    first = printable(min(header.tensors, default="nothing at all"))
+def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:
+    found = {kind for mark, kind in KINDS if any(mark in key for key in header.tensors)}
+    if found or any(key.endswith(side) for key in header.tensors for sides in SIDES for side in sides):
+        return tuple(sorted(found)) or ("LoRA",)
+    first = shown(min(header.tensors, default="nothing at all"))
     raise AdapterFileError(
-        f"{file} holds no LoRA: {len(header.tensors)} tensor(s), first {first!r}",
+        f"{file} holds no LoRA: {len(header.tensors)} tensor(s), first {first}",
         fix="give the file of a LoRA; a base model is not one",
     )
 
 
-def _layout(header: FileHeader) -> str:
-    votes = Counter(
-        next((name for name, pattern in LAYOUTS if re.fullmatch(pattern, key)), "unknown") for key in header.tensors
-    )
-    return votes.most_common(1)[0][0]
+def _reading(place: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[Reading, tuple[str, ...]]:
+    """The adapter in the file, or what can be told of one that no dialect of FLUX.1 explains."""
+    try:
+        return read_any(place), ()
+    except AdapterFileError as refused:
+        told = f"not read as an adapter of FLUX.1: {printable(refused.problem, 400)}"
+        pairs = Adapter(dict(_pairs(tensors)))
+        return Reading(
+            adapter=pairs, text_encoders=Adapter({}), dialect=_dialect(tensors), remarks=(), metadata=header.metadata
+        ), (told,)
 
 
-def _layers(tensors: Mapping[str, Tensor]) -> dict[str, Layer]:
+def _dialect(tensors: Mapping[str, Tensor]) -> str:
+    try:
+        return detect(tensors).name
+    except AdapterFileError:
+        return UNKNOWN
+
+
+def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Change]]:
     """Every module that has both sides, whatever the spelling."""
-    layers = {}
     for key, down in tensors.items():
         for below, above in SIDES:
             name = key.removesuffix(below)
             up = tensors.get(f"{name}{above}")
             if name == key or up is None or not _matrices(down, up):
                 continue
-            alpha = tensors.get(f"{name}.alpha", torch.tensor(float(down.shape[0])))
-            if alpha.numel() == 1:
-                layers[name] = Layer(down, up, alpha.item())
-    return layers
+            alpha = tensors.get(f"{name}.alpha")
+            yield name, Layer(down, up, float(down.shape[0] if alpha is None or alpha.numel() != 1 else alpha.item()))
+            break
 
 
 def _matrices(down: Tensor, up: Tensor) -> bool:
     """Convolutions and torn pairs have no norm here."""
-    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] > 0 and down.is_floating_point()
+    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] and down.is_floating_point()
 
 
-def _norms(layers: Mapping[str, Layer]) -> dict[str, float]:
+def _norms(file: Path, changes: Mapping[str, Change]) -> tuple[dict[str, float], Sequence[str]]:
     squares: defaultdict[str, float] = defaultdict(float)
-    for name, layer in layers.items():
-        block = BLOCK.search(name)
-        squares[f"{block[1]}.{block[2]}" if block else "rest"] += size(layer) ** 2
-    return {block: square**0.5 for block, square in squares.items()}
+    depending = set()
+    for name, change in changes.items():
+        try:
+            norm = norm_of(change)
+        except AdapterFileError as refused:
+            raise AdapterFileError(f"{file}: {shown(name)}, {refused.problem}", fix=refused.fix) from None
+        if norm is None:
+            depending.add(kind_of(change))
+            norm = norm_of(lora_part(change)) or 0.0
+        squares[block_of(name)] += norm**2
+    told = "here it is that of the LoRA in it" if "DoRA" in depending else "it is left out here"
+    remarks = [DEPENDS.format(kinds="/".join(sorted(depending)), told=told)] if depending else []
+    return {block: square**0.5 for block, square in squares.items()}, remarks
+
+
+def _doubts(header: FileHeader, hashes: Hashes) -> Iterator[str]:
+    """What the file says of itself and is not so."""
+    said = header.metadata.get("sshs_model_hash", "").removeprefix("0x").lower()
+    if said == OF_NOTHING:
+        yield "its sshs_model_hash is that of no bytes at all: A1111 and Forge take it for another file of that name"
+    elif said and said != hashes.tensors:
+        yield "its sshs_model_hash is not that of its tensors: galleries will not find it by its pictures"

@@ -121,15 +121,16 @@ def _sd_scripts(label: Label) -> dict[str, str]:
 
 
 def _ours(label: Label, adapter: Adapter) -> dict[str, str]:
+    recipe = _without_places(json.loads(label.recipe))
     licensed = {"flux_lora.non_commercial": str(bool(NON_COMMERCIAL.search(label.licence))).lower()}
     return {
         "flux_lora.base": label.base,
         **(licensed if label.licence else {}),
         "flux_lora.alpha": _one_or_dynamic(adapter.alphas),
-        "flux_lora.recipe": json.dumps(_without_places(json.loads(label.recipe)), ensure_ascii=False),
+        "flux_lora.recipe": json.dumps(recipe, ensure_ascii=False) if recipe else "",
         "flux_lora.dataset": label.dataset,
         "flux_lora.versions": json.dumps(dict(sorted(label.versions.items()))),
-        "flux_lora.scores": label.scores,
+        "flux_lora.scores": label.scores if label.scores != "{}" else "",
     }
 
 

@@ -53,7 +53,7 @@ def _hadamard(change: Hadamard) -> float:
     outputs, inputs = change.w1_a.shape[0], change.w1_b.shape[1]
     if outputs * inputs > LARGEST_LAYER:
         raise AdapterFileError(
-            f"it changes a layer of {outputs} x {inputs} weights, and FLUX has none that large",
+            f"a layer of {outputs} x {inputs} weights, and FLUX has none that large",
             fix="ask where the file comes from; it is no LoRA of FLUX",
         )
     rows = zip(change.w1_a.split(ROWS), change.w2_a.split(ROWS), strict=True)

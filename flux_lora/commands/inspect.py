@@ -1,5 +1,7 @@
-"""inspect: say what is in a LoRA file. It needs no model, no photos and no GPU."""
+"""inspect: say what is in a LoRA file of any tool. It needs no model, no photos and no GPU."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -7,42 +9,104 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flux_lora.adapter.groups import Group
 from flux_lora.adapter.inspect import Description, describe
 
-BAR = 30
-"""Letters of the longest bar."""
+HEIGHTS = "▁▂▃▄▅▆▇█"
+BROKEN = "!"
+REST = "rest"
+FAMILIES = {"transformer_blocks": "double", "single_transformer_blocks": "single", REST: "rest"}
+MOST_BLOCKS = 64
+"""FLUX.1 has 19 double and 38 single ones; a stranger's file may number them as it likes."""
+MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "none": "does not take it"}
 
 
 def inspect(file: Path) -> int:
     """Print what the file says and holds."""
-    terminal = Console(highlight=False, soft_wrap=True)
+    terminal = Console(highlight=False, soft_wrap=True, markup=False)
     found = describe(file)
     terminal.print(_facts(found))
-    terminal.print(_bars(found))
+    terminal.print()
+    terminal.print(_groups(found.groups))
+    terminal.print()
+    terminal.print(_chart(found.norms))
+    terminal.print()
+    terminal.print(_takers(found))
+    for remark in found.remarks:
+        terminal.print(f"note: {remark}")
     return 0
 
 
 def _facts(found: Description) -> Table:
-    table = Table(show_header=False, box=None, pad_edge=False)
+    size = f"{found.layers} layers, {found.parameters:,} parameters, {found.bytes / 1e6:.1f} MB"
+    text = f", and {found.text_layers} layers of the text encoders" if found.text_layers else ""
+    recipe = f"in the file; get it with: flux-lora reproduce file={found.file}" if found.recipe else "not in the file"
     rows = {
-        "kind": f"{found.kind}, {found.layout} names, {', '.join(found.dtypes)}",
-        "rank": ", ".join(f"{rank:g}" for rank in found.ranks) or "unknown",
-        "alpha": ", ".join(f"{alpha:g}" for alpha in found.alphas) or "none stored",
-        "layers": f"{found.layers} ({found.parameters:,} parameters, {found.bytes / 1e6:.1f} MB)",
-        "trigger": found.trigger or "not said",
-        "base": found.base or "not said",
-        "title": found.title or "not said",
+        "kind": f"{', '.join(found.kinds)}; {found.dialect} names; {', '.join(found.dtypes)}",
+        "rank": _numbers(found.ranks) or "none",
+        "alpha": _numbers(found.alphas) or "none",
+        "size": size + text,
         "numbers": "all finite" if found.finite else "NOT FINITE: the file is broken",
+        "trigger": found.trigger or "not said",
+        "title": found.title or "not said",
+        "base": found.base or "not said",
+        "licence": found.licence or "not said",
+        "recipe": recipe,
+        "sha256": found.hashes.sha256,
+        "AutoV2, AutoV3": f"{found.hashes.autov2}, {found.hashes.autov3}",
     }
+    table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in rows.items():
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(value, overflow="fold"))
     return table
 
 
-def _bars(found: Description) -> Table:
-    table = Table("block", "length of the change", "", box=None, pad_edge=False)
-    longest = max(filter(isfinite, found.norms.values()), default=0.0) or 1.0
-    for block, norm in found.norms.items():
-        bar = "█" * round(BAR * norm / longest) if isfinite(norm) else "not finite"
-        table.add_row(Text(block), f"{norm:.3g}", bar)
+def _groups(groups: Sequence[Group]) -> Table:
+    table = Table("where", "layers", "kind", "rank", "alpha", box=None, pad_edge=False)
+    for group in groups:
+        numbers = (_numbers(group.ranks), _numbers(group.alphas))
+        table.add_row(group.place, str(group.layers), ", ".join(group.kinds), *numbers)
     return table
+
+
+def _chart(norms: Mapping[str, float]) -> Table:
+    """One letter a block, the taller the more it changes; the tallest of all blocks is a whole one."""
+    table = Table("blocks", "length of the change", "", box=None, pad_edge=False)
+    table.columns[1].no_wrap = True
+    tallest = max(filter(isfinite, norms.values()), default=0.0) or 1.0
+    families: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for block, norm in norms.items():
+        family, _, number = block.partition(".")
+        families[family][int(number or 0)] = norm
+    for family, name in FAMILIES.items():
+        blocks = families.get(family)
+        if blocks:
+            first, last = min(blocks), min(max(blocks), min(blocks) + MOST_BLOCKS)
+            span = f" {first} to {last}" if last > first else f" {first}" if family != REST else ""
+            letters = "".join(_letter(blocks.get(number, 0.0) / tallest) for number in range(first, last + 1))
+            table.add_row(name + span, letters, _range(blocks))
+    return table
+
+
+def _letter(height: float) -> str:
+    return HEIGHTS[min(int(height * len(HEIGHTS)), len(HEIGHTS) - 1)] if isfinite(height) else BROKEN
+
+
+def _range(blocks: Mapping[int, float]) -> str:
+    known = [norm for norm in blocks.values() if isfinite(norm)]
+    broken = ", ".join(str(number) for number, norm in blocks.items() if not isfinite(norm))
+    ends = dict.fromkeys(f"{end:.3g}" for end in (min(known), max(known))) if known else ()
+    told = " to ".join(ends)
+    return "; ".join(filter(None, (told, f"not finite in {broken}" if broken else "")))
+
+
+def _takers(found: Description) -> Table:
+    table = Table("program", "", "", box=None, pad_edge=False)
+    for verdict in found.verdicts:
+        table.add_row(verdict.reader, MARKS[verdict.takes], Text(verdict.reason))
+    return table
+
+
+def _numbers(values: Sequence[float]) -> str:
+    shown = [f"{value:g}" for value in values]
+    return ", ".join(shown) if len(shown) <= 4 else f"{shown[0]} to {shown[-1]} ({len(shown)} of them)"
