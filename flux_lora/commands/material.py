@@ -1,6 +1,6 @@
 """What a run learns from, what it is compared with, what it is asked, and all that is wrong with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
 from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.looks.reading import can_read, load_read
+from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.plan import Plan, Wish, plan
 from flux_lora.data.rules.fit import judge_plan
 from flux_lora.data.rules.tokens import UNCOUNTED, Readers
@@ -20,7 +21,7 @@ from flux_lora.data.samples import Sample
 from flux_lora.data.seen import Eye, Seen, see_all
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, Wanted
-from flux_lora.errors import ModelError
+from flux_lora.errors import DataError, ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.flux1.load import load_tokenizers
 
@@ -70,7 +71,8 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
     with bar("looking at") as told:
         looked = see_all([*found.samples, *compared.samples], eye, told=told)
     seen, apart = looked[: len(found.samples)], looked[len(found.samples) :]
-    planned = _plan(config, seen)
+    sizes = {one.sample.image: (one.look.width, one.look.height) for one in seen if one.look}
+    planned = _plan(config, [one.sample for one in seen if one.look], sizes)
     findings = [
         *found.findings,
         *judge_words(found.samples, words, readers),
@@ -90,6 +92,21 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         remarks=(*found.remarks, *compared.remarks),
         sentence=sentence([one.look for one in seen if one.look], found.samples, words),
     )
+
+
+def sketch_material(config: RunConfig) -> Material:
+    """What encoding needs, for a process beside the one that judges: sizes come from headers, no picture is decoded."""
+    found = _found(config.data)
+    sizes = {sample.image: size for sample in found.samples if (size := _header_size(sample.image))}
+    readable = [sample for sample in found.samples if sample.image in sizes]
+    return Material(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes))
+
+
+def _header_size(file: Path) -> tuple[int, int] | None:
+    try:
+        return upright_size(file)
+    except DataError:
+        return None
 
 
 def reasons_off(wanted: CheckConfig) -> dict[str, str]:
@@ -127,10 +144,8 @@ def reading_of(wanted: DataConfig) -> Wanted:
     )
 
 
-def _plan(config: RunConfig, seen: Sequence[Seen]) -> Plan | None:
+def _plan(config: RunConfig, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]]) -> Plan | None:
     """Buckets and crops for the pictures that can be read."""
-    sizes = {one.sample.image: (one.look.width, one.look.height) for one in seen if one.look}
-    readable = [one.sample for one in seen if one.look]
     wish = Wish(
         resolutions=(config.data.resolution, *config.data.more_resolutions),
         batch_size=config.train.batch_size,

@@ -1,26 +1,36 @@
 """prepare: encode photos, captions and prompts into the cache, so that training needs no encoder."""
 
-import json
-from collections.abc import Sequence
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
 
 from flux_lora.commands.check import clear
+from flux_lora.commands.crew import Crew, crew_of
 from flux_lora.commands.dataset_page import write_dataset_page
 from flux_lora.commands.machine import Machine, machine_of
-from flux_lora.commands.material import Material
+from flux_lora.commands.manifest import fingerprint_of, refuse_other_pictures, write_manifest
+from flux_lora.commands.material import Material, sketch_material
 from flux_lora.commands.progress import bar
 from flux_lora.commands.remember import Memory, memories, prompts_to_keep
-from flux_lora.commands.run_folder import RunFolder, open_folder
+from flux_lora.commands.run_folder import RunFolder, folder_of, open_folder
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import Encoders, Keys, Made, Shelf, Stage, Wanted, encode_all, encode_captions
+from flux_lora.data.cache import (
+    Encoders,
+    Share,
+    Shelf,
+    Stage,
+    Wanted,
+    encode_all,
+    encode_captions,
+    encode_share,
+)
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.plain import without_trigger
-from flux_lora.data.planning.plan import Plan, Prepared
-from flux_lora.errors import RunError
+from flux_lora.data.told import Told, nobody
 from flux_lora.models.family import Text
 
 
@@ -38,30 +48,56 @@ class Ready:
 
 
 def prepare(config: RunConfig) -> int:
-    """Check, plan and encode; 1 if there are warnings and strict is set."""
-    material, code = clear(config)
+    """Check, plan and encode; 1 if there are warnings and strict is set. Processes started together share the work."""
+    with crew_of() as crew:
+        if not crew.alone:
+            return _prepare_together(config, crew)
+        material, code = clear(config)
+        if code:
+            return code
+        folder = open_folder(config)
+        with stage(folder, "prepare"):
+            get_ready(config, folder, material, machine_of(config.hardware))
+        return 0
+
+
+def _prepare_together(config: RunConfig, crew: Crew) -> int:
+    """The first judges, and at the end finds everything encoded and writes it down; all take their part between."""
+    material, code, folder = None, 0, folder_of(config)
+    with crew.together():
+        if crew.first:
+            material, code = clear(config)
+            folder = folder if code else open_folder(config)
+    code = crew.worst(code)
     if code:
         return code
-    folder = open_folder(config)
-    with stage(folder, "prepare"):
-        get_ready(config, folder, material, machine_of(config.hardware))
+    with stage(folder, "prepare") if crew.first else nullcontext():
+        machine = machine_of(config.hardware)
+        with crew.together():
+            _encode_part(config, material or sketch_material(config), machine, crew.share)
+        if crew.first and material:
+            get_ready(config, folder, material, machine)
     return 0
+
+
+def _encode_part(config: RunConfig, material: Material, machine: Machine, share: Share) -> None:
+    encoders = _encoders(config, machine)
+    wanted, _ = _wanted(config, material, encoders)
+    prepared = material.planned.prepared
+    with _kept_when_stopped("encoding") if share.rank == 0 else nullcontext(nobody) as told:
+        encode_share(prepared, encoders, folder_of(config).cache, share, wanted=wanted, told=told)
 
 
 def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
     """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
     planned = material.planned
     encoders = _encoders(config, machine)
-    plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
-    plains = [plain(caption) for one in planned.prepared for caption in one.sample.captions]
-    remembered = memories(config, prompts_to_keep(plains, material.suite.kept), encoders.captions)
-    prompts = (*material.suite.prompts, *preview_prompts(config, material), *(each.prompt for each in remembered))
-    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, plain=plain, words=("", *prompts))
-    with bar("encoding") as told:
+    wanted, remembered = _wanted(config, material, encoders)
+    with _kept_when_stopped("encoding") as told:
         made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, told=told)
-    fingerprint = _fingerprint(planned, made.encoded.keys)
-    _refuse_other_pictures(folder, fingerprint)
-    _write_manifest(folder, planned, made, remembered, fingerprint)
+    fingerprint = fingerprint_of(planned, made.encoded.keys)
+    refuse_other_pictures(folder, fingerprint)
+    write_manifest(folder, planned, made, remembered, fingerprint)
     if config.check.page:
         write_dataset_page(config, material, folder.dataset_page)
     note(folder, {"encoding": [_in_numbers(each) for each in made.stages]})
@@ -85,6 +121,33 @@ def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
     return tuple(chosen) or material.suite.trigger[:2]
 
 
+def _wanted(config: RunConfig, material: Material, encoders: Encoders) -> tuple[Wanted, tuple[Memory, ...]]:
+    """What is made of each picture, and every word that a run will need."""
+    plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
+    plains = [plain(caption) for one in material.planned.prepared for caption in one.sample.captions]
+    remembered = memories(config, prompts_to_keep(plains, material.suite.kept), encoders.captions)
+    prompts = (*material.suite.prompts, *preview_prompts(config, material), *(each.prompt for each in remembered))
+    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, plain=plain, words=("", *prompts))
+    return wanted, remembered
+
+
+@contextmanager
+def _kept_when_stopped(doing: str) -> Iterator[Told]:
+    """A bar; whoever stops it hears how far it was, and that the next run goes on from there."""
+    heard = deque(["nothing was missing yet"], maxlen=1)
+    with bar(doing) as shown:
+
+        def told(done: int, total: int, name: str) -> None:
+            heard.append(f"{done} of {total} are done and kept, the last is {name}")
+            shown(done, total, name)
+
+        try:
+            yield told
+        except KeyboardInterrupt:
+            print(f"{doing} was stopped: {heard[0]}", file=sys.stderr)
+            raise
+
+
 def _encoders(config: RunConfig, machine: Machine) -> Encoders:
     return flux1_encoders(
         config.model.path,
@@ -93,55 +156,6 @@ def _encoders(config: RunConfig, machine: Machine) -> Encoders:
         text_dtype=machine.dtype,
         revision=config.model.revision,
     )
-
-
-def _fingerprint(planned: Plan, keys: Sequence[Keys]) -> str:
-    """Of what is trained on: the cache's names stand for every pixel and word, and for who encoded them."""
-    shown = [one.exposures for one in planned.prepared]
-    return sha256(repr(list(zip(keys, shown, strict=True))).encode()).hexdigest()[:32]
-
-
-def _refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
-    if not folder.manifest.is_file() or not (folder.root / "checkpoints").is_dir():
-        return
-    before = json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0])
-    if before.get("fingerprint") != fingerprint:
-        raise RunError(
-            f"the pictures or captions have changed since {folder.root} was begun",
-            fix="set run.dir to a new folder; what is cached is used again, so only the changes are encoded",
-        )
-
-
-def _write_manifest(
-    folder: RunFolder, planned: Plan, made: Made, remembered: Sequence[Memory], fingerprint: str
-) -> None:
-    """The first line is about the set, then one line a picture, and one for each that the base is to make."""
-    about = {"fingerprint": fingerprint, "pictures": len(planned.prepared), "texts": made.words}
-    lines: list[dict[str, object]] = [about]
-    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
-    lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
-    folder.manifest.parent.mkdir(parents=True, exist_ok=True)
-    half_written: Path = folder.manifest.with_suffix(".partial")
-    half_written.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    half_written.replace(folder.manifest)
-
-
-def _line(one: Prepared) -> dict[str, object]:
-    return {
-        "image": str(one.sample.image),
-        "captions": one.sample.captions,
-        "role": one.sample.role.value,
-        "bucket": [one.bucket.width, one.bucket.height],
-        "box": [round(edge, 2) for edge in (one.box.left, one.box.top, one.box.right, one.box.bottom)],
-        "scale": round(one.scale, 4),
-        "cropped": round(one.cropped, 4),
-        "exposures": one.exposures,
-    }
-
-
-def _named(keys: Keys) -> dict[str, object]:
-    """The entries that a picture needs; `flux-lora cache prune` spares them."""
-    return {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}
 
 
 def _in_numbers(made: Stage) -> dict[str, object]:
