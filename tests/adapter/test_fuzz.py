@@ -1,5 +1,6 @@
 """Spoiled files of every dialect: each is described or refused, soon, in few words and in little memory."""
 
+import json
 import resource
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.adapter.inspect import describe
+from flux_lora.adapter.reproduce import made_how
 from flux_lora.errors import AdapterFileError
 from tests.adapter.spoiled import spoiled
 from tests.adapter.strangers import SEEDS
+from tests.adapter.test_header import file_of
 
 SECONDS = 1.0
 MOST_GROWTH_KIB = 400 * 1024
@@ -64,3 +67,40 @@ def test_bytes_without_any_sense_are_refused(raw: bytes, length: int | None, tmp
 def test_unspoiled_the_files_are_described(name: str, tmp_path: Path):
     answer = asked(SEEDS[name], tmp_path / "x")
     assert (answer == "unknown") == (name == "sdxl")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
+    max_leaves=12,
+)
+PEFT_WORDS = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias", "modules_to_save")
+
+
+@settings(max_examples=50)
+@given(config=st.dictionaries(st.sampled_from(PEFT_WORDS), JSON) | JSON)
+def test_a_peft_folder_with_an_odd_config_is_described_or_refused(config: object, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "odd_peft"
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_model.safetensors").write_bytes(SEEDS["peft"])
+    try:
+        describe(folder)
+    except AdapterFileError as refused:
+        assert refused.problem.isprintable() and len(refused.problem) < LONGEST_PROBLEM
+
+
+@settings(max_examples=150)
+@given(
+    metadata=st.dictionaries(
+        st.sampled_from(("flux_lora.recipe", "flux_lora.versions", "flux_lora.scores", "flux_lora.dataset", "ss_seed")),
+        st.text(max_size=30) | JSON.map(json.dumps),
+    )
+)
+def test_odd_metadata_is_read_back_or_refused(metadata: dict[str, str], tmp_path_factory):
+    file = tmp_path_factory.getbasetemp() / "odd_recipe"
+    file.write_bytes(file_of({"__metadata__": metadata}))
+    try:
+        made_how(file, {}).recipe.encode()
+    except AdapterFileError as refused:
+        assert refused.problem.isprintable() and len(refused.problem) < LONGEST_PROBLEM
