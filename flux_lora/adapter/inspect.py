@@ -19,6 +19,7 @@ from flux_lora.adapter.kinds import Change, Layer, kind_of
 from flux_lora.adapter.layouts.dialects import detect
 from flux_lora.adapter.norms import lora_part, norm_of
 from flux_lora.adapter.readers.verdicts import Verdict, verdicts
+from flux_lora.adapter.tags import commonest_tags
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -61,6 +62,8 @@ class Description:
     remarks: tuple[str, ...]
     """What a user should know before relying on it."""
     trigger: str
+    tags: tuple[str, ...]
+    """What its captions said most often, if it tells."""
     title: str
     base: str
     licence: str
@@ -99,6 +102,7 @@ def describe(place: Path) -> Description:
         verdicts=verdicts(tensors, header.metadata),
         remarks=(*remarks, *reading.remarks, *unsaid, *_doubts(header, hashes)),
         trigger=metadata.get("modelspec.trigger_phrase", ""),
+        tags=tuple(map(printable, commonest_tags(header.metadata))),
         title=metadata.get("modelspec.title") or metadata.get("ss_output_name", ""),
         base=metadata.get("flux_lora.base") or metadata.get("modelspec.architecture", ""),
         licence=metadata.get("modelspec.license", ""),
