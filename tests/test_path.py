@@ -100,7 +100,7 @@ def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: P
     summary = json.loads((finished / "summary.json").read_text())
     assert (summary["status"], summary["steps"], summary["schema"]) == ("done", 6, 1)
     file = Path(summary["files"][0]["file"])
-    assert summary["files"][0]["verification"]["unused_keys"] == 0
+    assert all(reader["unused"] == 0 for reader in summary["files"][0]["verification"]["readers"])
 
     chosen = summary["chosen"]
     adapter = read_adapter(finished / "checkpoints" / f"step-{chosen['step']:06d}" / "adapter.safetensors")

@@ -1,44 +1,57 @@
-"""export: write one .safetensors, and load it back to prove it."""
+"""export: write the adapter in the names of its users' programs, prove each file, and put beside it what they need."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
+from PIL import Image
 from rich.console import Console
 
 from flux_lora import __version__
-from flux_lora.adapter.files import read_adapter, write_file
+from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.forecast import Forecast, forecasts
 from flux_lora.adapter.metadata import Label, metadata_of
-from flux_lora.adapter.prove import Proof, prove
-from flux_lora.adapter.tensors import scaled
+from flux_lora.adapter.proof.loading import Base
+from flux_lora.adapter.proof.prove import Proof
+from flux_lora.adapter.tensors import Adapter, scaled
+from flux_lora.adapter.thumbnail import thumbnail
+from flux_lora.adapter.weights import weights_of
+from flux_lora.commands.beside import hand_out, put_beside
+from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.run_folder import RunFolder, folder_of
 from flux_lora.commands.summary import note, read_summary, stage
-from flux_lora.config.choices import ExportDtype
+from flux_lora.commands.writing import EXPORT_DTYPES, places, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
+from flux_lora.models.flux1.load import part_folder
 from flux_lora.train.checkpoints import Checkpoint, whole
 
-DTYPES = {
-    ExportDtype.bf16: torch.bfloat16,
-    ExportDtype.fp16: torch.float16,
-    ExportDtype.fp32: torch.float32,
-}
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A file, and what was seen when it was loaded back."""
+    """The files of one adapter, and what was seen when each was read back."""
 
-    file: Path
-    sha256: str
-    bytes: int
-    proof: Proof
+    proofs: tuple[Proof, ...]
+    forecasts: tuple[Forecast, ...]
+    """What quantised bases would keep of it."""
+    beside: tuple[Path, ...]
+    """Everything in the folder that is for others."""
+
+    @property
+    def proof(self) -> Proof:
+        """That of the first file."""
+        return self.proofs[0]
+
+    @property
+    def file(self) -> Path:
+        """The first file."""
+        return Path(self.proof.file)
 
 
 def export(config: RunConfig) -> int:
@@ -46,40 +59,43 @@ def export(config: RunConfig) -> int:
     folder = folder_of(config)
     with stage(folder, "export"):
         shipped = ship(config, folder, machine_of(config.hardware))
-    terminal = Console(soft_wrap=True, highlight=False)
-    terminal.print(f"{shipped.file} ({shipped.bytes / 1e6:.1f} MB, sha256 {shipped.sha256[:12]})")
-    terminal.print(f"loaded back by diffusers: {proof_in_words(shipped.proof)}")
+    Console(soft_wrap=True, highlight=False, markup=False).print(*shipped_in_words(shipped), sep="\n")
+    hand_out(config.export, shipped.file.parent, shipped.beside)
     return 0
 
 
 def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
-    """Write the file with the chosen strength folded in, so that it is right at 1.0; then prove it."""
+    """Write each dialect with the chosen strength folded in, so that it is right at 1.0, and prove it."""
     checkpoint, strength = _chosen(folder)
     adapter = scaled(read_adapter(checkpoint.adapter_file), strength)
-    file = folder.export / f"{config.export.name or config.data.trigger}.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    metadata = metadata_of(_label(config, folder, file.stem), adapter)
-    write_file(adapter, file, metadata=metadata, dtype=DTYPES[config.export.dtype])
-    proof = prove(
-        file,
-        adapter,
-        base=config.model.path,
-        dtype=machine.dtype,
-        device=machine.device,
-        revision=config.model.revision,
-    )
-    shipped = Shipped(file, sha256(file.read_bytes()).hexdigest(), file.stat().st_size, proof)
-    record = {"file": str(file), "sha256": shipped.sha256, "bytes": shipped.bytes, "step": checkpoint.step}
-    note(folder, {"files": [{**record, "strength_folded_in": strength, "verification": asdict(proof)}]})
-    return shipped
+    wanted = places(config.export, folder.export, config.data.trigger)
+    label = _label(config, folder, config.export.name or config.data.trigger)
+    base = Base(path=config.model.path, dtype=machine.dtype, device=machine.device, revision=config.model.revision)
+    proofs = [
+        write_proven(
+            adapter,
+            place,
+            dialect=dialect,
+            dtype=EXPORT_DTYPES[config.export.dtype],
+            metadata=metadata_of(label, adapter),
+            base=base,
+        )
+        for dialect, place in wanted.items()
+    ]
+    expected = _forecasts(config, adapter)
+    beside = put_beside(config, folder, proofs, expected, machine)
+    note(folder, {"files": [_record(each, checkpoint, strength) for each in proofs]})
+    note(folder, {"quantised": {each.rounding: asdict(each.whole) for each in expected}})
+    return Shipped(tuple(proofs), expected, beside)
 
 
-def proof_in_words(proof: Proof) -> str:
-    """One line about a proof."""
-    return (
-        f"{proof.layers} layers, {proof.unused_keys} unused keys, {proof.missing_layers} missing, "
-        f"output equal within {proof.output_error:.1e}, rounding {proof.delta_error:.1e} at most"
-    )
+def shipped_in_words(shipped: Shipped) -> Sequence[str]:
+    """What was written, and how each file was proven."""
+    lines = []
+    for proof in shipped.proofs:
+        lines.append(f"{proof.file} ({proof.bytes / 1e6:.1f} MB, {proof.dialect} names, sha256 {proof.sha256[:12]})")
+        lines += [f"  {line}" for line in proof_in_words(proof)]
+    return [*lines, *(each.sentence for each in shipped.forecasts)]
 
 
 def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
@@ -99,27 +115,39 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
 
 def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
     manifest = folder.manifest.read_text(encoding="utf-8").splitlines() if folder.manifest.is_file() else ["{}"]
-    chosen = [each for each in _scores(folder) if _is_chosen(each, folder)]
+    drawn = _chosen_picture(folder)
     return Label(
         title=title,
         trigger=config.data.trigger,
+        class_word=config.data.class_word,
         base=config.model.name,
+        author=config.export.author,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         resolution=config.data.resolution,
         licence=config.model.licence,
         recipe=json.dumps(asdict(config), default=str),
         dataset=str(json.loads(manifest[0]).get("fingerprint", "")),
         versions={"flux_lora": __version__, **{name: version(name) for name in PACKAGES}},
-        scores=json.dumps(chosen[0] if chosen else {}),
+        scores=json.dumps(chosen_scores(folder)),
+        pictures=len(manifest) - 1,
+        thumbnail=thumbnail(drawn) if drawn else "",
     )
 
 
-def _scores(folder: RunFolder) -> list[dict[str, object]]:
-    scores = read_summary(folder)["scores"]
-    assert isinstance(scores, list), "the summary is ours"
-    return scores
-
-
-def _is_chosen(each: dict[str, object], folder: RunFolder) -> bool:
+def _chosen_picture(folder: RunFolder) -> Image.Image | None:
+    """The first picture that the chosen checkpoint drew while it was judged."""
     chosen = read_summary(folder)["chosen"]
-    return isinstance(chosen, dict) and (each["step"], each["strength"]) == (chosen["step"], chosen["strength"])
+    if not isinstance(chosen, dict):
+        return None
+    file = folder.evaluation / candidate_name(chosen["step"], chosen["strength"]) / "000.png"
+    return Image.open(file).convert("RGB") if file.is_file() else None
+
+
+def _forecasts(config: RunConfig, adapter: Adapter) -> tuple[Forecast, ...]:
+    """From the base's weights; for a base of 12 billion a minute or two of reading."""
+    return forecasts(adapter, weights_of(part_folder(config.model.path, "transformer", config.model.revision)))
+
+
+def _record(proof: Proof, checkpoint: Checkpoint, strength: float) -> dict[str, object]:
+    shipped = {"file": proof.file, "sha256": proof.sha256, "bytes": proof.bytes, "step": checkpoint.step}
+    return {**shipped, "strength_folded_in": strength, "verification": asdict(proof)}

@@ -27,7 +27,6 @@ from flux_lora.evaluate.report import (
     Trio,
     write_report,
 )
-from flux_lora.models.flux1.load import model_folder
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from flux_lora.train.checkpoints import whole
@@ -65,7 +64,7 @@ def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict
         file=_exported(shipped),
         checks=_checks(shipped),
         recipe=folder.recipe.read_text(encoding="utf-8"),
-        snippet=diffusers_snippet(model_folder(config.model.path), str(shipped.file), prompt, spec),
+        snippet=diffusers_snippet(config.model.path, str(shipped.file), prompt, spec),
         comfy=comfy_hint(shipped.file.name, spec),
     )
     return write_report(report, folder.report)
@@ -135,23 +134,33 @@ def _frames(folder: RunFolder) -> Iterator[Frame]:
 
 
 def _exported(shipped: Shipped) -> ExportedFile:
+    proof = shipped.proof
+    others = [Path(each.file).name for each in shipped.proofs[1:]]
     return ExportedFile(
-        name=shipped.file.name,
-        size=shipped.bytes,
-        sha256=shipped.sha256,
-        dialect="diffusers names, scale folded in",
-        loads_in=("diffusers", "ComfyUI"),
+        name=" + ".join([shipped.file.name, *others]),
+        size=proof.bytes,
+        sha256=proof.sha256,
+        dialect=f"{', '.join(each.dialect for each in shipped.proofs)} names, the chosen strength folded in",
+        loads_in=tuple(dict.fromkeys(each.reader for one in shipped.proofs for each in one.readers)),
     )
 
 
 def _checks(shipped: Shipped) -> tuple[Check, ...]:
-    proof = shipped.proof
-    return (
-        Check("keys that diffusers did not use", str(proof.unused_keys), proof.unused_keys == 0),
-        Check("trained layers missing from what was loaded", str(proof.missing_layers), proof.missing_layers == 0),
-        Check("layers ComfyUI has no name for", str(proof.unknown_to_comfyui), proof.unknown_to_comfyui == 0),
-        Check("largest change of a layer by rounding", f"{proof.delta_error:.2%}", True),
-        Check(
-            "the base's answer, with the file against with the trained adapter", f"{proof.output_error:.1e} apart", True
-        ),
-    )
+    """One line per file and program; a file that a program would not take whole has not come this far."""
+    checks: list[Check] = []
+    for proof in shipped.proofs:
+        named = f"{proof.dialect} names: " if len(shipped.proofs) > 1 else ""
+        checks += [
+            Check(
+                f"{named}{each.reader}, {each.how}",
+                f"{each.modules} layers, {each.unused} unused keys, {each.missing} missing, "
+                f"{each.worst_error:.2%} off what was trained at most",
+                each.unused == each.missing == 0,
+            )
+            for each in proof.readers
+        ]
+        checks += [Check(f"{named}known of these names", gap, True) for gap in proof.gaps]
+        if proof.output_error is not None:
+            answer = f"{named}the base's answer, with the file against with the adapter read out of it"
+            checks.append(Check(answer, f"{proof.output_error:.1e} apart", True))
+    return (*checks, *(Check("merged into a rounded base", each.sentence, True) for each in shipped.forecasts))

@@ -3,7 +3,7 @@
 import pytest
 from torch import nn
 
-from flux_lora.adapter.layouts.comfyui import unknown_to_comfyui
+from flux_lora.adapter.readers.comfyui import places
 from flux_lora.adapter.targets import TARGETS, chosen
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import ConfigError
@@ -40,8 +40,8 @@ def test_targets_that_name_nothing_are_refused():
         chosen(["unet.down.0", "proj_out"], AdapterTargets.attention_mlp)
 
 
-def test_comfyui_knows_every_linear_of_the_transformer_and_nothing_else(names: list[str]):
-    assert unknown_to_comfyui(names) == []
-    assert unknown_to_comfyui(["transformer_blocks.0.attn.to_q.base_layer"]) == [
-        "transformer_blocks.0.attn.to_q.base_layer"
-    ]
+def test_comfyui_knows_every_linear_of_the_transformer_in_both_namings(names: list[str]):
+    known = places(names)
+    assert all(f"transformer.{name}" in known for name in names)
+    native = [name for stem, seat in known.items() if stem.startswith("diffusion_model.") for name in seat.parts]
+    assert sorted(native) == sorted(names)

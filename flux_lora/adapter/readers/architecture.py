@@ -1,15 +1,10 @@
 """FLUX.1's linear layers under the two names that they go by: diffusers' and Black Forest Labs' (BFL).
 
-Shape letters: R rank, I inputs and O outputs of a linear layer, h the transformer's width.
+Importing this waits for no torch.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
-
-from flux_lora.adapter.kinds import Layer
+from dataclasses import dataclass
 
 DOUBLES, SINGLES = 19, 38
 WIDTH, MLP_RATIO, CHANNELS, T5_WIDTH, POOLED_WIDTH, TIME_CHANNELS = 3072, 4, 64, 4096, 768, 256
@@ -94,27 +89,6 @@ def _all_seats() -> Iterator[tuple[str, Seat]]:
 
 def _seat(bfl: str, block: str, parts: tuple[str, ...]) -> tuple[str, Seat]:
     return bfl, Seat(tuple(block + part for part in parts), fused=bfl, swaps=parts == (HALVES_SWAPPED,))
-
-
-def landed(layer: Layer, seat: Seat) -> dict[str, Layer]:
-    """The layer's share in each of diffusers' weights: `down` is common, the rows of `up` are dealt out.
-
-    Of linear1's seven shares of rows four are the MLP's. Empty if the rows cannot be dealt out.
-    """
-    shares = [MLP_RATIO if part.endswith("proj_mlp") else 1 for part in seat.parts]
-    width, left = divmod(layer.up.shape[0], sum(shares))
-    if left:
-        return {}
-    ups = layer.up.split([share * width for share in shares])
-    return {
-        part: replace(layer, up=swapped(up) if seat.swaps else up) for part, up in zip(seat.parts, ups, strict=True)
-    }
-
-
-def swapped(up: Tensor) -> Tensor:
-    """The two halves of the rows, exchanged."""
-    first, second = up.chunk(2)
-    return torch.cat([second, first])
 
 
 def flux1_shapes() -> dict[str, tuple[int, int]]:

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Decomposed
 from flux_lora.adapter.readers.architecture import CLIP_NAMES, T5_NAMES, Seat, seats
-from flux_lora.adapter.readers.consumed import Consumed, Reader, seated, stopped
+from flux_lora.adapter.readers.consumed import Consumed, Reader, stopped
+from flux_lora.adapter.readers.landing import seated
 from flux_lora.adapter.readers.spelling import (
     ALPHA,
     DORA_SCALE,
     LOHA,
     LOKR,
+    OFT,
     PAIRS,
     PEFT_MAGNITUDE,
     Module,
@@ -25,6 +27,7 @@ from flux_lora.adapter.readers.spelling import (
     lokr_of,
     lora_of,
     modules_of,
+    oft_of,
 )
 from flux_lora.adapter.readers.told import without_told_alpha
 
@@ -135,7 +138,8 @@ def _taken(module: Module) -> _Taken:
         if layer is not None:
             taken = _Taken(layer, taken.keys | module.keys(PAIRS[pair]))
             break
-    for change, endings in ((loha_of(module, alpha), LOHA), (lokr_of(module, alpha), LOKR)):
+    others = ((loha_of(module, alpha), LOHA), (lokr_of(module, alpha), LOKR), (oft_of(module, alpha), OFT))
+    for change, endings in others:
         if change is not None:
             taken = _Taken(change, taken.keys | module.keys(endings))
     return _with_magnitude(module, taken)

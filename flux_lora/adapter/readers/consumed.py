@@ -5,8 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer
-from flux_lora.adapter.readers.architecture import Seat, landed
+from flux_lora.adapter.kinds import Change
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,6 @@ class Reader:
 def stopped(reason: str, tensors: Mapping[str, Tensor]) -> Consumed:
     """The program raises: nothing is used."""
     return Consumed(unused=tuple(sorted(tensors)), stopped=reason)
-
-
-def seated(change: Change, seat: Seat) -> dict[str, Change]:
-    """The change under diffusers' names; one that cannot be split stays whole. Empty if it cannot be placed."""
-    if isinstance(change, Layer):
-        return dict(landed(change, seat))
-    splits = len(seat.parts) != 1 or seat.swaps
-    return {seat.fused if splits else seat.parts[0]: change}
 
 
 def without_trained_alpha(consumed: Consumed, scales: Collection[float]) -> Consumed:

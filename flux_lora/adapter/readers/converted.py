@@ -17,7 +17,8 @@ from flux_lora.adapter.readers.architecture import (
     Seat,
     seats,
 )
-from flux_lora.adapter.readers.consumed import Consumed, seated, stopped, without_trained_alpha
+from flux_lora.adapter.readers.consumed import Consumed, stopped, without_trained_alpha
+from flux_lora.adapter.readers.landing import seated
 from flux_lora.adapter.readers.spelling import ALPHA, PAIRS, Module, alpha_of, lora_of, modules_of
 
 DOWN = PAIRS["down up"][0]
@@ -148,6 +149,8 @@ def _read(tensors: Mapping[str, Tensor], rules: _Rules) -> Consumed:
             continue
         if rules.needs_alpha and not module.has(ALPHA):
             return stopped(f"stops with a KeyError: {stem}{ALPHA} is not in the file", tensors)
+        if rules.scaled and (alpha_of(module) or 0.0) < 0:
+            return stopped(f"never comes to an end with {stem}{ALPHA} below 0", tensors)
         landings, keys = _module(module, rules, rules.places[stem])
         changes |= landings
         used |= keys

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Layer
 from flux_lora.adapter.readers.architecture import CLIP_NAMES, FINAL, T5_NAMES, Seat, seats
-from flux_lora.adapter.readers.consumed import Consumed, Reader, seated, stopped
+from flux_lora.adapter.readers.consumed import Consumed, Reader, stopped
+from flux_lora.adapter.readers.landing import seated
 from flux_lora.adapter.readers.spelling import ALPHA, PAIRS, alpha_of, lora_of, modules_of
 
 SPELLED = "down up"

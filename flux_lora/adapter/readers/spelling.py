@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Hadamard, Kronecker, Layer
+from flux_lora.adapter.kinds import Hadamard, Kronecker, Layer, Orthogonal
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "AB": (".lora_A.weight", ".lora_B.weight"),
@@ -21,7 +21,8 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 ALPHA, DORA_SCALE, PEFT_MAGNITUDE = ".alpha", ".dora_scale", ".lora_magnitude_vector"
 LOKR = tuple(f".lokr_{part}" for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"))
 LOHA = tuple(f".hada_{part}" for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
-OTHERS = (ALPHA, DORA_SCALE, PEFT_MAGNITUDE, f"{PEFT_MAGNITUDE}.weight", ".magnitude", *LOKR, *LOHA)
+OFT = (".oft_blocks", ".rescale")
+OTHERS = (ALPHA, DORA_SCALE, PEFT_MAGNITUDE, f"{PEFT_MAGNITUDE}.weight", ".magnitude", *LOKR, *LOHA, *OFT)
 ENDINGS = frozenset({*OTHERS, *(ending for pair in PAIRS.values() for ending in pair)})
 MOST_DOTS = max(ending.count(".") for ending in ENDINGS)
 
@@ -92,6 +93,14 @@ def loha_of(module: Module, alpha: float | None) -> Hadamard | None:
     if not (_factor(None, w1_a, w1_b) and _factor(None, w2_a, w2_b)):
         return None
     return Hadamard(w1_a, w1_b, w2_a, w2_b, float(w1_b.shape[0]) if alpha is None else alpha)
+
+
+def oft_of(module: Module, alpha: float | None) -> Orthogonal | None:
+    """LyCORIS' OFT, if it is there; its alpha is the limit of the turn."""
+    blocks, rescale = (module.tensors.get(ending) for ending in OFT)
+    if blocks is None or blocks.ndim != 3:
+        return None
+    return Orthogonal(blocks, alpha or 0.0, None if rescale is None else rescale.flatten())
 
 
 def _factor(whole: Tensor | None, left: Tensor | None, right: Tensor | None) -> bool:

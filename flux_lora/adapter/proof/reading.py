@@ -1,0 +1,122 @@
+"""One program's reading of a file, checked against what was trained: keys, modules, numbers."""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from flux_lora.adapter.kinds import Change, Layer
+from flux_lora.adapter.proof.comparison import DELTA_BOUND, changes_nothing, deviation, explained
+from flux_lora.adapter.proof.promises import EVERYTHING, Promise
+from flux_lora.adapter.tensors import Adapter, size
+from flux_lora.errors import AdapterFileError
+
+EXPORT_AGAIN = "export again; if it stays, report it with this message: the file would disappoint its users"
+MORE_DIGITS = "set export.dtype=fp32: numbers this small are rounded away in 16 bits"
+NEAR = 5
+"""Bounds away: more than that is no rounding."""
+BY_TABLE = "by its key table"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file and what it has to be."""
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+    adapter: Adapter
+
+    @property
+    def bound(self) -> float:
+        """How far rounding to the file's dtype may move a module."""
+        dtypes = {tensor.dtype for key, tensor in self.tensors.items() if not key.endswith(".alpha")}
+        return max((DELTA_BOUND.get(dtype, 0.0) for dtype in dtypes), default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderProof:
+    """What one program makes of the file."""
+
+    reader: str
+    keys: int
+    unused: int
+    """0, or what lies in modules that the program is known to leave out of this dialect."""
+    modules: int
+    missing: int
+    worst_error: float
+    """Largest relative error of one module's change, against the trained float32 adapter."""
+    worst_module: str
+    how: str
+    """Whether the program itself loaded the file, or its rules were followed."""
+
+
+def check_worth(adapter: Adapter) -> None:
+    """Stop at an adapter that is not worth a file."""
+    sizes = [size(change) for change in adapter.changes.values() if isinstance(change, Layer)]
+    if not all(math.isfinite(each) for each in sizes):
+        raise AdapterFileError("the adapter holds numbers that are not finite", fix="export an earlier checkpoint")
+    if len(sizes) == len(adapter.changes) and not any(sizes):
+        raise AdapterFileError("the adapter changes nothing: it has not learned yet", fix="train for more steps")
+
+
+def check_finite(case: Case) -> None:
+    """Stop at numbers that no program can use."""
+    broken = [key for key, tensor in case.tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise AdapterFileError(
+            f"{case.file} holds numbers that are not finite in {len(broken)} tensor(s), first {broken[0]}",
+            fix="set export.dtype=bf16: fp16 ends at 65504; else export an earlier checkpoint",
+        )
+
+
+def read_by_table(case: Case, promise: Promise, names: Collection[str]) -> ReaderProof:
+    """The file through a program's own rules."""
+    program = promise.reader.name
+    consumed = promise.reader.consume(case.tensors, case.metadata, names)
+    if consumed.stopped or consumed.wrong:
+        raise AdapterFileError(f"{program} {consumed.stopped or consumed.wrong}", fix=EXPORT_AGAIN)
+    if consumed.unused and promise.modules == EVERYTHING:
+        raise AdapterFileError(
+            f"{program} does not use {len(consumed.unused)} key(s) of the file, first {consumed.unused[0]}",
+            fix=EXPORT_AGAIN,
+        )
+    taken = {name: change for name, change in consumed.changes.items() if not changes_nothing(change)}
+    return proof_of(case, program, promise.modules, taken, how=BY_TABLE, unused=len(consumed.unused))
+
+
+def proof_of(
+    case: Case, program: str, modules: str, taken: Mapping[str, Change], *, how: str, unused: int = 0
+) -> ReaderProof:
+    """What a program took of the file, module by module; raises naming the first that is not as trained."""
+    trained = case.adapter.changes
+    wanted = [name for name in trained if re.fullmatch(modules, name) and not changes_nothing(trained[name])]
+    missing = sorted(set(wanted) - set(taken))
+    strange = sorted(set(taken) - set(trained))
+    for what, names in (
+        (f"{program} did not load {len(missing)} trained layer(s)", missing),
+        (f"{program} finds {len(strange)} layer(s) in the file that were not trained", strange),
+    ):
+        if names:
+            raise AdapterFileError(f"{what}, first {names[0]}", fix=EXPORT_AGAIN)
+    errors = {name: deviation(taken[name], trained[name]) for name in wanted}
+    off = [name for name, error in errors.items() if not error <= case.bound]
+    if off:
+        raise AdapterFileError(
+            f"in {program}, {explained(off[0], taken[off[0]], trained, case.bound)} ({len(off)} such layer(s))",
+            fix=MORE_DIGITS if errors[off[0]] < NEAR * case.bound else EXPORT_AGAIN,
+        )
+    worst = max(errors, key=lambda name: errors[name])
+    return ReaderProof(
+        reader=program,
+        keys=len(case.tensors),
+        unused=unused,
+        modules=len(wanted),
+        missing=0,
+        worst_error=errors[worst],
+        worst_module=worst,
+        how=how,
+    )
