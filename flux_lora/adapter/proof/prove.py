@@ -83,9 +83,8 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Bas
     if chosen and transformer is not None and _loadable(dialect, adapter, shapes):
         _check_fit(adapter, shapes)
         loaded = load(file, transformer)
-        readers[DIFFUSERS.name] = proof_of(
-            case, DIFFUSERS.name, chosen.modules, loaded, how=LOADED if base else LOADED_BARE
-        )
+        how, unused = LOADED if base else LOADED_BARE, readers[DIFFUSERS.name].unused
+        readers[DIFFUSERS.name] = proof_of(case, DIFFUSERS.name, chosen.modules, loaded, how=how, unused=unused)
         if base and all(isinstance(change, Layer) for change in loaded.values()):
             same, exact = output_errors(transformer, Adapter(loaded), _part(adapter, chosen))
             _check_output(file, same, OUTPUT_BOUND[base.dtype])

@@ -116,6 +116,7 @@ def test_what_a_program_leaves_out_of_a_dialect_is_said(whole: Adapter, base: Ba
     proof = prove(file, whole, dialect="comfyui", base=base)
     assert len(proof.gaps) == 1
     assert proof.gaps[0].startswith("diffusers leaves 10 modules of this dialect out, first ")
+    assert {each.reader: each.unused for each in proof.readers} == {"ComfyUI": 0, "Forge": 0, "diffusers": 30}
 
 
 def test_several_ranks_are_not_promised_to_an_older_diffusers(base: Base, tmp_path: Path):
