@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.layouts import bfl, comfyui, diffusers, kohya, lycoris, onetrainer, peft, xlabs
-from flux_lora.adapter.layouts.reading import END, Content, module_of, read
+from flux_lora.adapter.layouts.reading import END, HARMLESS, Content, module_of, read
 from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder
 from flux_lora.adapter.tensors import Adapter
@@ -112,11 +112,11 @@ TEXT_ONLY = DIALECTS["kohya"]
 
 
 def detect(keys: Iterable[str]) -> Dialect:
-    """The one dialect that all of these keys are spelled in. Keys of text encoders go with any."""
+    """The one dialect that all of these keys are spelled in. Keys of text encoders, norms and biases go with any."""
     every = list(keys)
     if not every:
         raise AdapterFileError("the file holds no tensors", fix="fetch or export it again")
-    ours = [key for key in every if not is_text_encoder(key)]
+    ours = [key for key in every if not is_text_encoder(key) and HARMLESS.fullmatch(key) is None]
     owners = {key: next((each for each in KNOWN if each.owns(key)), None) for key in ours}
     foreign = [key for key, owner in owners.items() if owner is None]
     if foreign:

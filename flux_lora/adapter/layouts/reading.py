@@ -69,14 +69,14 @@ def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
     for key, tensor in tensors.items():
         end = END.search(key)
         if end is None:
-            idle = HARMLESS.fullmatch(key) is not None and not bool(tensor.any())
+            idle = HARMLESS.fullmatch(key) is not None and not bool(_wide(tensor).any())
             (zeros if idle else unknown).append(key)
             continue
         part = end["same"] or str(end.lastgroup)
         parts = grouped.setdefault(key[: end.start()], {})
         if part in parts:
             raise AdapterFileError(f"the file has two tensors for {part} of {key[: end.start()]}", fix=FIX)
-        parts[part] = tensor
+        parts[part] = _wide(tensor)
     refuse_keys("keys that are not understood,", unknown)
     return grouped, (f"{len(zeros)} change(s) of norms and biases are all zero and left out",) if zeros else ()
 
@@ -99,6 +99,12 @@ def refuse_keys(what: str, keys: list[str]) -> None:
     """Stop at keys that cannot be read."""
     if keys:
         raise AdapterFileError(f"the file holds {what} {min(keys)[:200]!r} ({len(keys)} in all)", fix=FIX)
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Eight-bit floats in a dtype that can be computed with and holds all of their values."""
+    eight_bits = tensor.is_floating_point() and tensor.element_size() == 1
+    return tensor.bfloat16() if eight_bits else tensor
 
 
 def _far_scale(changes: Mapping[str, Change]) -> Iterator[str]:

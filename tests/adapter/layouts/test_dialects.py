@@ -200,6 +200,7 @@ def test_a_module_that_is_changed_whole_and_in_part_is_refused():
 def test_norms_that_do_not_change_are_left_out_and_told_and_others_are_refused():
     file = lora("diffusion_model.img_in", *ONE, DOWN_UP)
     idle = {"diffusion_model.double_blocks.0.img_attn.norm.key_norm.diff": torch.zeros(3)}
+    assert detect(file | idle).name == "comfyui"
     content = DIALECTS["comfyui"].read(file | idle, {})
     assert content.remarks == ("1 change(s) of norms and biases are all zero and left out",)
     with pytest.raises(AdapterFileError, match="key_norm.diff"):
