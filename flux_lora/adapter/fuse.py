@@ -173,5 +173,5 @@ def _report(files: Sequence[Path], changed: Sequence[_Changed]) -> Fused:
         modules=len(changed),
         largest=largest.relative,
         largest_module=largest.module,
-        lost=1 - sum(each.kept for each in changed) / whole if whole else 0.0,
+        lost=max(0.0, 1 - sum(each.kept for each in changed) / whole) if whole else 0.0,
     )

@@ -44,3 +44,19 @@ def change(kind: str) -> Change:
             return loha()
         case _:
             return Orthogonal(0.1 * drawn(4, 3, 3))
+
+
+def change_for(kind: str, outputs: int, inputs: int) -> Change:
+    """A change of the kind for a weight of any size divisible by 4."""
+    lora = Layer(0.1 * drawn(2, inputs), drawn(outputs, 2), 2.0)
+    match kind:
+        case "LoRA":
+            return lora
+        case "DoRA":
+            return Decomposed(lora, 1 + drawn(outputs).abs())
+        case "LoKr":
+            return Kronecker(drawn(4, 4), None, None, drawn(outputs // 4, inputs // 4), None, None, 1.0)
+        case "LoHa":
+            return Hadamard(drawn(outputs, 2), drawn(2, inputs), drawn(outputs, 2, seed=1), drawn(2, inputs), 0.1)
+        case _:
+            return Orthogonal(0.1 * drawn(outputs // 4, 4, 4))

@@ -16,12 +16,12 @@ from torch import Tensor
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.base_files import SHARD_INDEX
 from flux_lora.adapter.fuse import fuse
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal, delta_of
+from flux_lora.adapter.kinds import Layer, delta_of
 from flux_lora.adapter.layouts.names import NATIVE
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError, ModelError
-from tests.adapter.changes import KINDS, drawn
+from tests.adapter.changes import KINDS, change_for, drawn
 from tests.adapter.made import answer, frozen_transformer, learned_adapter
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -55,22 +55,6 @@ def as_native(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             swap = name == "final_layer.adaLN_modulation.1"
             made[f"{PREFIX}{name.format(0)}.{end}"] = swap_scale_shift(stacked, dim=0) if swap else stacked
     return made
-
-
-def change_for(kind: str, outputs: int, inputs: int) -> Change:
-    """A change of the kind for a weight of any size divisible by 4."""
-    lora = Layer(0.1 * drawn(2, inputs), drawn(outputs, 2), 2.0)
-    match kind:
-        case "LoRA":
-            return lora
-        case "DoRA":
-            return Decomposed(lora, 1 + drawn(outputs).abs())
-        case "LoKr":
-            return Kronecker(drawn(4, 4), None, None, drawn(outputs // 4, inputs // 4), None, None, 1.0)
-        case "LoHa":
-            return Hadamard(drawn(outputs, 2), drawn(2, inputs), drawn(outputs, 2, seed=1), drawn(2, inputs), 0.1)
-        case _:
-            return Orthogonal(0.1 * drawn(outputs // 4, 4, 4))
 
 
 def test_a_fused_folder_answers_as_the_base_with_the_adapter_beside_it(folder: Path, tmp_path: Path):
