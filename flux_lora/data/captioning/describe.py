@@ -116,6 +116,12 @@ def _broken_models_explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
+        if "torchvision::" in str(error.__cause__):
+            raise ModelError(
+                "transformers cannot be loaded beside this torchvision, which was built for another torch",
+                fix="install both from one place, such as: pip install torch torchvision --index-url "
+                "https://download.pytorch.org/whl/cpu; or run: pip uninstall torchvision",
+            ) from error
         reason = str(error).strip().partition("\n")[0]
         raise ModelError(
             f"{folder} needs more than is installed: {reason.partition(' but ')[0]}",

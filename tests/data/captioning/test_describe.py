@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flux_lora.data.captioning.describe import PATTERNS, model_folder, open_describer
+from flux_lora.data.captioning.describe import PATTERNS, _broken_models_explained, model_folder, open_describer
 from flux_lora.errors import ConfigError, ModelError
 from tests.data.painted import gradient
 from tests.data.tiny_vision import WORDS, write_blip, write_llava, write_qwen
@@ -73,6 +73,15 @@ def test_pickled_weights_are_not_opened(llava: Path, tmp_path: Path):
 def test_a_folder_that_is_no_such_model_is_named(tmp_path: Path):
     with pytest.raises(ModelError, match="cannot be opened as a model that describes pictures"):
         open_describer(str(tmp_path), "", prompt="", max_tokens=6)
+
+
+def test_a_torchvision_that_was_built_for_another_torch_is_named():
+    """What transformers raises on any import beside one."""
+    with pytest.raises(ModelError, match="built for another torch") as refusal, _broken_models_explained(Path("any")):
+        raise ModuleNotFoundError("Could not import module 'Blip'.") from RuntimeError(
+            "operator torchvision::nms does not exist"
+        )
+    assert "pip uninstall torchvision" in refusal.value.fix
 
 
 @pytest.mark.parametrize("revision", ["", "main", "v1.0", COMMIT[:12]])
