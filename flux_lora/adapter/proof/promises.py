@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flux_lora.adapter.kinds import kind_of
+from flux_lora.adapter.kinds import Change, Decomposed, kind_of
 from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.readers.consumed import Reader
 from flux_lora.adapter.readers.diffusers import DIFFUSERS, DIFFUSERS_032
@@ -61,11 +61,15 @@ def _gap(promise: Promise, dialect: str, adapter: Adapter) -> str:
         return "stops at adapters of several ranks"
     if promise.reader in (DIFFUSERS, DIFFUSERS_032) and kinds - {"LoRA", "DoRA"}:
         return f"does not know {' and '.join(sorted(kinds - {'LoRA', 'DoRA'}))}"
-    if promise.reader in (COMFYUI, FORGE) and dialect == "diffusers" and "DoRA" in kinds:
-        return "leaves DoRA's magnitudes out and applies a plain LoRA"
+    if promise.reader in (COMFYUI, FORGE) and any(_per_output(change) for change in adapter.changes.values()):
+        return "does not apply DoRA's magnitudes per output as they were trained"
     if promise.reader is DIFFUSERS and dialect == "onetrainer":
         others = [name for name in adapter.changes if not re.fullmatch(ATTENTION, name)]
         return f"stops at modules of blocks that are not attention, here {others[0]}" if others else ""
     if not any(re.fullmatch(promise.modules, name) for name in adapter.changes):
         return "takes none of these modules in this dialect"
     return ""
+
+
+def _per_output(change: Change) -> bool:
+    return isinstance(change, Decomposed) and not change.per_input

@@ -21,14 +21,14 @@ class Room:
 
 XLABS = rf"{DOUBLE}attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)|{SINGLE}(attn\.to_[qkv]|proj_out)"
 ROOMS: Mapping[str, Room] = {
-    "diffusers": Room(("LoRA", "DoRA")),
+    "diffusers": Room(PLAIN),  # of DoRA the three readers make three things
     "comfyui": Room(UNFUSED),
     "kohya": Room(PLAIN, r"(?!(proj_out|norm_out\.linear)$).+"),  # sd-scripts has no final layer in its network
     "bfl": Room(PLAIN),
     "onetrainer": Room(UNFUSED),
     "xlabs": Room(PLAIN, XLABS),
     "lycoris": Room(ALL_KINDS),
-    "peft": Room(PLAIN),
+    "peft": Room(("LoRA", "DoRA")),
 }
 
 
