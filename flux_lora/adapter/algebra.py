@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Layer, kind_of, on_tensors, times
+from flux_lora.adapter.layouts.native import from_native
 from flux_lora.adapter.nearest import layer_of, low_rank, product_of, to_layer
 from flux_lora.adapter.spectrum import of_product
 from flux_lora.adapter.tensors import Adapter
@@ -28,7 +29,7 @@ class Resized:
 
     adapter: Adapter
     errors: Mapping[str, float]
-    """By module: Frobenius norm of what is lost over that of the change."""
+    """By module, as it was called before: Frobenius norm of what is lost over that of the change."""
 
     @property
     def worst(self) -> float:
@@ -174,7 +175,6 @@ def _kept(name: str, layer: Layer, keep: float) -> tuple[Layer, float]:
 
 
 def _resized(found: Mapping[str, tuple[Layer, float]]) -> Resized:
-    return Resized(
-        Adapter({name: layer for name, (layer, _) in found.items()}),
-        {name: error for name, (_, error) in found.items()},
-    )
+    """A LoRA can always be split into diffusers' modules; the other kinds on FLUX's own ones become so here."""
+    layers = from_native({name: layer for name, (layer, _) in found.items()})
+    return Resized(Adapter(layers), {name: error for name, (_, error) in found.items()})

@@ -20,6 +20,8 @@ BLOCK = re.compile(r"(|.*?\.)(?:(double_blocks|single_blocks)|(single_)?transfor
 """Whatever stands before a block's name stands before every name; `model.diffusion_model.`, for one."""
 WEIGHT = ".weight"
 DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+WIDE_DTYPES = ("F64", "F32", "F16", "BF16")
+"""In these a weight is itself; in others it is rounded, and may be packed or scaled."""
 CHUNK_BYTES = 2**24
 
 

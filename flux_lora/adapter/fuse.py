@@ -13,13 +13,21 @@ from shutil import copyfile, rmtree
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.base_files import WEIGHT, Base, header_bytes, in_order, open_base, raw_of, tensor_of
+from flux_lora.adapter.base_files import (
+    WEIGHT,
+    WIDE_DTYPES,
+    Base,
+    header_bytes,
+    in_order,
+    open_base,
+    raw_of,
+    tensor_of,
+)
 from flux_lora.adapter.files import sync_folder
 from flux_lora.adapter.pieces import Piece, delta_on, pieces_of
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
-WIDE_DTYPES = ("F64", "F32", "F16", "BF16")
 STALE = ("hash", "sha256", "thumbnail")
 """Words in the keys of the base's metadata that are not true of another model."""
 NOTHING: Mapping[str, str] = {}

@@ -20,7 +20,7 @@ from flux_lora.adapter.kinds import Layer, delta_of
 from flux_lora.adapter.nearest import low_rank, product_of
 from flux_lora.adapter.tensors import Adapter, delta, distance, size
 from flux_lora.errors import AdapterFileError, ConfigError
-from tests.adapter.changes import KINDS, change, drawn, loha, lora, weight
+from tests.adapter.changes import KINDS, change, drawn, loha, lokr, lora, weight
 
 SIDES = {"a": (7, 5), "b": (4, 9), "c": (6, 6)}
 """Outputs and inputs of three modules."""
@@ -107,6 +107,14 @@ def test_every_kind_becomes_a_lora_with_its_error_stated(kind: str):
     assert exact.worst < 1e-5
     close(changed(exact.adapter, "a"), whole)
     assert near.worst == pytest.approx(((changed(near.adapter, "a") - whole).norm() / whole.norm()).item(), abs=1e-5)
+
+
+def test_a_lokr_of_the_whole_qkv_becomes_a_lora_of_q_k_and_v():
+    module = "double_blocks.3.img_attn.qkv"
+    after = resized(Adapter({module: lokr()}), 8)
+    names = [f"transformer_blocks.3.attn.to_{part}" for part in "qkv"]
+    assert list(after.adapter.layers) == names and after.errors[module] < 1e-5
+    close(torch.cat([changed(after.adapter, name) for name in names]), delta_of(lokr()))
 
 
 def test_a_loha_is_a_lora_of_its_rank_squared_exactly():

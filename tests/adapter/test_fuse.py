@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import FluxTransformer2DModel
-from diffusers.loaders.single_file_utils import swap_scale_shift
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -17,17 +16,16 @@ from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.base_files import SHARD_INDEX
 from flux_lora.adapter.fuse import fuse
 from flux_lora.adapter.kinds import Layer, delta_of
-from flux_lora.adapter.layouts.names import NATIVE
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError, ModelError
 from tests.adapter.changes import KINDS, change_for, drawn
 from tests.adapter.made import answer, frozen_transformer, learned_adapter
+from tests.adapter.native_base import PREFIX, as_native
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 QKV = "double_blocks.0.img_attn.qkv"
 PARTS = tuple(f"transformer_blocks.0.attn.to_{part}" for part in "qkv")
-PREFIX = "model.diffusion_model."
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +42,6 @@ def native(folder: Path) -> Path:
     file = folder.parent / "flux1-tiny.safetensors"
     save_file(as_native(load_file(folder / WEIGHTS)), file, metadata={"modelspec.title": "tiny", "hash_sha256": "0"})
     return file
-
-
-def as_native(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """FLUX's own names for the blocks and for the final norm, whose halves diffusers swaps when it converts."""
-    made = {}
-    for name, parts in NATIVE.items():
-        for end in ("weight", "bias"):
-            stacked = torch.cat([tensors[f"{part.format(0)}.{end}"] for part in parts])
-            swap = name == "final_layer.adaLN_modulation.1"
-            made[f"{PREFIX}{name.format(0)}.{end}"] = swap_scale_shift(stacked, dim=0) if swap else stacked
-    return made
 
 
 def test_a_fused_folder_answers_as_the_base_with_the_adapter_beside_it(folder: Path, tmp_path: Path):

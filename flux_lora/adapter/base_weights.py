@@ -1,0 +1,58 @@
+"""The weights of a base on disk under the names that an adapter uses, whichever layout the base has."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.base_files import WIDE_DTYPES, Base, tensor_of
+from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
+from flux_lora.adapter.pieces import Rows
+from flux_lora.errors import AdapterFileError, ModelError
+
+
+def weights_of(base: Base) -> Callable[[str], Tensor]:
+    """The function from a module's name, diffusers' or FLUX's own, to its weight: OI, in the base's dtype.
+
+    It reads one module at each call and keeps none.
+    """
+
+    def weight(name: str) -> Tensor:
+        if base.native and is_diffusers(name):
+            place = bfl_name(name)
+            above = sum(place.shares[: place.part])
+            rows = Rows(above, above + place.shares[place.part], sum(place.shares))
+            return _turned(rows.of(_read(base, place.module)), swap=place.swap)
+        if not base.native and is_bfl(name):
+            there = diffusers_names(name)
+            return _turned(torch.cat([_read(base, part) for part in there.names]), swap=there.swap)
+        return _read(base, name)
+
+    return weight
+
+
+def linears_of(base: Base) -> tuple[str, ...]:
+    """Every module with a matrix, under diffusers' names: what a LoRA can change."""
+    found: list[str] = []
+    for module, (file, key) in base.modules.items():
+        if len(base.shards[file].tensors[key].shape) == 2:
+            found += diffusers_names(module).names if is_bfl(module) else [module]
+    return tuple(sorted(found))
+
+
+def _read(base: Base, module: str) -> Tensor:
+    if module not in base.modules:
+        raise AdapterFileError(
+            f"{base.root} has no layer {module}", fix="give the base that the adapter was trained on"
+        )
+    file, key = base.modules[module]
+    dtype = base.shards[file].tensors[key].dtype
+    if dtype not in WIDE_DTYPES:
+        raise ModelError(
+            f"{key} of {file} is stored as {dtype}", fix="give the bf16 model: this one is rounded already"
+        )
+    return tensor_of(file, base.shards[file], key)
+
+
+def _turned(weight: Tensor, *, swap: bool) -> Tensor:
+    return torch.cat(weight.chunk(2)[::-1]) if swap else weight
