@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from flux_lora.commands.progress import bar
+from flux_lora.commands.run_folder import folder_of
 from flux_lora.config.material import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.schema import RunConfig
+from flux_lora.data.cache.recall import Recall
 from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
 from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.looks.reading import can_read, load_read
 from flux_lora.data.pictures.decode import upright_size
+from flux_lora.data.planning.crops import kept_part
 from flux_lora.data.planning.plan import Plan, Wish, plan
 from flux_lora.data.rules.fit import judge_plan
 from flux_lora.data.rules.tokens import UNCOUNTED, Readers
@@ -39,6 +43,8 @@ class Material:
     seen: tuple[Seen, ...] = ()
     compared: tuple[Seen, ...] = ()
     """The held-out pictures, looked at."""
+    recall: Recall | None = None
+    """What of the pictures crops must keep; new things are to be written into the cache."""
     plan: Plan | None = None
     """None where no picture can be read."""
     readers: Readers | None = None
@@ -72,7 +78,8 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         looked = see_all([*found.samples, *compared.samples], eye, told=told)
     seen, apart = looked[: len(found.samples)], looked[len(found.samples) :]
     sizes = {one.sample.image: (one.look.width, one.look.height) for one in seen if one.look}
-    planned = _plan(config, [one.sample for one in seen if one.look], sizes)
+    recall = _recall(config)
+    planned = _plan(config, [one.sample for one in seen if one.look], sizes, recall)
     findings = [
         *found.findings,
         *judge_words(found.samples, words, readers),
@@ -87,6 +94,7 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         findings=tuple(binding(findings, reasons_off(config.check))),
         seen=tuple(seen),
         compared=tuple(apart),
+        recall=recall,
         plan=planned,
         readers=readers,
         remarks=(*found.remarks, *compared.remarks),
@@ -99,7 +107,7 @@ def sketch_material(config: RunConfig) -> Material:
     found = _found(config.data)
     sizes = {sample.image: size for sample in found.samples if (size := _header_size(sample.image))}
     readable = [sample for sample in found.samples if sample.image in sizes]
-    return Material(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes))
+    return Material(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes, _recall(config)))
 
 
 def _header_size(file: Path) -> tuple[int, int] | None:
@@ -144,17 +152,25 @@ def reading_of(wanted: DataConfig) -> Wanted:
     )
 
 
-def _plan(config: RunConfig, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]]) -> Plan | None:
+def _recall(config: RunConfig) -> Recall:
+    crop, alpha = config.data.crop, config.data.alpha
+    return Recall(folder_of(config).cache, partial(kept_part, crop=crop, alpha=alpha), crop.value, alpha.value)
+
+
+def _plan(
+    config: RunConfig, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]], recall: Recall
+) -> Plan | None:
     """Buckets and crops for the pictures that can be read."""
     wish = Wish(
         resolutions=(config.data.resolution, *config.data.more_resolutions),
         batch_size=config.train.batch_size,
         crop=config.data.crop,
+        alpha=config.data.alpha,
         most_enlarged=config.data.most_enlarged,
         most_cropped=config.data.allow_crop,
         seed=config.train.seed,
     )
-    return plan(readable, wish, sizes=sizes.__getitem__) if readable else None
+    return plan(readable, wish, sizes=sizes.__getitem__, keep=recall.part) if readable else None
 
 
 def _readers(config: RunConfig) -> Readers | None:

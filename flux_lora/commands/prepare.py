@@ -74,18 +74,19 @@ def _prepare_together(config: RunConfig, crew: Crew) -> int:
     with stage(folder, "prepare") if crew.first else nullcontext():
         machine = machine_of(config.hardware)
         with crew.together():
-            _encode_part(config, material or sketch_material(config), machine, crew.share)
+            stages = _encode_part(config, material or sketch_material(config), machine, crew.share)
         if crew.first and material:
             get_ready(config, folder, material, machine)
+            note(folder, {"encoding": [_in_numbers(each) for each in stages]})
     return 0
 
 
-def _encode_part(config: RunConfig, material: Material, machine: Machine, share: Share) -> None:
+def _encode_part(config: RunConfig, material: Material, machine: Machine, share: Share) -> tuple[Stage, ...]:
     encoders = _encoders(config, machine)
     wanted, _ = _wanted(config, material, encoders)
     prepared = material.planned.prepared
     with _kept_when_stopped("encoding") if share.rank == 0 else nullcontext(nobody) as told:
-        encode_share(prepared, encoders, folder_of(config).cache, share, wanted=wanted, told=told)
+        return encode_share(prepared, encoders, folder_of(config).cache, share, wanted=wanted, told=told)
 
 
 def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
@@ -93,6 +94,8 @@ def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine:
     planned = material.planned
     encoders = _encoders(config, machine)
     wanted, remembered = _wanted(config, material, encoders)
+    if material.recall:
+        material.recall.write(folder.cache)
     with _kept_when_stopped("encoding") as told:
         made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, told=told)
     fingerprint = fingerprint_of(planned, made.encoded.keys)

@@ -4,6 +4,7 @@ So there is no "clear cache" knob and no stale read: an edited caption is anothe
 
 entries.py   one file for each latent, text and mask, whole or not there
 glances.py   which file came to which entries, so that one that has not changed is not decoded again
+recall.py    what crops must keep of a file, found once
 sight.py     a picture and its mask as the encoder sees them
 shelf.py     encoded samples, read from the disk when they are asked for
 encode.py    what is missing is made: captions first, then pictures

@@ -1,4 +1,4 @@
-"""Which picture file came to which entries, so that one that has not changed is not decoded again.
+"""Which picture file came to which entries, and what of it crops must keep, so that it is not decoded again.
 
 A file is taken for unchanged if its path, size and both its times are the same; anything else only costs a decoding,
 for entries are found by pixels. The index only grows, line by line: one cut short by a crash is passed over,
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import PIL
 
+from flux_lora.data.box import Box
 from flux_lora.data.cache.entries import HALF_WRITTEN
 
 INDEX = "pictures.jsonl"
@@ -60,10 +61,27 @@ def add_glance(folder: Path, each: str, glance: Glance) -> None:
         index.write(_line(each, glance).encode())
 
 
+def read_parts(folder: Path) -> Mapping[str, Box | None]:
+    """What crops must keep of each file, by signature; None where nothing of it stands out."""
+    try:
+        lines = (folder / INDEX).read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(filter(None, map(_parsed_part, lines)))
+
+
+def add_parts(folder: Path, found: Mapping[str, Box | None]) -> None:
+    """Add to what is known, in the same index."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / INDEX).open("ab", buffering=0) as index:
+        index.write("".join(map(_part_line, found.items())).encode())
+
+
 def forget_glances(folder: Path, kept: Container[str]) -> None:
-    """Keep only what came to these entries. Written beside, then renamed."""
-    known = read_glances(folder)
+    """Keep only what came to these entries, and every part. Written beside, then renamed."""
+    known, parts = read_glances(folder), read_parts(folder)
     lines = [_line(each, glance) for each, glance in known.items() if glance.latent in kept]
+    lines += map(_part_line, parts.items())
     half_written = folder / f"{INDEX}{HALF_WRITTEN}"
     half_written.write_text("".join(lines), encoding="utf-8")
     half_written.replace(folder / INDEX)
@@ -78,6 +96,27 @@ def _look(file: Path) -> tuple[str, int, int, int] | None:
 
 def _line(each: str, glance: Glance) -> str:
     return "\n" + json.dumps([each, glance.latent, glance.mask])
+
+
+def _part_line(of_file: tuple[str, Box | None]) -> str:
+    each, box = of_file
+    return "\n" + json.dumps([each, [box.left, box.top, box.right, box.bottom] if box else None])
+
+
+def _parsed_part(line: bytes) -> tuple[str, Box | None] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    match found:
+        case [str(each), None]:
+            return each, None
+        case [
+            str(each),
+            [int() | float() as left, int() | float() as top, int() | float() as right, int() | float() as bottom],
+        ]:
+            return each, Box(left, top, right, bottom)
+    return None
 
 
 def _parsed(line: bytes) -> tuple[str, Glance] | None:

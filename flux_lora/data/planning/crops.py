@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from flux_lora.config.choices import AlphaPolicy
+from flux_lora.config.choices import AlphaPolicy, CropMode
 from flux_lora.data.box import Box
 from flux_lora.data.pictures.decode import decode, upright_size
 from flux_lora.data.pictures.masks import read_mask
@@ -50,20 +50,38 @@ def scaled(box: Box, of: tuple[int, int], to: tuple[int, int]) -> Box:
     return Box(box.left * across, box.top * down, box.right * across, box.bottom * down)
 
 
+def shared_part(one: Box, other: Box) -> Box | None:
+    """Where two boxes overlap."""
+    left, top = max(one.left, other.left), max(one.top, other.top)
+    right, bottom = min(one.right, other.right), min(one.bottom, other.bottom)
+    return Box(left, top, right, bottom) if left < right and top < bottom else None
+
+
+def kept_part(sample: Sample, crop: CropMode, alpha: AlphaPolicy) -> Box | None:
+    """What must not be cropped away: what its masks keep or, under CropMode.subject and without any, what stands out.
+
+    Under AlphaPolicy.mask what is transparent is a mask, too.
+    """
+    parts = [part for part in (masked_part(sample), opaque_part(sample) if alpha is AlphaPolicy.mask else None) if part]
+    if parts:
+        first, *more = parts
+        return (shared_part(first, more[0]) or first) if more else first
+    return salient(sample) if crop is CropMode.subject else None
+
+
 def masked_part(sample: Sample) -> Box | None:
     """Where the sample's mask is light, in pixels of its picture; None without a mask or with a black one."""
-    if sample.mask is None:
-        return None
-    mask = read_mask(sample.mask)
-    found = mask.point([255 if value >= MASK_COUNTS else 0 for value in range(256)]).getbbox()
-    return scaled(Box(*found), mask.size, upright_size(sample.image)) if found else None
+    return _light_part(read_mask(sample.mask), upright_size(sample.image)) if sample.mask else None
 
 
-def subject_part(sample: Sample) -> Box | None:
-    """Where the mask is light or, without a mask, what stands out most."""
-    masked = masked_part(sample)
-    if masked is not None:
-        return masked
+def opaque_part(sample: Sample) -> Box | None:
+    """Where the picture itself is opaque; None where all of it is."""
+    opacity = decode(sample.image, AlphaPolicy.mask, cover=(LOOKED_AT, LOOKED_AT)).opacity
+    return _light_part(opacity, upright_size(sample.image)) if opacity else None
+
+
+def salient(sample: Sample) -> Box | None:
+    """What stands out most in the sample's picture."""
     picture = decode(sample.image, AlphaPolicy.composite, cover=(LOOKED_AT, LOOKED_AT)).picture
     found = salient_part(picture)
     return scaled(found, picture.size, upright_size(sample.image)) if found else None
@@ -82,6 +100,11 @@ def salient_part(picture: Image.Image) -> Box | None:
         return None
     (left, right), (top, bottom) = _most_of(edges.sum(axis=0)), _most_of(edges.sum(axis=1))
     return scaled(Box(left, top, right, bottom), small.size, picture.size)
+
+
+def _light_part(mask: Image.Image, size: tuple[int, int]) -> Box | None:
+    found = mask.point([255 if value >= MASK_COUNTS else 0 for value in range(256)]).getbbox()
+    return scaled(Box(*found), mask.size, size) if found else None
 
 
 def _nearness(count: int) -> np.ndarray:

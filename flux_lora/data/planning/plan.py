@@ -3,14 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from math import ceil
 from pathlib import Path
 
-from flux_lora.config.choices import CropMode
+from flux_lora.config.choices import AlphaPolicy, CropMode
+from flux_lora.data.box import Box
 from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.buckets import LONGEST_ASPECT, Bucket
-from flux_lora.data.planning.crops import Box, masked_part, subject_part, window
+from flux_lora.data.planning.crops import kept_part, shared_part, window
 from flux_lora.data.planning.placing import MOST_CROPPED, MOST_ENLARGED, Limits, Shape, lost_in, scale_into
 from flux_lora.data.planning.planner import choose
 from flux_lora.data.samples import Sample
@@ -34,6 +36,8 @@ class Wish:
     world_size: int = 1
     """Processes that share each batch."""
     crop: CropMode = CropMode.centre
+    alpha: AlphaPolicy = AlphaPolicy.composite
+    """Under AlphaPolicy.mask what is opaque is kept inside crops."""
     longest_aspect: float = LONGEST_ASPECT
     """Long side over short side; longer pictures are cropped to it."""
     most_enlarged: float = MOST_ENLARGED
@@ -104,8 +108,8 @@ class Plan:
 def plan(samples: Sequence[Sample], wish: Wish, *, sizes: Sizes = upright_size, keep: Keep | None = None) -> Plan:
     """Every sample, in order, at every resolution. Nothing is dropped, and no pixels are read without need.
 
-    `keep` is asked only about pictures that are cropped; by itself, it is the mask, and under CropMode.subject
-    what stands out.
+    What a sample's own box marks is kept inside its crops. `keep` is asked about the others, and only where they are
+    cropped; by itself, it is what masks keep and, under CropMode.subject, what stands out.
     """
     seen = [sizes(sample.image) for sample in samples]
     shapes: Counter[Shape] = Counter()
@@ -113,7 +117,7 @@ def plan(samples: Sequence[Sample], wish: Wish, *, sizes: Sizes = upright_size, 
         shapes.update({Shape(*size, side): sample.repeats for side in wish.resolutions})
     limits = Limits(wish.longest_aspect, wish.most_enlarged, wish.most_cropped)
     chosen = choose(shapes, limits, max(wish.batch_size, wish.world_size)) if shapes else {}
-    keep = keep or (subject_part if wish.crop is CropMode.subject else masked_part)
+    keep = keep or partial(kept_part, crop=wish.crop, alpha=wish.alpha)
     prepared: list[Prepared] = []
     for sample, size in zip(samples, seen, strict=True):
         alone = [_placed(sample, Shape(*size, side), chosen[Shape(*size, side)]) for side in wish.resolutions]
@@ -137,9 +141,10 @@ def _placed(sample: Sample, shape: Shape, bucket: Bucket) -> Prepared:
 
 def _cropped(one: Prepared, wish: Wish, keep: Keep) -> list[Prepared]:
     """The picture with its crop chosen; under CropMode.random with one crop for each time that it is shown."""
+    given = shared_part(one.sample.box, Box(0, 0, *one.size)) if one.sample.box else None
     if one.cropped <= MATTERS:
-        return [one]
-    kept = keep(one.sample)
+        return [_windowed(one, given, None)]
+    kept = given or keep(one.sample)
     if wish.crop is not CropMode.random:
         return [_windowed(one, kept, None)]
     shares = [_chance(wish.seed, one, number) for number in range(one.exposures)]

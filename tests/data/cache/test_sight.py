@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode
+from flux_lora.data.box import Box
 from flux_lora.data.cache import encode_all
 from flux_lora.data.cache.sight import PIXELS_PER_LATENT, see
 from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.crops import Box
 from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.samples import Sample
 from flux_lora.errors import DataError

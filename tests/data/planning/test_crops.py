@@ -6,14 +6,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from flux_lora.config.choices import AlphaPolicy, CropMode
+from flux_lora.data.box import Box
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.crops import Box, cut, masked_part, salient_part, scaled, subject_part, window
+from flux_lora.data.planning.crops import cut, kept_part, masked_part, salient_part, scaled, shared_part, window
 from flux_lora.data.samples import Sample
 from tests.data.painted import gradient
 
 sides = st.integers(16, 3000)
 steps = st.integers(1, 40).map(lambda count: 16 * count)
 shares = st.floats(0, 1)
+
+
+def subject_part(sample: Sample) -> Box | None:
+    return kept_part(sample, CropMode.subject, AlphaPolicy.composite)
 
 
 def spotted(width: int, height: int, box: tuple[int, int, int, int]) -> Image.Image:
@@ -132,3 +138,32 @@ def test_a_subject_in_a_photo_held_sideways_is_found_where_people_see_it(tmp_pat
 
 def test_a_box_is_measured_in_whichever_size_is_at_hand():
     assert scaled(Box(10, 20, 30, 40), (100, 100), (50, 200)) == Box(5, 40, 15, 80)
+
+
+def test_what_is_opaque_is_kept_where_transparency_is_a_mask(tmp_path):
+    picture = spotted(400, 120, (10, 20, 90, 100)).convert("RGBA")
+    opacity = Image.new("L", picture.size)
+    opacity.paste(255, (300, 20, 380, 100))
+    picture.putalpha(opacity)
+    picture.save(tmp_path / "a.png")
+    sample = Sample(image=tmp_path / "a.png", caption="")
+    assert kept_part(sample, CropMode.centre, AlphaPolicy.mask) == Box(300, 20, 380, 100)
+    assert kept_part(sample, CropMode.centre, AlphaPolicy.composite) is None
+
+
+def test_of_a_mask_and_transparency_what_both_keep_is_kept(tmp_path):
+    picture = spotted(400, 120, (10, 20, 90, 100)).convert("RGBA")
+    opacity, mask = Image.new("L", picture.size), Image.new("L", picture.size)
+    opacity.paste(255, (200, 0, 400, 120))
+    mask.paste(255, (150, 20, 250, 100))
+    picture.putalpha(opacity)
+    picture.save(tmp_path / "a.png")
+    mask.save(tmp_path / "a.mask.png")
+    sample = Sample(image=tmp_path / "a.png", caption="", mask=tmp_path / "a.mask.png")
+    assert kept_part(sample, CropMode.centre, AlphaPolicy.mask) == Box(200, 20, 250, 100)
+    assert kept_part(sample, CropMode.centre, AlphaPolicy.composite) == Box(150, 20, 250, 100)
+
+
+def test_boxes_that_do_not_meet_share_nothing():
+    assert shared_part(Box(0, 0, 10, 10), Box(5, 5, 20, 20)) == Box(5, 5, 10, 10)
+    assert shared_part(Box(0, 0, 10, 10), Box(10, 0, 20, 10)) is None

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import CropMode
+from flux_lora.data.box import Box
 from flux_lora.data.order import batches_per_epoch, members_at, part_of
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.crops import Box
 from flux_lora.data.planning.plan import Plan, Prepared, Wish, plan
 from flux_lora.data.samples import Sample
 from tests.data.painted import gradient, write_sample
@@ -90,11 +90,12 @@ def test_a_photo_held_sideways_is_planned_as_people_see_it(tmp_path):
 
 
 def test_a_crop_keeps_what_is_to_be_kept_and_says_where_it_cannot():
-    kept = [Box(0, 0, 900, 1000), Box(0, 0, 5000, 1000)]
-    for box, whole in zip(kept, (True, False), strict=True):
-        one = planned([(5000, 1000)], Wish((512,), crop=CropMode.subject), keep=lambda _, box=box: box).prepared[0]
-        assert (one.box.holds(box), one.whole) == (whole, whole)
-    assert one.box.left == pytest.approx(500)
+    def cropped(keep: Box) -> Prepared:
+        return planned([(5000, 1000)], Wish((512,), crop=CropMode.subject), keep=lambda _: keep).prepared[0]
+
+    near, whole = Box(0, 0, 900, 1000), Box(0, 0, 5000, 1000)
+    assert cropped(near).whole and cropped(near).box.holds(near)
+    assert not cropped(whole).whole and cropped(whole).box.left == pytest.approx(500)
 
 
 def test_nobody_is_asked_what_to_keep_of_a_picture_that_is_not_cropped():
@@ -111,6 +112,34 @@ def test_a_mask_is_kept_inside_by_itself(tmp_path):
     mask.save(tmp_path / "long.mask.png")
     one = plan([replace(long, mask=tmp_path / "long.mask.png")], Wish((256,))).prepared[0]
     assert one.whole and one.box.right >= 1149
+
+
+def boxed(box: Box, wish: Wish, size: tuple[int, int] = (5000, 1000)) -> Prepared:
+    def never(sample: Sample) -> Box | None:
+        raise AssertionError(sample)
+
+    return plan([Sample(image=Path("a.jpg"), caption="", box=box)], wish, sizes=lambda _: size, keep=never).prepared[0]
+
+
+@pytest.mark.parametrize("crop", CropMode)
+def test_a_box_that_came_with_the_picture_is_kept_and_nothing_else_is_looked_for(crop):
+    one = boxed(Box(4500, 300, 4990, 700), Wish((512,), crop=crop))
+    assert one.whole and one.box.right >= 4990
+
+
+def test_a_box_is_kept_to_the_pixel_in_a_picture_that_is_hardly_cropped():
+    centred = planned([(1030, 1024)], Wish((512,))).prepared[0]
+    one = boxed(Box(1000, 0, 1030, 1024), Wish((512,)), (1030, 1024))
+    assert 0 < one.cropped < 0.02 and centred.box.right < 1030
+    assert one.box.right == pytest.approx(1030)
+
+
+def test_a_box_beyond_the_picture_counts_as_far_as_it_lies_in_it():
+    one = boxed(Box(4500, -50, 5600, 700), Wish((512,)))
+    assert one.whole and one.box.right == pytest.approx(5000)
+    far = Sample(image=Path("a.jpg"), caption="", box=Box(6000, 0, 7000, 10))
+    asked = plan([far], Wish((512,)), sizes=lambda _: (5000, 1000), keep=lambda _: Box(0, 0, 10, 10))
+    assert asked.prepared[0].box.left == 0, "it says nothing of this picture"
 
 
 def test_random_crops_differ_by_repeat_stay_with_the_seed_and_ask_for_no_company():

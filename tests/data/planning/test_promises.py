@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import CropMode
+from flux_lora.data.box import Box
 from flux_lora.data.order import batches_per_epoch, members_at, part_of
 from flux_lora.data.planning.buckets import SIDE_STEP
-from flux_lora.data.planning.crops import Box
 from flux_lora.data.planning.placing import SMALLEST, largest_area, scale_into
 from flux_lora.data.planning.plan import MATTERS, Plan, Prepared, Wish, plan
 from flux_lora.data.samples import Sample
@@ -125,7 +125,7 @@ def test_whole_plans_keep_their_promises(of: list[Picture], wish: Wish, epoch: i
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=PROMISED, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=PROMISED, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sets, wishes, st.integers(0, 5))
 def test_whole_plans_keep_their_promises_in_ten_thousand_cases(of: list[Picture], wish: Wish, epoch: int):
     keeps_its_promises(of, wish, epoch)
