@@ -29,10 +29,12 @@ from benchmarks.photographs import (
     photograph,
     same,
 )
-from benchmarks.spoiled import HARMLESS, SPOILED, TWINS
+from benchmarks.spoiled import HARMLESS, PARTS, SPOILED, TWINS
+from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.looks.look import Look, look_at
+from flux_lora.data.looks.parts import is_part
 from flux_lora.data.rules.pictures import judge_pictures
-from flux_lora.data.rules.twins import near_pairs
+from flux_lora.data.rules.twins import SCENE_COSINE, near_pairs
 
 RESULTS = Path(__file__).parent / "results" / "photo_rules.md"
 KINDS: Mapping[str, Sequence[str]] = {"scenes": SCENES, "surfaces": SURFACES, "instruments": INSTRUMENTS}
@@ -146,6 +148,26 @@ def are_near(one: Look, other: Look) -> bool:
     return bool(list(near_pairs([one], [other])))
 
 
+def parts_found() -> tuple[list[Row], str]:
+    """For each crop, how many photographs it is found in; and what is called another crop among different things."""
+    embed = load_embed()
+    known = {name: embed(photograph(name)) for name in (*ALL, SECOND_OF_A_PAIR)}
+
+    def are_parts(name: str, other: str, way: Way = AS_IT_IS) -> bool:
+        theirs = known[other] if way is AS_IT_IS else embed(way.change(photograph(other)))
+        alike = float(known[name] @ theirs)
+        return alike >= SCENE_COSINE and is_part(looked(name).copy, looked(other, way).copy)
+
+    rows = [
+        Row(way.name, {kind: [name for name in names if are_parts(name, name, way)] for kind, names in KINDS.items()})
+        for way in PARTS
+    ]
+    wrong = [f"{stem(one)} and {stem(other)}" for one, other in combinations(ALL, 2) if are_parts(one, other)]
+    stereo = "is" if are_parts("motorcycle_left.png", SECOND_OF_A_PAIR) else "is not"
+    told = ", ".join(wrong) or "none"
+    return rows, f"Pairs of different photographs that are called one: {told}. The stereo pair {stereo}."
+
+
 def seconds_a_look() -> float:
     """CPU seconds for one photograph of a megapixel, decoded: the median."""
     picture = photograph("hubble_deep_field.jpg").resize((1200, 900), LANCZOS)
@@ -181,7 +203,8 @@ def page() -> str:
     counted = {rule: [count(way, rule) for way in ways] for rule, ways in SPOILED.items()}
     rows, told, by_rule = false_alarms()
     twins = list(twin_rows())
-    short = list(in_short(counted | {"near-picture": twins}, by_rule))
+    cropped, mistaken = parts_found() if can_embed() else ([], "")
+    short = list(in_short(counted | {"near-picture": twins} | ({"same-photo": cropped} if cropped else {}), by_rule))
     parts = [preface, "## In short", table(SHORT, short), "## Spoiled photographs: the rule should name all"]
     parts += [table((f"`{rule}`", *COLUMNS[1:]), [row.cells for row in each]) for rule, each in counted.items()]
     parts += [
@@ -193,6 +216,9 @@ def page() -> str:
     parts.append(f"`{stem(BLURRED_BY_NATURE)}`, blurred by nature, is {'' if blurred_one else 'not '}called blurred.")
     parts += ["## Known again: `near-picture` should name all but the last"]
     parts += [table(("`near-picture`", *COLUMNS[1:]), [row.cells for row in twins]), strangers()]
+    if cropped:
+        parts += ["## Other crops of one photo: `same-photo` should name all"]
+        parts += [table(("`same-photo`", *COLUMNS[1:]), [row.cells for row in cropped]), mistaken]
     parts.append(f"One look at a decoded megapixel takes {seconds_a_look() * 1000:.0f} ms of one core.")
     return "\n\n".join(parts) + "\n"
 

@@ -84,3 +84,10 @@ TWINS = (
     Way("mirrored, half the size, JPEG 30", after(ImageOps.mirror, after(resized(0.5), jpeg(30)))),
     Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
 )
+PARTS = (
+    Way("10 % off every side, JPEG 80", after(cropped(0.1, 0.1, 0.1, 0.1), jpeg(80))),
+    Way("15 % off every side, JPEG 80", after(cropped(0.15, 0.15, 0.15, 0.15), jpeg(80))),
+    Way("a corner off, JPEG 80", after(cropped(0.25, 0, 0, 0.25), jpeg(80))),
+    Way("unevenly off, JPEG 80", after(cropped(0.2, 0.05, 0.1, 0.15), jpeg(80))),
+)
+"""Crops that are too much for a fingerprint."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 32
+SIDE = 64
 """Pixels a side of the small copies."""
 FITTED = 12
 """Pixels a side that a window and the other picture are both brought to."""
@@ -44,10 +44,16 @@ def is_part(copy: bytes, other: bytes) -> bool:
 
 def is_mirror_image(copy: bytes, other: bytes) -> bool:
     """Whether the one is the other with left for right. What is the same both ways is no mirror image."""
-    one, two = (levels / max(float(levels.mean()), 1.0) for levels in (_levels(copy), _levels(other)))
-    brightness = (_levels(copy).mean() + _levels(other).mean()) / 2
-    straight, turned = (float(np.sqrt(np.square(one - each).mean())) * brightness for each in (two, two[:, ::-1]))
+    one, two = _coarse(copy), _coarse(other)
+    brightness = (one.mean() + two.mean()) / 2
+    one, two = (levels * (brightness / max(float(levels.mean()), 1.0)) for levels in (one, two))
+    straight, turned = (float(np.sqrt(np.square(one - each).mean())) for each in (two, two[:, ::-1]))
     return bool(turned <= MIRRORED and turned < straight)
+
+
+def _coarse(copy: bytes) -> Levels:
+    """At half the size, where half a pixel to the side is no difference."""
+    return _levels(copy).reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
 
 
 def _levels(copy: bytes) -> Levels:

@@ -1,7 +1,8 @@
 import pytest
+from PIL import ImageOps
 
-from benchmarks.photographs import after, cropped, jpeg, resized
-from flux_lora.data.looks.parts import is_part, small_copy
+from benchmarks.photographs import after, cropped, exposed, folder, jpeg, photograph, resized
+from flux_lora.data.looks.parts import is_mirror_image, is_part, small_copy
 from tests.data.scenes import product, scene
 
 
@@ -23,3 +24,23 @@ def test_other_pictures_are_no_parts_of_each_other():
 
 def test_the_same_shapes_before_another_ground_are_no_part():
     assert not is_part(small_copy(product((250, 200, 190))), small_copy(product((180, 200, 240), size=0.5)))
+
+
+@pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
+@pytest.mark.parametrize("name", ["brick.png", "grass.png", "gravel.png"])
+def test_a_crop_of_fine_texture_is_a_part_of_it_and_of_no_other(name):
+    part = small_copy(after(cropped(0.15, 0.15, 0.15, 0.15), jpeg(80))(photograph(name)))
+    others = ("brick.png", "grass.png", "gravel.png")
+    assert [other for other in others if is_part(part, small_copy(photograph(other)))] == [name]
+
+
+@pytest.mark.parametrize("change", [jpeg(30), resized(0.5), exposed(1.2)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mirrored_copy_is_known_whatever_was_done_to_its_file(change, seed):
+    assert is_mirror_image(small_copy(scene(seed)), small_copy(change(ImageOps.mirror(scene(seed)))))
+
+
+def test_neither_the_same_nor_a_cropped_nor_another_picture_is_a_mirror_image():
+    whole = small_copy(scene(1))
+    others = [scene(1), jpeg(50)(scene(1)), scene(2), cropped(0.05, 0, 0, 0)(ImageOps.mirror(scene(1)))]
+    assert not any(is_mirror_image(whole, small_copy(other)) for other in others)
