@@ -21,6 +21,8 @@ FP8_LOWEST_EXPONENT = -6
 Q8_BLOCK, Q8_LEVELS = 32, 127
 Q4_BLOCK, Q4_LEVELS = 32, 15
 Q4_SUPER_BLOCK, Q4_SCALE_LEVELS = 256, 63
+Q4_SEARCH = tuple(0.1 * step - 1.0 for step in range(21))
+"""By how many levels a tried range is wider than 15."""
 NF4_BLOCK = 64
 NF4_LEVELS = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
@@ -97,22 +99,55 @@ def q8_0_grid(weight: Tensor) -> Grid:
 def q4_k(weight: Tensor) -> Tensor:
     """GGUF Q4_K: d * scale * level - dmin * min in sub-blocks of 32, with 16 levels.
 
-    scale and min have 6 bits, and share d and dmin (fp16) among 8 sub-blocks. Scales here reach
-    from the sub-block's smallest number to its largest; llama.cpp searches for slightly better ones.
+    scale and min have 6 bits, and share d and dmin (fp16) among the 8 sub-blocks of a super-block.
     """
     blocks = _blocks(weight, Q4_SUPER_BLOCK).unflatten(1, (-1, Q4_BLOCK))
     scale, low = q4_scales(blocks)
-    levels = _nearest((blocks + low) * _inverse(scale)).clamp(0, Q4_LEVELS)
-    return _like(levels * scale - low, weight)
+    return _like(_q4_levels(blocks, scale, low) * scale - low, weight)
 
 
 def q4_k_grid(weight: Tensor) -> Grid:
     """The sub-block's scale. Each level moves with the sub-block's smallest and largest number."""
     blocks = _blocks(weight, Q4_SUPER_BLOCK).unflatten(1, (-1, Q4_BLOCK))
     scale, low = q4_scales(blocks)
-    place = ((blocks + low) * _inverse(scale * Q4_LEVELS)).clamp(0, 1)
+    place = _q4_levels(blocks, scale, low) / Q4_LEVELS
     step = _row(scale.expand_as(blocks), weight)
     return Grid(step, step, _row((place.square() + (1 - place).square()).sqrt(), weight))
+
+
+def q4_scales(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and (positive) minimum of each sub-block, after their own rounding to 6 bits."""
+    scale, low = q4_fit(blocks)
+    return _six_bits(scale), _six_bits(low)
+
+
+def q4_fit(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and (positive) minimum before that rounding, as llama.cpp's reference finds them.
+
+    Levels are taken from ranges a little under and over the numbers' own, from the best start so far;
+    for each the least-squares line through numbers and levels is tried. Larger numbers weigh more.
+    """
+    start, end = blocks.amin(dim=2, keepdim=True).clamp(max=0), blocks.amax(dim=2, keepdim=True)
+    scale = (end - start) / Q4_LEVELS
+    weight = blocks.square().mean(dim=2, keepdim=True).sqrt() + blocks.abs()
+    total, mean = weight.sum(2, keepdim=True), (weight * blocks).sum(2, keepdim=True)
+
+    def error_of(scale: Tensor, start: Tensor, levels: Tensor) -> Tensor:
+        return (weight * (scale * levels + start - blocks).square()).sum(2, keepdim=True)
+
+    best = error_of(scale, start, _q4_levels(blocks, scale, -start))
+    for wider in Q4_SEARCH:
+        levels = _q4_levels(blocks, (end - start) / (Q4_LEVELS + wider), -start)
+        first, second = (weight * levels).sum(2, keepdim=True), (weight * levels.square()).sum(2, keepdim=True)
+        cross = (weight * levels * blocks).sum(2, keepdim=True)
+        free = total * second - first.square()
+        slope, offset = ((total * cross - mean * first) / free, (second * mean - first * cross) / free)
+        slope, offset = torch.where(offset > 0, cross / second, slope), offset.clamp(max=0)
+        error = error_of(slope, offset, levels)
+        better = (free > 0) & (error < best)
+        scale, start = torch.where(better, slope, scale), torch.where(better, offset, start)
+        best = torch.where(better, error, best)
+    return scale, -start
 
 
 def nf4(weight: Tensor) -> Tensor:
@@ -164,16 +199,13 @@ def _nearest(value: Tensor) -> Tensor:
     return value.sign() * (value.abs() + 0.5).floor()
 
 
-def q4_scales(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and (positive) minimum of each sub-block, after their own rounding to 6 bits."""
-    low = blocks.amin(dim=2, keepdim=True).clamp(max=0)
-    scale = (blocks.amax(dim=2, keepdim=True) - low) / Q4_LEVELS
-    return _six_bits(scale), _six_bits(-low)
+def _q4_levels(blocks: Tensor, scale: Tensor, low: Tensor) -> Tensor:
+    return ((blocks + low) * _inverse(scale)).round().clamp(0, Q4_LEVELS)
 
 
 def _six_bits(sizes: Tensor) -> Tensor:
     largest = sizes.amax(dim=1, keepdim=True)
-    steps = _nearest(sizes * _inverse(largest / Q4_SCALE_LEVELS))
+    steps = (sizes * _inverse(largest / Q4_SCALE_LEVELS)).round()
     return steps * (largest / Q4_SCALE_LEVELS).half().float()
 
 

