@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Layer, kind_of, on_tensors, times
+from flux_lora.adapter.layouts.names import diffusers_names, is_bfl
 from flux_lora.adapter.layouts.native import from_native
 from flux_lora.adapter.nearest import layer_of, low_rank, product_of, to_layer
 from flux_lora.adapter.spectrum import of_product
@@ -52,6 +53,7 @@ def merged(adapters: Sequence[Adapter], strengths: Sequence[float]) -> Adapter:
     for adapter, strength in zip(adapters, strengths, strict=True):
         for name, change in adapter.changes.items():
             parts.setdefault(name, []).append(times(change, strength))
+    _check_apart(parts)
     return Adapter({name: _sum(name, changes) for name, changes in parts.items()})
 
 
@@ -133,6 +135,18 @@ def _finite(name: str, tensor: Tensor) -> Tensor:
             f"{name} holds numbers that are not finite", fix="take an earlier checkpoint, or fetch the file again"
         )
     return tensor
+
+
+def _check_apart(parts: Mapping[str, Sequence[Change]]) -> None:
+    """One adapter's qkv and another's q have no exact sum under either name."""
+    for whole in (name for name in parts if is_bfl(name)):
+        shared = [name for name in diffusers_names(whole).names if name in parts]
+        if shared:
+            kind = kind_of(parts[whole][0])
+            raise AdapterFileError(
+                f"{whole} is changed by a {kind}, and {shared[0]}, a part of it, by another adapter",
+                fix=f"turn the file with the {kind} into a LoRA first: flux-lora resize",
+            )
 
 
 def _sum(name: str, changes: Sequence[Change]) -> Change:

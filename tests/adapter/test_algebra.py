@@ -20,7 +20,7 @@ from flux_lora.adapter.kinds import Layer, delta_of
 from flux_lora.adapter.nearest import low_rank, product_of
 from flux_lora.adapter.tensors import Adapter, delta, distance, size
 from flux_lora.errors import AdapterFileError, ConfigError
-from tests.adapter.changes import KINDS, change, drawn, loha, lokr, lora, weight
+from tests.adapter.changes import INPUTS, KINDS, change, drawn, loha, lokr, lora, weight
 
 SIDES = {"a": (7, 5), "b": (4, 9), "c": (6, 6)}
 """Outputs and inputs of three modules."""
@@ -134,6 +134,14 @@ def test_kinds_that_have_no_exact_sum_are_refused_by_name_but_pass_alone(kind: s
     assert set(merged([Adapter({"a": lora()}), other], [0.5, 1.0]).changes) == {"a", "b"}
     with pytest.raises(AdapterFileError, match=f"b is changed by a {kind} and by another adapter"):
         merged([Adapter({"b": lora()}), other], [1.0, 1.0])
+
+
+def test_one_adapter_s_qkv_and_another_s_q_are_refused_until_the_first_is_a_lora():
+    whole, part = Adapter({"double_blocks.3.img_attn.qkv": lokr()}), "transformer_blocks.3.attn.to_q"
+    one = Adapter({part: Layer(drawn(2, INPUTS), drawn(4, 2), 2.0)})
+    with pytest.raises(AdapterFileError, match=f"qkv is changed by a LoKr, and {part}, a part of it"):
+        merged([whole, one], [1.0, 1.0])
+    assert set(merged([resized(whole, 8).adapter, one], [1.0, 1.0]).layers) >= {part}
 
 
 def test_adapters_of_two_bases_do_not_merge():
