@@ -3,16 +3,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks.photo_rules import COLUMNS, KINDS, RESULTS, Row, count, in_short, table
-from benchmarks.photographs import ALL, Way, barred, folder, same
+from benchmarks.photographs import ALL, Way, after, barred, folder, resized
 
 pytestmark = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
 
 
 def test_every_photograph_in_a_frame_is_counted_as_named_and_none_without():
-    framed = count(Way("framed", barred(0.08, 0.08, "#2060c0")), "borders")
+    small = resized(0.4)
+    framed = count(Way("framed", after(small, barred(0.08, 0.08, "#2060c0"))), "borders")
     assert sum(len(names) for names in framed.named.values()) == len(ALL)
     assert framed.cells[-1] == f"{len(ALL)} / {len(ALL)} (100%)"
-    plain = count(Way("plain", same), "borders")
+    plain = count(Way("plain", small), "borders")
     assert [len(plain.named[kind]) for kind in KINDS] == [0, 0, 0]
 
 
