@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flux_lora.adapter.kinds import Change, Decomposed, kind_of
+from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, kind_of
 from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.readers.consumed import Reader
 from flux_lora.adapter.readers.diffusers import DIFFUSERS, DIFFUSERS_032
@@ -15,6 +15,8 @@ BLOCKS = r"(single_)?transformer_blocks\..+"
 ATTENTION = r"(single_)?transformer_blocks\.\d+\.attn\..+|(?!(single_)?transformer_blocks\.).+"
 CLIP = r"text_encoder\..+"
 EVERYTHING = r".+"
+USO = (r"transformer_blocks\.18\.attn\.add_[qkv]_proj", r"single_transformer_blocks\.37\.attn\.to_[qkv]")
+"""By these ComfyUI knows a file of USO, which is spelled as XLabs'."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "kohya": (Promise(SD_SCRIPTS), Promise(COMFYUI), Promise(FORGE), BLOCK_LAYERS),
     "comfyui": (Promise(COMFYUI), Promise(FORGE), BLOCK_LAYERS),
     "onetrainer": (Promise(COMFYUI), Promise(FORGE), Promise(DIFFUSERS)),
-    "xlabs": (Promise(DIFFUSERS), Promise(DIFFUSERS_032)),
+    "xlabs": (Promise(DIFFUSERS), Promise(DIFFUSERS_032), Promise(COMFYUI)),
     "lycoris": (Promise(COMFYUI), Promise(FORGE)),
 }
 """A dialect that is not here is read by none of the programs that were measured."""
@@ -61,8 +63,11 @@ def _gap(promise: Promise, dialect: str, adapter: Adapter) -> str:
         return "stops at adapters of several ranks"
     if promise.reader in (DIFFUSERS, DIFFUSERS_032) and kinds - {"LoRA", "DoRA"}:
         return f"does not know {' and '.join(sorted(kinds - {'LoRA', 'DoRA'}))}"
-    if promise.reader in (COMFYUI, FORGE) and any(_per_output(change) for change in adapter.changes.values()):
-        return "does not apply DoRA's magnitudes per output as they were trained"
+    misread = next((each for each in adapter.changes.values() if _misread(each)), None)
+    if promise.reader in (COMFYUI, FORGE) and misread is not None:
+        return f"does not apply a {kind_of(misread)} of this sort as it was trained"
+    if promise.reader is COMFYUI and dialect == "xlabs" and not _looks_like_uso(adapter):
+        return "takes this dialect only with changes to the text's side of block 18 and to q, k, v of single block 37"
     if promise.reader is DIFFUSERS and dialect == "onetrainer":
         others = [name for name in adapter.changes if not re.fullmatch(ATTENTION, name)]
         return f"stops at modules of blocks that are not attention, here {others[0]}" if others else ""
@@ -71,5 +76,16 @@ def _gap(promise: Promise, dialect: str, adapter: Adapter) -> str:
     return ""
 
 
-def _per_output(change: Change) -> bool:
-    return isinstance(change, Decomposed) and not change.per_input
+def _misread(change: Change) -> bool:
+    """ComfyUI divides DoRA's magnitudes per output by the wrong norm, and leaves OFT's rescale out (measured)."""
+    match change:
+        case Decomposed():
+            return not change.per_input
+        case Orthogonal():
+            return change.rescale is not None
+        case _:
+            return False
+
+
+def _looks_like_uso(adapter: Adapter) -> bool:
+    return all(any(re.fullmatch(mark, name) for name in adapter.changes) for mark in USO)

@@ -1,4 +1,7 @@
-"""ComfyUI (0.3.64, measured) and Forge (its loader of late 2024, read).
+"""ComfyUI (0.3.64, a125cd84) and Forge (its loader of late 2024, read).
+
+ComfyUI's own loader and arithmetic were run on every spelling of the tests and every dialect that is
+written here: same keys left, same changes to every weight.
 
 Both have one table from names in files to weights of BFL's model, with rows and a swap of halves for
 diffusers' names, and look up every known name. A key that is left is a line in the log.
@@ -9,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed
+from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal
 from flux_lora.adapter.readers.architecture import CLIP_NAMES, T5_NAMES, Seat, seats
 from flux_lora.adapter.readers.consumed import Consumed, Reader, stopped
 from flux_lora.adapter.readers.landing import seated
@@ -148,6 +151,8 @@ def _taken(module: Module) -> _Taken:
 def _with_magnitude(module: Module, taken: _Taken) -> _Taken:
     if taken.change is None:
         return taken
+    if isinstance(taken.change, Orthogonal) and taken.change.rescale is not None:
+        return _Taken(taken.change, taken.keys, "reads OFT's rescale and does not apply it")
     if module.has(PEFT_MAGNITUDE) or module.has(f"{PEFT_MAGNITUDE}.weight") or module.has(".magnitude"):
         return _Taken(taken.change, taken.keys, "leaves DoRA's magnitudes out and applies a plain LoRA")
     scale = module.tensors.get(DORA_SCALE)

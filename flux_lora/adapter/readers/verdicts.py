@@ -7,6 +7,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from flux_lora.adapter.kinds import Layer
 from flux_lora.adapter.readers.architecture import flux1_shapes
 from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.readers.consumed import Consumed, Reader
@@ -33,10 +34,11 @@ def verdicts(
 ) -> tuple[Verdict, ...]:
     """What each program does with this file, on a base with these linear layers (FLUX.1-dev's if none are given)."""
     layers = names or flux1_shapes()
-    return tuple(_verdict(reader, reader.consume(tensors, metadata, layers), tensors) for reader in READERS)
+    found = [(reader, reader.consume(tensors, metadata, layers)) for reader in READERS]
+    return tuple(_verdict(reader, consumed, tensors, known=bool(names)) for reader, consumed in found)
 
 
-def _verdict(reader: Reader, consumed: Consumed, tensors: Mapping[str, Tensor]) -> Verdict:
+def _verdict(reader: Reader, consumed: Consumed, tensors: Mapping[str, Tensor], *, known: bool) -> Verdict:
     whole = modules_of(tensors)
     lost = modules_of({key: tensors[key] for key in consumed.unused if not key.endswith(ALPHA)})
     read = len(whole) - len(lost)
@@ -46,10 +48,21 @@ def _verdict(reader: Reader, consumed: Consumed, tensors: Mapping[str, Tensor]) 
         return Verdict(reader.name, "none", f"knows none of the {len(whole)} module names, and may say nothing")
     if consumed.wrong:
         return Verdict(reader.name, "wrong", _printable(consumed.wrong))
+    but = "" if known or _fits_flux1(consumed) else "; but its base is not as wide as FLUX.1"
     if lost:
         reason = f"takes {read} of {len(whole)} modules and leaves the rest, first {_printable(min(lost))}"
-        return Verdict(reader.name, "part", reason)
-    return Verdict(reader.name, "all", f"takes all {len(whole)} modules as they were trained")
+        return Verdict(reader.name, "part", reason + but)
+    return Verdict(reader.name, "all", f"takes all {len(whole)} modules as they were trained{but}")
+
+
+def _fits_flux1(consumed: Consumed) -> bool:
+    shapes = flux1_shapes()
+    layers = {name: change for name, change in consumed.changes.items() if isinstance(change, Layer)}
+    return all(shapes.get(name, _shape(layer)) == _shape(layer) for name, layer in layers.items())
+
+
+def _shape(layer: Layer) -> tuple[int, int]:
+    return layer.up.shape[0], layer.down.shape[1]
 
 
 def _printable(text: str) -> str:

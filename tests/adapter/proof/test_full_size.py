@@ -88,6 +88,7 @@ CHANGES: tuple[Change, ...] = (
     Kronecker(torch.ones(2, 2), None, None, torch.ones(4, 4), None, None, 1.0),
     Hadamard(torch.ones(8, 2), torch.ones(2, 8), torch.ones(8, 2), torch.ones(2, 8), 2.0),
     Orthogonal(torch.ones(2, 4, 4)),
+    Orthogonal(torch.ones(2, 4, 4), 0.5, torch.ones(8)),
 )
 
 

@@ -53,7 +53,7 @@ def text(prefix: str, name: str, spelled: str) -> dict[str, Tensor]:
 
 
 LOKR = {"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(H // 2, H // 2), "alpha": torch.tensor(1.0)}
-LOHA = {f"hada_w{n}_{side}": torch.ones(2, 2) for n in (1, 2) for side in "ab"}
+LOHA = {f"hada_w{n}_{side}": torch.ones(shape) for n in (1, 2) for side, shape in (("a", (H, 2)), ("b", (2, H)))}
 CLIP = "text_model.encoder.layers.0.self_attn.q_proj"
 T5 = "encoder.block.0.layer.0.SelfAttention.q"
 FLAT_CLIP, FLAT_T5 = CLIP.replace(".", "_"), T5.replace(".", "_")
@@ -207,3 +207,15 @@ def test_nonsense_gets_verdicts_too(tensors: dict[str, Tensor]):
     answers = verdicts(tensors, {})
     assert len(answers) == len(READERS)
     assert all(answer.reason.isprintable() for answer in answers)
+
+
+def test_a_file_for_another_width_says_so():
+    reasons = [verdict.reason for verdict in verdicts(diffusers(blocks()), {}) if verdict.takes == ALL]
+    assert all("not as wide as FLUX.1" in reason for reason in reasons)
+
+
+def test_oft_with_a_rescale_is_read_wrong_by_comfyui():
+    """Measured: its loader takes the key, and its arithmetic leaves it out."""
+    oft = {f"lycoris_{FLAT}.oft_blocks": torch.ones(2, 4, 4)}
+    assert found(oft)["ComfyUI"] == ALL
+    assert found(oft | {f"lycoris_{FLAT}.rescale": torch.ones(H)})["ComfyUI"] == WRONG
