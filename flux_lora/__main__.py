@@ -1,4 +1,4 @@
-"""The command line: a verb, then Hydra's own overrides. A user error is two lines and exit code 2.
+"""The command line: a verb, then key=value. A user error is two lines and exit code 2.
 
 Nothing heavy is imported before the verb is known, so that --help and typos answer at once.
 """
@@ -9,56 +9,16 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from textwrap import wrap
+from typing import Any
 
 from flux_lora import __version__
-from flux_lora.config.assets import asset_folder
-from flux_lora.config.knobs import all_knobs, nearest
-from flux_lora.config.schema import RunConfig
+from flux_lora.config.asks import ShipAsk
+from flux_lora.config.guide import ON_FILES, VERBS, overview, verb_help
+from flux_lora.config.knobs import knobs_of, nearest
 from flux_lora.errors import ConfigError, RunError, UserError
 
-VERBS = {
-    "check": "read photos and captions, and list every problem with its fix",
-    "caption": "propose captions for photos that have none",
-    "prepare": "encode photos and captions into the cache",
-    "train": "teach the adapter; the same command again continues where it stopped",
-    "evaluate": "score checkpoints and strengths, and choose one:  flux-lora evaluate run=runs/demo",
-    "cache": "say what the cache holds, verify or prune it:  flux-lora cache status run=runs/demo",
-    "export": "write one .safetensors, and load it back to prove it:  flux-lora export run=runs/demo",
-    "inspect": "say what is in a LoRA file:  flux-lora inspect file=mug.safetensors",
-    "run": "all of it, from photos to a report",
-}
 PHOTOS_ALONE = ("check", "caption")
 """Verbs that need no recipe: they help those who train with something else, too."""
-GROUPS = ("recipe", "model", "hardware", "tracker")
-WIDTH = 100
-COLUMN = 34
-
-OVERVIEW = """\
-flux-lora teaches FLUX a product or a character from a folder of photos.
-
-usage: flux-lora <verb> recipe=<name> [key=value ...]
-
-verbs
-{verbs}
-
-groups
-{groups}
-
-start here
-  flux-lora run recipe=demo                            no GPU, no download
-  flux-lora check recipe=product data.folder=photos data.trigger=zorb data.class_word=mug
-  flux-lora train recipe=product model=flux_dev --cfg job          show everything that is set
-
-flags (Hydra's own)
-  --cfg job             print the whole configuration, and stop
-  -m, --multirun        one run for each of a=1,2:  flux-lora train -m recipe=demo adapter.rank=8,16
-  --config-dir <folder> your own recipe/, model/, hardware/ and tracker/ files
-  -sc install=bash      tab completion:  eval "$(flux-lora -sc install=bash)"
-  --help, --version
-
-every knob and its reason: flux-lora train --help
-"""
 
 
 def main() -> None:
@@ -81,28 +41,33 @@ def main() -> None:
 def answer(arguments: Sequence[str]) -> int:
     """Do what the command line asks; the exit code."""
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("--help", ())
-    if verb in ("-h", "--help", "help"):
-        print(overview())
-        return 0
-    if verb == "--version":
-        print(f"flux-lora {__version__}")
-        return 0
-    if verb in ("-sc", "--shell-completion"):
-        return complete(arguments)
-    if verb not in VERBS:
-        near = nearest(verb, tuple(VERBS))
-        raise ConfigError(
-            f"there is no verb {verb!r}",
-            fix=f"did you mean {near!r}?" if near else f"the verbs are: {', '.join(VERBS)}",
-        )
-    if "-h" in rest or "--help" in rest:
-        print(verb_help(verb))
-        return 0
-    if verb == "inspect":
-        return inspect_file(rest)
-    if verb == "cache":
-        return tend_cache(rest)
-    return follow(verb, rest)
+    match verb:
+        case "-h" | "--help" | "help":
+            print(overview())
+        case "--version":
+            print(f"flux-lora {__version__}")
+        case "-sc" | "--shell-completion":
+            return complete(arguments)
+        case _ if verb not in VERBS:
+            near = nearest(verb, tuple(VERBS))
+            raise ConfigError(
+                f"there is no verb {verb!r}",
+                fix=f"did you mean {near!r}?" if near else f"the verbs are: {', '.join(VERBS)}",
+            )
+        case _ if "-h" in rest or "--help" in rest:
+            print(verb_help(verb))
+        case _:
+            return do(verb, rest)
+    return 0
+
+
+def do(verb: str, words: Sequence[str]) -> int:
+    """Follow the words after a verb in the way that this verb reads them."""
+    if verb in ON_FILES:
+        return follow_words(verb, ON_FILES[verb], words)
+    if verb == "export" and any(each.startswith("adapter=") for each in words):
+        return follow_words("export_other", ShipAsk, words)
+    return tend_cache(words) if verb == "cache" else follow(verb, words)
 
 
 def follow(verb: str, arguments: Sequence[str]) -> int:
@@ -124,20 +89,17 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     return command_of(verb)(config)
 
 
-def command_of(verb: str) -> Callable[[RunConfig], int]:
+def follow_words(verb: str, ask: type, words: Sequence[str]) -> int:
+    """Do a verb that works on files."""
+    from flux_lora.config.words import read_words
+
+    return command_of(verb)(read_words(ask, verb, words))
+
+
+def command_of(verb: str) -> Callable[[Any], int]:
     """The function behind a verb, imported only now. transformers then remarks on libraries that nobody here needs."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return vars(import_module(f"flux_lora.commands.{verb}"))[verb]
-
-
-def inspect_file(arguments: Sequence[str]) -> int:
-    """inspect takes a file and no recipe."""
-    files = [each.removeprefix("file=") for each in arguments if each.startswith("file=")]
-    if len(files) != 1 or len(arguments) != 1:
-        raise ConfigError("inspect takes one file", fix="write: flux-lora inspect file=<name>.safetensors")
-    from flux_lora.commands.inspect import inspect
-
-    return inspect(Path(files[0]))
 
 
 def tend_cache(arguments: Sequence[str]) -> int:
@@ -172,48 +134,15 @@ def complete(arguments: Sequence[str]) -> int:
         if len(words) < 3:
             print(" ".join(verb for verb in VERBS if verb.startswith(words[-1] if len(words) > 1 else "")))
             return 0
+        if words[1] in ON_FILES:
+            keys = [f"{knob.key}=" for knob in knobs_of(ON_FILES[words[1]])]
+            print(" ".join(key for key in keys if key.startswith(words[-1])))
+            return 0
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     from flux_lora.config.compose import read_request, through_hydra
 
     through_hydra(read_request(arguments), job=lambda _: None)
     return 0
-
-
-def overview() -> str:
-    """What a newcomer needs on one screen."""
-    verbs = "\n".join(f"  {verb:<10}{does}" for verb, does in VERBS.items())
-    return OVERVIEW.format(verbs=verbs, groups=group_lines())
-
-
-def group_lines() -> str:
-    """Each group with the names that ship with the package."""
-    return "\n".join(
-        f"  {group:<10}{', '.join(sorted(file.stem for file in (asset_folder('recipes') / group).glob('*.yaml')))}"
-        for group in GROUPS
-    )
-
-
-def verb_help(verb: str) -> str:
-    """What a verb does, and every knob with its default and reason."""
-    if verb == "inspect":
-        return "flux-lora inspect file=<name>.safetensors\n  " + VERBS[verb]
-    lines = [
-        f"flux-lora {verb} recipe=<name> [key=value ...]",
-        f"  {VERBS[verb]}",
-        "",
-        "groups",
-        group_lines(),
-        "",
-        "knobs",
-    ]
-    for knob in all_knobs():
-        choices = f" ({', '.join(knob.choices)})" if knob.choices else ""
-        reason = wrap(knob.reason + choices, WIDTH - COLUMN)
-        lines += [
-            f"  {knob.key + '=' + knob.default:<{COLUMN}}{reason[0]}",
-            *(" " * (COLUMN + 2) + more for more in reason[1:]),
-        ]
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

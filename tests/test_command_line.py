@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.__main__ import VERBS, answer
+from flux_lora.__main__ import answer
+from flux_lora.config.guide import VERBS
 from flux_lora.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +23,7 @@ def test_help_fits_a_screen_and_names_every_verb(capsys: pytest.CaptureFixture[s
     assert answer(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"\n  {verb} " in text for verb in VERBS)
-    assert len(text.splitlines()) < 45
+    assert len(text.splitlines()) < 50
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -97,6 +98,7 @@ def test_a_sweep_checks_every_key_before_its_first_job(tmp_path: Path):
         ("flux-lora train rec", "recipe="),
         ("flux-lora train recipe=", "recipe=product"),
         ("flux-lora train recipe=demo adapter.ra", "adapter.rank="),
+        ("flux-lora merge str", "strengths="),
     ],
 )
 def test_tab_completes_verbs_groups_and_knobs(typed: str, offered: str, tmp_path: Path):
@@ -110,8 +112,14 @@ def test_completion_can_be_installed(tmp_path: Path):
 
 
 def test_inspect_asks_for_a_file():
-    with pytest.raises(ConfigError, match="inspect takes one file"):
+    with pytest.raises(ConfigError, match="flux-lora inspect needs file"):
         answer(["inspect"])
+
+
+def test_a_verb_on_files_lists_its_own_keys(capsys: pytest.CaptureFixture[str]):
+    assert answer(["merge", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "strengths=[]" in text and "adapter.rank" not in text
 
 
 def test_python_and_the_installed_command_are_the_same_program(tmp_path: Path):

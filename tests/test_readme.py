@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.__main__ import VERBS
+from flux_lora.config.guide import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

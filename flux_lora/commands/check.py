@@ -1,14 +1,18 @@
 """check: read photos and captions, and list every problem with its fix."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from flux_lora import __version__
+from flux_lora.adapter.readers.architecture import flux1_shapes
+from flux_lora.adapter.readers.refusals import refusals
+from flux_lora.adapter.targets import chosen
 from flux_lora.commands.dataset_page import write_dataset_page
 from flux_lora.commands.material import Material, read_material, reasons_off
 from flux_lora.commands.run_folder import folder_of
-from flux_lora.config.choices import CheckFormat, Severity
+from flux_lora.config.choices import AdapterTargets, CheckFormat, ExportDialect, Severity
 from flux_lora.config.material import CheckConfig, DataConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.judge import refuse
@@ -35,6 +39,7 @@ def clear(config: RunConfig) -> tuple[Material, int]:
     """What may be trained on, its warnings printed, and the exit code they deserve; refused if anything is fatal."""
     _refuse_unknown_rules(config.check)
     _refuse_wordless(config.data)
+    _refuse_homeless(config.adapter.targets, config.export.dialects)
     material = read_material(config, draws=config.check.page)
     refuse(material.findings)
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -76,6 +81,13 @@ def _refuse_wordless(wanted: DataConfig) -> None:
     for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
         if not word.strip():
             raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")
+
+
+def _refuse_homeless(targets: AdapterTargets, dialects: Sequence[ExportDialect]) -> None:
+    """What no file could carry in the end is not trained in the first place."""
+    found = list(refusals(chosen(flux1_shapes(), targets), "LoRA", dialects))
+    if found:
+        raise ConfigError("\n".join(problem for problem, _ in found), fix="\n     ".join(fix for _, fix in found))
 
 
 def _refuse_unknown_rules(wanted: CheckConfig) -> None:

@@ -1,9 +1,10 @@
 """evaluate: score checkpoints and strengths against the base, and choose one."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from rich.console import Console
@@ -15,7 +16,7 @@ from flux_lora.commands.material import Material, read_material
 from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder, folder_of, write_json
-from flux_lora.commands.summary import note, stage
+from flux_lora.commands.summary import note, read_summary, stage
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.judge import refuse
 from flux_lora.data.pictures.decode import open_image
@@ -45,6 +46,17 @@ class Candidate:
     def name(self) -> str:
         """What its folder of pictures is called."""
         return candidate_name(self.checkpoint.step, self.strength)
+
+
+@dataclass(frozen=True)
+class Record:
+    """How the scores came to be, for whoever tells of them later."""
+
+    spec: RenderSpec
+    held_out: int
+    """Photos that training never saw."""
+    doubts: tuple[str, ...]
+    """Where the numbers stand on little."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,7 @@ def compare(config: RunConfig, folder: RunFolder, material: Material, machine: M
             scores.append(
                 score(scorer, yardstick, pictures, step=candidate.checkpoint.step, strength=candidate.strength)
             )
+    write_json(asdict(Record(spec, len(held_out), yardstick.doubts)), _record(folder))
     return _decide(config, folder, scores, yardstick)
 
 
@@ -117,6 +130,24 @@ def candidate_name(step: int, strength: float) -> str:
 def pictures_of(folder: RunFolder, name: str) -> list[Image.Image]:
     """The pictures of a candidate, or of the base, in the order of the spec's shots."""
     return [Image.open(file).convert("RGB") for file in sorted((folder.evaluation / name).glob("*.png"))]
+
+
+def evaluation_record(folder: RunFolder) -> Record | None:
+    """How the run was judged, if it was."""
+    if not _record(folder).is_file():
+        return None
+    kept = json.loads(_record(folder).read_text(encoding="utf-8"))
+    spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
+    return Record(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]))
+
+
+def chosen_scores(folder: RunFolder) -> Mapping[str, Any]:
+    """What summary.json says of the chosen checkpoint at its strength; empty if none was chosen."""
+    known = read_summary(folder)
+    chosen, scores = known["chosen"], known["scores"]
+    assert isinstance(scores, list), "the summary is ours"
+    wanted = (chosen["step"], chosen["strength"]) if isinstance(chosen, dict) else None
+    return next((each for each in scores if (each["step"], each["strength"]) == wanted), {})
 
 
 def limits_of(config: RunConfig) -> Limits:
@@ -159,6 +190,10 @@ def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], yards
     write_json(asdict(choice), folder.evaluation / "choice.json")
     note(folder, {"chosen": asdict(choice), "scores": [_short(each) for each in scores]})
     return Verdict(tuple(scores), choice, yardstick.doubts)
+
+
+def _record(folder: RunFolder) -> Path:
+    return folder.evaluation / "record.json"
 
 
 def _short(each: Score) -> dict[str, object]:

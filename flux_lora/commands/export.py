@@ -11,6 +11,8 @@ from PIL import Image
 from rich.console import Console
 
 from flux_lora import __version__
+from flux_lora.adapter.base_files import open_base
+from flux_lora.adapter.base_weights import weights_of
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.forecast import Forecast, forecasts
 from flux_lora.adapter.metadata import Label, metadata_of
@@ -18,7 +20,6 @@ from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.adapter.thumbnail import thumbnail
-from flux_lora.adapter.weights import weights_of
 from flux_lora.commands.beside import hand_out, put_beside
 from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
@@ -145,7 +146,9 @@ def _chosen_picture(folder: RunFolder) -> Image.Image | None:
 
 def _forecasts(config: RunConfig, adapter: Adapter) -> tuple[Forecast, ...]:
     """From the base's weights; for a base of 12 billion a minute or two of reading."""
-    return forecasts(adapter, weights_of(part_folder(config.model.path, "transformer", config.model.revision)))
+    return forecasts(
+        adapter, weights_of(open_base(part_folder(config.model.path, "transformer", config.model.revision)))
+    )
 
 
 def _record(proof: Proof, checkpoint: Checkpoint, strength: float) -> dict[str, object]:

@@ -1,7 +1,9 @@
 """inspect: say what is in a LoRA file of any tool. It needs no model, no photos and no GPU."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from rich.text import Text
 
 from flux_lora.adapter.groups import Group
 from flux_lora.adapter.inspect import Description, describe
+from flux_lora.config.asks import InspectAsk
+from flux_lora.config.choices import PrintFormat
 
 HEIGHTS = "▁▂▃▄▅▆▇█"
 BROKEN = "!"
@@ -21,10 +25,13 @@ MOST_BLOCKS = 64
 MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "none": "does not take it"}
 
 
-def inspect(file: Path) -> int:
+def inspect(ask: InspectAsk) -> int:
     """Print what the file says and holds."""
     terminal = Console(highlight=False, soft_wrap=True, markup=False)
-    found = describe(file)
+    found = describe(Path(ask.file))
+    if ask.format is PrintFormat.json:
+        terminal.print(json.dumps(_for_scripts(found), indent=2, allow_nan=False))
+        return 0
     terminal.print(_facts(found))
     terminal.print()
     terminal.print(_groups(found.groups))
@@ -47,7 +54,7 @@ def _facts(found: Description) -> Table:
         "alpha": _numbers(found.alphas) or "none",
         "size": size + text,
         "numbers": "all finite" if found.finite else "NOT FINITE: the file is broken",
-        "trigger": found.trigger or "not said",
+        "trigger": found.trigger or _guess(found.tags),
         "title": found.title or "not said",
         "base": found.base or "not said",
         "licence": found.licence or "not said",
@@ -59,6 +66,10 @@ def _facts(found: Description) -> Table:
     for name, value in rows.items():
         table.add_row(name, Text(value, overflow="fold"))
     return table
+
+
+def _guess(tags: Sequence[str]) -> str:
+    return f"not said; its captions say most often: {', '.join(tags)}" if tags else "not said"
 
 
 def _groups(groups: Sequence[Group]) -> Table:
@@ -110,3 +121,17 @@ def _takers(found: Description) -> Table:
 def _numbers(values: Sequence[float]) -> str:
     shown = [f"{value:g}" for value in values]
     return ", ".join(shown) if len(shown) <= 4 else f"{shown[0]} to {shown[-1]} ({len(shown)} of them)"
+
+
+def _for_scripts(found: Description) -> object:
+    short = {"autov2": found.hashes.autov2, "autov3": found.hashes.autov3}
+    return _finite({**asdict(found), "hashes": {**asdict(found.hashes), **short}})
+
+
+def _finite(tree: object) -> object:
+    """JSON has no infinity; what is not a number is null."""
+    if isinstance(tree, Mapping):
+        return {key: _finite(value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return [_finite(each) for each in tree]
+    return None if isinstance(tree, float) and not isfinite(tree) else tree

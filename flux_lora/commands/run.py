@@ -2,9 +2,10 @@
 
 from rich.console import Console
 
+from flux_lora.commands.beside import hand_out
 from flux_lora.commands.check import clear
 from flux_lora.commands.evaluate import compare, in_words
-from flux_lora.commands.export import proof_in_words, ship
+from flux_lora.commands.export import ship, shipped_in_words
 from flux_lora.commands.machine import machine_of
 from flux_lora.commands.page import write_page
 from flux_lora.commands.prepare import get_ready
@@ -30,9 +31,10 @@ def run(config: RunConfig) -> int:
     terminal.print(in_words(verdict.choice))
     with stage(folder, "export"):
         shipped = ship(config, folder, machine)
-    terminal.print(f"{shipped.file}: {proof_in_words(shipped.proof)}")
+    terminal.print(*shipped_in_words(shipped), sep="\n")
     with stage(folder, "report"):
         write_page(config, folder, material, verdict, shipped)
     note(folder, {"report": str(folder.report)})
     terminal.print(f"report: {folder.report.resolve()}")
+    hand_out(config.export, shipped.file.parent, shipped.beside)
     return 0

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from flux_lora.config.choices import Device, OptimizerName
-from flux_lora.config.schema import RunConfig
+from flux_lora.config.choices import Device, ExportDialect, OptimizerName
+from flux_lora.config.schema import ExportConfig, RunConfig
 
 PIXELS_PER_TOKEN = 16
 """Side of the square of pixels behind one image token of FLUX: 8 for the VAE, 2 for packing."""
@@ -20,6 +20,31 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _saving(config)
     yield from _hardware(config)
     yield from _words(config)
+    yield from broken_export(config.export)
+
+
+def broken_export(export: ExportConfig) -> Iterator[Broken]:
+    """The rules of the export section, which is also asked of another tool's adapter."""
+    yield from _places(export)
+    if export.push_to_hub and export.push_to_hub.count("/") != 1:
+        yield f"export.push_to_hub is {export.push_to_hub!r}, not a name on the hub", "set export.push_to_hub=org/name"
+    for key, value in (("export.public", export.public), ("export.dry_run", export.dry_run)):
+        if value and not export.push_to_hub:
+            yield f"{key} is true, and nothing is pushed", "set export.push_to_hub=org/name"
+
+
+def _places(export: ExportConfig) -> Iterator[Broken]:
+    named = ", ".join(export.dialects)
+    if not export.dialects:
+        yield "export.dialects is empty: nothing would be exported", "set export.dialects=[diffusers]"
+    if len(set(export.dialects)) < len(export.dialects):
+        yield f"export.dialects names one twice: {named}", "name each once"
+    if export.file and len(export.dialects) > 1:
+        yield f"export.file is one file, and export.dialects are several: {named}", "set export.dir, or name one"
+    if export.file and ExportDialect.peft not in export.dialects and not export.file.endswith(".safetensors"):
+        yield f"export.file is {export.file!r}", f"set export.file={export.file}.safetensors"
+    if set("/\\") & set(export.name):
+        yield f"export.name is {export.name!r}, a path", "put the folder into export.dir"
 
 
 def _too_small(config: RunConfig) -> Iterator[Broken]:

@@ -107,6 +107,43 @@ class ExportDtype(StrEnum):
     fp32 = "fp32"
 
 
+class FileDtype(StrEnum):
+    """The number format of a file that is made from other files; same takes the finest of theirs."""
+
+    same = "same"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    fp32 = "fp32"
+
+
+class ExportDialect(StrEnum):
+    """What the layers of an exported file are called. Which program reads which: docs/files.md."""
+
+    diffusers = "diffusers"
+    """diffusers, old and new, and ComfyUI read all of it; Forge too."""
+    comfyui = "comfyui"
+    """BFL's names under diffusion_model., alpha beside."""
+    kohya = "kohya"
+    """lora_unet_ names, alpha beside: sd-scripts, ComfyUI, Forge."""
+    bfl = "bfl"
+    """BFL's bare names."""
+    onetrainer = "onetrainer"
+    """lora_transformer_ names, alpha beside."""
+    xlabs = "xlabs"
+    """XLabs' processors: attention only."""
+    lycoris = "lycoris"
+    """lycoris_ names: every kind of change, for ComfyUI and Forge."""
+    peft = "peft"
+    """A folder as peft saves it."""
+
+
+class PrintFormat(StrEnum):
+    """For a person or for a script."""
+
+    text = "text"
+    json = "json"
+
+
 class Device(StrEnum):
     """Where the work is done; auto takes the GPU if there is one."""
 

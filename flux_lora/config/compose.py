@@ -1,4 +1,4 @@
-"""YAML and overrides in, a frozen RunConfig out. The only module that knows Hydra and OmegaConf.
+"""YAML and overrides in, a frozen RunConfig out. The only module that knows Hydra.
 
 The command line is Hydra's own (`hydra.main` on the arguments after the verb), so overrides, groups,
 sweeps, --cfg, --info, --config-dir and tab completion are what its users know. Switched off are its
@@ -28,6 +28,7 @@ from flux_lora.config.checks import broken_rules
 from flux_lora.config.knobs import all_knobs, sections
 from flux_lora.config.schema import DataConfig, ModelConfig, RunConfig, TrainConfig
 from flux_lora.config.tuples import with_tuples
+from flux_lora.config.words import tree_of
 from flux_lora.errors import ConfigError
 
 RECIPE_FILE = "recipe.yaml"
@@ -153,21 +154,11 @@ def _register(stored: DictConfig | None) -> None:
 
 
 def _schema() -> DictConfig:
-    tree = _writable(OmegaConf.structured(RunConfig))
+    tree = tree_of(RunConfig)
     for section, kind in (("model", ModelConfig), ("data", DataConfig), ("train", TrainConfig)):
-        tree[section] = OmegaConf.structured(kind)
-    tree = _writable(tree)
+        tree[section] = tree_of(kind)
     tree.run.dir = "runs/${hydra:runtime.choices.recipe}"
     return tree
-
-
-def _writable(node: DictConfig) -> DictConfig:
-    """OmegaConf marks a frozen dataclass read-only, and Hydra then cannot merge YAML over it."""
-    OmegaConf.set_readonly(node, False)
-    for key in node:
-        if not OmegaConf.is_missing(node, key) and OmegaConf.is_dict(node[key]):
-            _writable(node[key])
-    return node
 
 
 def _stored(file: Path) -> DictConfig:

@@ -44,10 +44,15 @@ class Knob:
         return tuple(self.kind.__members__) if issubclass(self.kind, StrEnum) else ()
 
 
-@cache
 def all_knobs() -> tuple[Knob, ...]:
     """Every knob, in the order of the schema."""
-    return tuple(_knobs_of(schema.RunConfig, prefix=""))
+    return knobs_of(schema.RunConfig)
+
+
+@cache
+def knobs_of(root: type) -> tuple[Knob, ...]:
+    """Every knob of a dataclass and of the dataclasses in it."""
+    return tuple(_knobs_of(root, prefix=""))
 
 
 def sections() -> tuple[str, ...]:

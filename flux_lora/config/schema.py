@@ -11,6 +11,7 @@ from flux_lora.config.choices import (
     AdapterTargets,
     ComputeDtype,
     Device,
+    ExportDialect,
     ExportDtype,
     OptimizerName,
     Schedule,
@@ -139,8 +140,24 @@ class ExportConfig:
 
     name: str = ""
     """File name without ending. Empty means the trigger."""
+    dialects: tuple[ExportDialect, ...] = (ExportDialect.diffusers,)
+    """diffusers is read by diffusers and ComfyUI both; each further one is a file of its own beside it."""
     dtype: ExportDtype = ExportDtype.bf16
     """bf16 is what the base computes in; fp32 doubles the file."""
+    dir: str = ""
+    """Folder of what is exported. Empty means export/ in the run folder."""
+    file: str = ""
+    """The file itself, where there is one dialect only; it goes before dir and name."""
+    author: str = ""
+    """Who made it, for the file's metadata and the model card."""
+    bundle: bool = False
+    """Also one .zip of everything in the folder."""
+    push_to_hub: str = ""
+    """Hub repository to upload to: org/name. Only what was exported goes there."""
+    public: bool = False
+    """A repository that is made anew is private otherwise."""
+    dry_run: bool = False
+    """Show what push_to_hub would upload, and upload nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)

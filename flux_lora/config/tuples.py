@@ -1,14 +1,15 @@
 """Lists back to tuples: YAML knows only lists, and a frozen config holds none."""
 
 from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar
 
-from flux_lora.config.schema import RunConfig
+Made = TypeVar("Made")
 
 
-def with_tuples(config: RunConfig) -> RunConfig:
+def with_tuples(config: Made) -> Made:
     """The same config with a tuple wherever a list stands, however deep."""
     made = _as_tuple(config)
-    assert isinstance(made, RunConfig), "a section stays what it was"
+    assert isinstance(made, type(config)), "a section stays what it was"
     return made
 
 

@@ -17,9 +17,9 @@ Groups = tuple[tuple[int, ...], ...]
 """Sample numbers that share a bucket; a number stands there once for each time it is shown in an epoch."""
 
 
-def by_shape(shapes: Sequence[tuple[int, int]]) -> Groups:
+def by_shape(shapes: Sequence[tuple[int, ...]]) -> Groups:
     """Sample numbers that have the same height and width, each shown once an epoch."""
-    members: dict[tuple[int, int], list[int]] = {}
+    members: dict[tuple[int, ...], list[int]] = {}
     for number, shape in enumerate(shapes):
         members.setdefault(shape, []).append(number)
     return tuple(tuple(members[shape]) for shape in sorted(members))

@@ -5,7 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
 from flux_lora.errors import ModelError
 
@@ -35,7 +41,7 @@ def _hub_errors_explained(name: str) -> Iterator[None]:
             f"{name} is not on this disk, and the hub cannot be reached",
             fix="go online once, or set model.path to a folder that holds the model",
         ) from error
-    except HfHubHTTPError as error:
+    except (HfHubHTTPError, HTTPError) as error:
         raise ModelError(
             f"the hub did not give {name}: {str(error).strip().partition(chr(10))[0]}",
             fix="check model.revision and the network, then run it again",

@@ -1,0 +1,139 @@
+"""What lies beside an exported file: a picture it drew, workflow, snippet, card; and the ways out, .zip and Hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from flux_lora import __version__
+from flux_lora.adapter.attach import load_into
+from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.forecast import Forecast
+from flux_lora.adapter.proof.prove import Proof
+from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
+from flux_lora.commands.machine import Machine
+from flux_lora.commands.pictures import open_painter
+from flux_lora.commands.prepare import encoded_prompts
+from flux_lora.commands.run_folder import RunFolder
+from flux_lora.commands.summary import read_summary
+from flux_lora.config.schema import ExportConfig, RunConfig
+from flux_lora.models.family import stacked
+from flux_lora.render.spec import RenderSpec
+from flux_lora.share.bases import base_of
+from flux_lora.share.bundle import bundle
+from flux_lora.share.fill import fill
+from flux_lora.share.hub import push
+from flux_lora.share.product import Measure, Picture, Scores, Shared, Training, Variant, example_of
+
+EXAMPLE = "example.png"
+MOST_PICTURES = 4
+
+
+def put_beside(
+    config: RunConfig,
+    folder: RunFolder,
+    proofs: Sequence[Proof],
+    forecasts: Sequence[Forecast],
+    machine: Machine,
+) -> tuple[Path, ...]:
+    """Fill the folder of the exported files; everything in it that is for others."""
+    place = Path(proofs[0].file).parent
+    record = evaluation_record(folder)
+    spec = record.spec if record else _spec_without_evaluation(config)
+    pictures = _pictures(config, folder, spec, Path(proofs[0].file), machine) if record else ()
+    product = Shared(
+        title=Path(proofs[0].file).stem,
+        file=Path(proofs[0].file).name,
+        variants=tuple(Variant(Path(each.file).name, readers_of(each)) for each in proofs[1:]),
+        trigger=config.data.trigger,
+        class_word=config.data.class_word,
+        base=base_of(config.model.name, config.model.path, config.model.licence),
+        spec=spec,
+        training=_training(config, folder),
+        scores=_scores(config, folder),
+        pictures=pictures,
+        remarks=tuple(each.sentence for each in forecasts),
+        author=config.export.author,
+        repo=config.export.push_to_hub,
+        version=__version__,
+    )
+    return fill(place, product)
+
+
+def hand_out(wanted: ExportConfig, place: Path, files: Sequence[Path]) -> None:
+    """The .zip and the upload, where they are asked for."""
+    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    if wanted.bundle:
+        terminal.print(f"bundle: {bundle(place, files, place.parent / f'{place.name}.zip')}")
+    if wanted.push_to_hub:
+        sent = push(place, files, wanted.push_to_hub, private=not wanted.public, dry_run=wanted.dry_run)
+        terminal.print(f"{'would go to' if wanted.dry_run else 'uploaded to'} {sent.url}: {', '.join(sent.files)}")
+
+
+def readers_of(proof: Proof) -> str:
+    """The programs that a file was proven for, as a person says it."""
+    return ", ".join(each.reader for each in proof.readers)
+
+
+def _spec_without_evaluation(config: RunConfig) -> RenderSpec:
+    return RenderSpec(
+        prompts=(f"a {config.data.trigger} {config.data.class_word}",),
+        seeds=(FIRST_SEED,),
+        width=config.data.resolution,
+        height=config.data.resolution,
+        text_tokens=config.model.text_tokens,
+        guidance=config.model.render_guidance,
+    )
+
+
+def _pictures(
+    config: RunConfig, folder: RunFolder, spec: RenderSpec, file: Path, machine: Machine
+) -> tuple[Picture, ...]:
+    """The example as the exported file draws it, which is what the snippet draws; then some that it was judged by."""
+    example = example_of(spec)
+    painter = open_painter(config, machine)
+    load_into(painter.transformer, read_adapter(file))
+    text = stacked(encoded_prompts(config, folder, example.prompts, machine))
+    drawn = folder.evaluation / EXAMPLE
+    painter.paint(text, example)[0].save(drawn)
+    return (Picture(example.prompts[0], drawn), *_judged(folder, spec))
+
+
+def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[Picture, ...]:
+    chosen = read_summary(folder)["chosen"]
+    if not isinstance(chosen, dict):
+        return ()
+    place = folder.evaluation / candidate_name(chosen["step"], chosen["strength"])
+    others = range(1, min(MOST_PICTURES, len(spec.prompts)))
+    files = [(spec.prompts[number], place / f"{number * len(spec.seeds):03d}.png") for number in others]
+    return tuple(Picture(prompt, file) for prompt, file in files if file.is_file())
+
+
+def _training(config: RunConfig, folder: RunFolder) -> Training:
+    chosen = read_summary(folder)["chosen"]
+    return Training(
+        photos=len(folder.manifest.read_text(encoding="utf-8").splitlines()) - 1 if folder.manifest.is_file() else 0,
+        steps=int(chosen["step"]) if isinstance(chosen, dict) else config.train.steps,
+        batch_size=config.train.batch_size,
+        learning_rate=config.train.learning_rate,
+        resolution=config.data.resolution,
+        rank=config.adapter.rank,
+        alpha=config.adapter.alpha,
+        targets=config.adapter.targets,
+    )
+
+
+def _scores(config: RunConfig, folder: RunFolder) -> Scores | None:
+    record, chosen = evaluation_record(folder), chosen_scores(folder)
+    if not record or not chosen:
+        return None
+    return Scores(
+        likeness=Measure(**chosen["likeness"]),
+        adherence=Measure(**chosen["adherence"]),
+        leakage=Measure(**chosen["leakage"]),
+        scorer=config.model.scorer,
+        prompts=len(record.spec.prompts),
+        seeds=len(record.spec.seeds),
+        held_out=record.held_out,
+        doubts=record.doubts,
+    )

@@ -1,0 +1,42 @@
+"""extract: the difference of two models as a LoRA."""
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from flux_lora.adapter.algebra import extracted
+from flux_lora.adapter.base_files import open_base
+from flux_lora.adapter.base_weights import linears_of, weights_of
+from flux_lora.commands.resize import error_in_words
+from flux_lora.commands.writing import DTYPES, new_place, proof_in_words, write_proven
+from flux_lora.config.asks import ExtractAsk
+from flux_lora.config.choices import FileDtype
+from flux_lora.errors import AdapterFileError, ConfigError
+
+
+def extract(ask: ExtractAsk) -> int:
+    """The nearest LoRA of a rank in every layer that differs, with the error said."""
+    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    if ask.rank < 1:
+        raise ConfigError(f"rank is {ask.rank}", fix="set rank to 1 or more (32 is a good start)")
+    place = new_place(ask.out, ask.to)
+    before, after = open_base(Path(ask.before)), open_base(Path(ask.after))
+    names = sorted(set(linears_of(before)) & set(linears_of(after)))
+    found = extracted(weights_of(before), weights_of(after), names, ask.rank)
+    if not found.adapter.changes:
+        raise AdapterFileError(
+            f"{ask.before} and {ask.after} have the same weights", fix="give a base and its fine-tuned form"
+        )
+    metadata = {
+        "format": "pt",
+        "modelspec.title": place.stem,
+        "modelspec.merged_from": f"{Path(ask.after).name} - {Path(ask.before).name}",
+    }
+    dtype = torch.float32 if ask.dtype is FileDtype.same else DTYPES[ask.dtype]
+    proof = write_proven(found.adapter, place, dialect=ask.to, dtype=dtype, metadata=metadata)
+    differ = f"{len(found.adapter.changes)} of {len(names)} layers differ"
+    terminal.print(f"{place}: {differ}; rank {ask.rank}, {proof.bytes / 1e6:.1f} MB")
+    terminal.print(error_in_words(found))
+    terminal.print(*proof_in_words(proof), sep="\n")
+    return 0

@@ -1,0 +1,48 @@
+"""merge: one LoRA that does what several do together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from flux_lora.adapter.algebra import merged, resized
+from flux_lora.adapter.files import read_adapter, read_any
+from flux_lora.adapter.lineage import of_merged
+from flux_lora.commands.resize import error_in_words
+from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven
+from flux_lora.config.asks import MergeAsk
+from flux_lora.errors import ConfigError
+
+
+def merge(ask: MergeAsk) -> int:
+    """The exact sum, each file at its strength; cut to a rank if one is given, with the error said."""
+    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    place, strengths = new_place(ask.out, ask.to), _strengths(ask)
+    adapters = [read_adapter(Path(file)) for file in ask.files]
+    whole = merged(adapters, strengths)
+    if ask.rank:
+        cut = resized(whole, ask.rank)
+        terminal.print(error_in_words(cut))
+        whole = cut.adapter
+    metadata = of_merged([read_any(Path(file)).metadata for file in ask.files], _titles(ask.files), place.stem)
+    dtype = dtype_for(ask.dtype, *adapters)
+    proof = write_proven(whole, place, dialect=ask.to, dtype=dtype, metadata=metadata)
+    told = " + ".join(f"{strength:g} x {file}" for strength, file in zip(strengths, ask.files, strict=True))
+    terminal.print(f"{place}: {told}; rank {' '.join(map(str, whole.ranks))}, {proof.bytes / 1e6:.1f} MB")
+    terminal.print(*proof_in_words(proof), sep="\n")
+    return 0
+
+
+def _strengths(ask: MergeAsk) -> tuple[float, ...]:
+    if len(ask.files) < 2:
+        raise ConfigError(f"files names {len(ask.files)} file(s)", fix="give two or more: files=[a,b]")
+    if ask.strengths and len(ask.strengths) != len(ask.files):
+        raise ConfigError(
+            f"there are {len(ask.files)} files and {len(ask.strengths)} strengths",
+            fix="give one strength for each file, or none for 1.0 each",
+        )
+    return ask.strengths or (1.0,) * len(ask.files)
+
+
+def _titles(files: Sequence[str]) -> tuple[str, ...]:
+    return tuple(Path(file).stem for file in files)

@@ -1,0 +1,56 @@
+"""resize: a LoRA of another rank, and how far it is from the one given."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from flux_lora.adapter.algebra import Resized, resized, resized_by_energy
+from flux_lora.adapter.base_files import open_base
+from flux_lora.adapter.base_weights import weights_of
+from flux_lora.adapter.files import read_any
+from flux_lora.adapter.lineage import inherited
+from flux_lora.adapter.tensors import Adapter
+from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven, write_text_encoders
+from flux_lora.config.asks import ResizeAsk
+from flux_lora.errors import ConfigError
+
+
+def resize(ask: ResizeAsk) -> int:
+    """The nearest LoRA of this rank, or of as much rank as it takes to keep a share."""
+    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    if bool(ask.rank) == bool(ask.keep):
+        raise ConfigError("resize takes rank or keep, one of them", fix="add rank=16, or keep=0.99")
+    place = new_place(ask.out, ask.to)
+    given = read_any(Path(ask.file))
+    found = _resized(given.adapter, ask)
+    dtype = dtype_for(ask.dtype, given.adapter)
+    proof = write_proven(found.adapter, place, dialect=ask.to, dtype=dtype, metadata=inherited(given.metadata))
+    terminal.print(f"{place}: {ranks_in_words(found.adapter)}, {proof.bytes / 1e6:.1f} MB")
+    terminal.print(error_in_words(found))
+    terminal.print(*proof_in_words(proof), sep="\n")
+    beside = write_text_encoders(given.text_encoders, place, dtype)
+    if beside:
+        terminal.print(f"{beside}: the text encoders' layers as they were")
+    return 0
+
+
+def error_in_words(found: Resized) -> str:
+    """What a lower rank loses."""
+    worst = max(found.errors, key=lambda name: found.errors[name], default="")
+    return f"lost: {found.worst:.1%} of {worst} at most, {_mean(found):.1%} of a module on average"
+
+
+def ranks_in_words(adapter: Adapter) -> str:
+    """The rank, or the least and the greatest."""
+    least, most = min(adapter.ranks), max(adapter.ranks)
+    return f"rank {least}" if least == most else f"ranks {least} to {most}"
+
+
+def _resized(adapter: Adapter, ask: ResizeAsk) -> Resized:
+    if ask.keep:
+        return resized_by_energy(adapter, ask.keep)
+    return resized(adapter, ask.rank, weights=weights_of(open_base(Path(ask.base))) if ask.base else None)
+
+
+def _mean(found: Resized) -> float:
+    return sum(found.errors.values()) / max(1, len(found.errors))
