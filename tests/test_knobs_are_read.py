@@ -9,7 +9,14 @@ from flux_lora.config.knobs import all_knobs
 
 PACKAGE = Path(__file__).resolve().parents[1] / "flux_lora"
 READERS = "\n".join(file.read_text() for file in PACKAGE.rglob("*.py") if file.name not in ("schema.py", "knobs.py"))
-OWNERS = {"data": "wanted", "check": "wanted", "export": "wanted", "captioner": "wanted", "train": "config", "hardware": "hardware"}
+OWNERS = {
+    "data": "wanted",
+    "check": "wanted",
+    "export": "wanted",
+    "captioner": "wanted",
+    "train": "config",
+    "hardware": "hardware",
+}
 """What a section is called where only its slice is passed."""
 
 
