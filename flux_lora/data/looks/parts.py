@@ -1,9 +1,11 @@
 """Whether one picture is a part of another, or its mirror image: small copies are laid over each other.
 
-For a part, every window of the one is laid over the other at once. Only for the few pairs that something else, such as
-data/looks/deep.py, thinks alike: a pair takes some milliseconds.
+For a part, every window of the one is laid over the others at once. Only for pairs that something else, such as
+data/looks/deep.py, thinks alike: each picture in one takes some milliseconds, however many others it is compared with.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -38,8 +40,22 @@ def small_copy(picture: Image.Image) -> bytes:
 
 def is_part(copy: bytes, other: bytes) -> bool:
     """Whether the one picture shows a part of the other, or the other of the one."""
-    one, two = _levels(copy), _levels(other)
-    return _fits(one, two) or _fits(two, one)
+    return bool(parts_among([copy, other], [(0, 1)]))
+
+
+def parts_among(copies: Sequence[bytes], pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those of the pairs of which one picture shows a part of the other."""
+    partners: dict[int, list[int]] = defaultdict(list)
+    for one, other in pairs:
+        partners[one].append(other)
+        partners[other].append(one)
+    levels = {index: _levels(copies[index]) for index in partners}
+    brought = {index: _brought(each).reshape(-1) for index, each in levels.items()}
+    found: set[tuple[int, int]] = set()
+    for whole, parts in partners.items():
+        fits = _fit(np.stack([brought[part] for part in parts]), levels[whole])
+        found |= {(min(whole, part), max(whole, part)) for part, fit in zip(parts, fits, strict=True) if fit}
+    return found
 
 
 def is_mirror_image(copy: bytes, other: bytes) -> bool:
@@ -60,17 +76,16 @@ def _levels(copy: bytes) -> Levels:
     return np.frombuffer(copy, dtype=np.uint8).reshape(SIDE, SIDE, 3).astype(np.float32)
 
 
-def _fits(part: Levels, whole: Levels) -> bool:
-    """Whether some window of the whole is the part."""
+def _fit(wanted: Levels, whole: Levels) -> list[bool]:
+    """Of each part, whether some window of the whole is it."""
     windows, stretched = _windows()
     rows = np.einsum("wrp,pqc->wrqc", windows, whole)
     laid = np.einsum("wrqc,vsq->wvrsc", rows, windows, optimize=True).reshape(len(windows), len(windows), -1)
-    wanted = _brought(part).reshape(-1)
-    alike = _centred(laid) @ _centred(wanted)
-    alike[stretched] = -1
-    best = np.unravel_index(int(alike.argmax()), alike.shape)
-    apart = float(np.sqrt(np.square(laid[best] - wanted).mean()))
-    return bool(alike[best] >= ALIKE and apart <= FURTHEST)
+    allowed = laid[~stretched]
+    alike = _centred(allowed) @ _centred(wanted).T
+    best = alike.argmax(axis=0)
+    apart = np.sqrt(np.square(allowed[best] - wanted).mean(axis=1))
+    return [bool(each) for each in (alike[best, np.arange(len(wanted))] >= ALIKE) & (apart <= FURTHEST)]
 
 
 def _brought(part: Levels) -> Levels:

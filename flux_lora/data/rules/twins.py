@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks.look import Look
-from flux_lora.data.looks.parts import is_mirror_image, is_part
+from flux_lora.data.looks.parts import is_mirror_image, parts_among
 from flux_lora.data.looks.prints import distances, mirrored, stacked
 
 SAME_PICTURE = Rule(
@@ -120,7 +120,7 @@ def _parts(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
             theirs = np.stack([vectors[looks[column].image] for column in columns])
             hits = np.argwhere(mine @ theirs.T >= SCENE_COSINE)
             found |= {(rows[row], columns[column]) for row, column in hits if rows[row] < columns[column]}
-    return {(one, other) for one, other in found if is_part(looks[one].copy, looks[other].copy)}
+    return parts_among([look.copy for look in looks], found)
 
 
 def _judge_held_out(looks: Sequence[Look], held_out: Sequence[Look]) -> Iterator[Finding]:
