@@ -8,8 +8,8 @@ from rich.console import Console
 from flux_lora import __version__
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.forecast import Forecast
 from flux_lora.adapter.proof.prove import Proof
+from flux_lora.adapter.quantised.forecast import Forecast
 from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
 from flux_lora.commands.machine import Machine
 from flux_lora.commands.pictures import open_painter

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora.adapter.files import read_any
-from flux_lora.adapter.lineage import inherited
+from flux_lora.adapter.labels.lineage import inherited
 from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven, write_text_encoders
 from flux_lora.config.asks import ConvertAsk
 

@@ -11,15 +11,15 @@ from PIL import Image
 from rich.console import Console
 
 from flux_lora import __version__
-from flux_lora.adapter.base_files import open_base
-from flux_lora.adapter.base_weights import weights_of
+from flux_lora.adapter.bases.shards import open_base
+from flux_lora.adapter.bases.weights import weights_of
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.forecast import Forecast, forecasts
-from flux_lora.adapter.metadata import Label, metadata_of
+from flux_lora.adapter.labels.metadata import Label, metadata_of
+from flux_lora.adapter.labels.thumbnail import thumbnail
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof
+from flux_lora.adapter.quantised.forecast import Forecast, forecasts
 from flux_lora.adapter.tensors import Adapter, scaled
-from flux_lora.adapter.thumbnail import thumbnail
 from flux_lora.commands.beside import hand_out, put_beside
 from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora.adapter.files import read_any
-from flux_lora.adapter.lineage import inherited
+from flux_lora.adapter.labels.lineage import inherited
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.commands.beside import hand_out
 from flux_lora.commands.run_folder import write_json

@@ -6,8 +6,8 @@ import torch
 from rich.console import Console
 
 from flux_lora.adapter.algebra import extracted
-from flux_lora.adapter.base_files import open_base
-from flux_lora.adapter.base_weights import linears_of, weights_of
+from flux_lora.adapter.bases.shards import open_base
+from flux_lora.adapter.bases.weights import linears_of, weights_of
 from flux_lora.commands.resize import error_in_words
 from flux_lora.commands.writing import DTYPES, new_place, proof_in_words, write_proven
 from flux_lora.config.asks import ExtractAsk

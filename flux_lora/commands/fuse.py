@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flux_lora.adapter.bases.fuse import fuse as fused
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.fuse import fuse as fused
 from flux_lora.config.asks import FuseAsk
 
 

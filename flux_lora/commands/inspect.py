@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flux_lora.adapter.groups import Group
-from flux_lora.adapter.inspect import Description, describe
+from flux_lora.adapter.inspection.describe import Description, describe
+from flux_lora.adapter.inspection.groups import Group
 from flux_lora.config.asks import InspectAsk
 from flux_lora.config.choices import PrintFormat
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from flux_lora.adapter.algebra import merged, resized
 from flux_lora.adapter.files import read_adapter, read_any
-from flux_lora.adapter.lineage import of_merged
+from flux_lora.adapter.labels.lineage import of_merged
 from flux_lora.commands.resize import error_in_words
 from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven
 from flux_lora.config.asks import MergeAsk

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.adapter.header import printable
-from flux_lora.adapter.reproduce import Reproduction, made_how
+from flux_lora.adapter.labels.reproduce import Reproduction, made_how
 from flux_lora.config.asks import ReproduceAsk
 from flux_lora.config.compose import read_recipe
 from flux_lora.errors import ConfigError, RunError

@@ -5,10 +5,10 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora.adapter.algebra import Resized, resized, resized_by_energy
-from flux_lora.adapter.base_files import open_base
-from flux_lora.adapter.base_weights import weights_of
+from flux_lora.adapter.bases.shards import open_base
+from flux_lora.adapter.bases.weights import weights_of
 from flux_lora.adapter.files import read_any
-from flux_lora.adapter.lineage import inherited
+from flux_lora.adapter.labels.lineage import inherited
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven, write_text_encoders
 from flux_lora.config.asks import ResizeAsk

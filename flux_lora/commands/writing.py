@@ -12,10 +12,10 @@ from torch import Tensor
 from flux_lora.adapter.algebra import cast
 from flux_lora.adapter.files import write_dialect, write_tensors
 from flux_lora.adapter.kinds import on_tensors
+from flux_lora.adapter.labels.tell import tell
 from flux_lora.adapter.layouts.text_encoders import to_text_encoders
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof, prove
-from flux_lora.adapter.tell import tell
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.config.choices import ExportDialect, ExportDtype, FileDtype
 from flux_lora.config.schema import ExportConfig

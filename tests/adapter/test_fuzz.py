@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.adapter.inspect import describe
-from flux_lora.adapter.reproduce import made_how
+from flux_lora.adapter.inspection.describe import describe
+from flux_lora.adapter.labels.reproduce import made_how
 from flux_lora.errors import AdapterFileError
 from tests.adapter.spoiled import spoiled
 from tests.adapter.strangers import SEEDS

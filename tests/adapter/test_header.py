@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from flux_lora.adapter.header import printable, read_header, shown
-from flux_lora.adapter.inspect import describe
+from flux_lora.adapter.inspection.describe import describe
 from flux_lora.errors import AdapterFileError
 
 GOOD = save(

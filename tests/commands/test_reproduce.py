@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from flux_lora.adapter.files import write_tensors
-from flux_lora.adapter.metadata import Label, metadata_of
+from flux_lora.adapter.labels.metadata import Label, metadata_of
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.commands.reproduce import reproduce
 from flux_lora.config.asks import ReproduceAsk

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from flux_lora.adapter.kinds import Change, Layer, kind_of
-from flux_lora.adapter.layouts.fuse import fused, split, swapped
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl
+from flux_lora.adapter.layouts.qkv import fused, split, swapped
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 

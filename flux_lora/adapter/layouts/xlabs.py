@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Layer
-from flux_lora.adapter.layouts.fuse import fused, unfused
 from flux_lora.adapter.layouts.names import QKV
 from flux_lora.adapter.layouts.parts import change_of, folded_layer
+from flux_lora.adapter.layouts.qkv import fused, unfused
 from flux_lora.adapter.layouts.reading import FIX, refuse_keys
 from flux_lora.adapter.layouts.spelling import cast, refuse, refuse_kinds
 from flux_lora.adapter.tensors import Adapter

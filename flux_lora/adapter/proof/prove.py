@@ -16,9 +16,7 @@ from flux_lora.adapter.files import read_adapter, read_tensors
 from flux_lora.adapter.header import read_header
 from flux_lora.adapter.kinds import Layer
 from flux_lora.adapter.layouts.peft import WEIGHTS
-from flux_lora.adapter.proof.loading import Base, fresh, load, output_errors, shapes_of, weightless
-from flux_lora.adapter.proof.promises import EVERYTHING, Promise, gaps, promised
-from flux_lora.adapter.proof.reading import (
+from flux_lora.adapter.proof.checks import (
     EXPORT_AGAIN,
     Case,
     ReaderProof,
@@ -27,6 +25,8 @@ from flux_lora.adapter.proof.reading import (
     proof_of,
     read_by_table,
 )
+from flux_lora.adapter.proof.loading import Base, fresh, load, output_errors, shapes_of, weightless
+from flux_lora.adapter.proof.promises import EVERYTHING, Promise, gaps, promised
 from flux_lora.adapter.readers.architecture import WIDTH, Shapes, flux1_shapes
 from flux_lora.adapter.readers.diffusers import DIFFUSERS
 from flux_lora.adapter.tensors import Adapter

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.files import write_dialect, write_file
+from flux_lora.adapter.proof.checks import BY_TABLE
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import LOADED, prove
-from flux_lora.adapter.proof.reading import BY_TABLE
 from flux_lora.adapter.tensors import Adapter
 from tests.adapter.made import learned_adapter
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from torch import Tensor
 
 from flux_lora.adapter.files import Reading, read_any, read_tensors
-from flux_lora.adapter.groups import Group, block_of, groups_of, rank_and_alpha
-from flux_lora.adapter.hashes import OF_NOTHING, Hashes, hashes_of
 from flux_lora.adapter.header import FileHeader, printable, read_header, shown
+from flux_lora.adapter.inspection.groups import Group, block_of, groups_of, rank_and_alpha
+from flux_lora.adapter.inspection.norms import lora_part, norm_of
+from flux_lora.adapter.inspection.tags import commonest_tags
 from flux_lora.adapter.kinds import Change, Layer, kind_of
+from flux_lora.adapter.labels.hashes import OF_NOTHING, Hashes, hashes_of
 from flux_lora.adapter.layouts.dialects import detect
-from flux_lora.adapter.norms import lora_part, norm_of
 from flux_lora.adapter.readers.verdicts import Verdict, verdicts
-from flux_lora.adapter.tags import commonest_tags
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 

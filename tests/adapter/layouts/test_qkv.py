@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 
 from flux_lora.adapter.kinds import Decomposed, Hadamard, Kronecker, Layer, Orthogonal, delta_of
-from flux_lora.adapter.layouts.fuse import fused, split, swapped, unfused
 from flux_lora.adapter.layouts.names import LINEAR1, QKV
+from flux_lora.adapter.layouts.qkv import fused, split, swapped, unfused
 from flux_lora.errors import AdapterFileError
 
 WIDTH = 3

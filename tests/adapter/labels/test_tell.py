@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.adapter.header import read_header
-from flux_lora.adapter.tell import tell
+from flux_lora.adapter.labels.tell import tell
 from flux_lora.errors import AdapterFileError
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"

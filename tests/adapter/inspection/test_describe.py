@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from flux_lora.adapter.files import write_file, write_tensors
-from flux_lora.adapter.inspect import describe
-from flux_lora.adapter.metadata import Label, metadata_of
-from flux_lora.adapter.tell import tell
+from flux_lora.adapter.inspection.describe import describe
+from flux_lora.adapter.labels.metadata import Label, metadata_of
+from flux_lora.adapter.labels.tell import tell
 from flux_lora.adapter.tensors import Adapter, Layer, size
 from flux_lora.errors import AdapterFileError
 from tests.adapter.strangers import DIALECTS
@@ -177,8 +177,6 @@ def test_a_small_file_that_stands_for_a_giant_costs_no_more_than_itself(parts: d
 
 
 def test_inspecting_imports_no_model_library():
-    program = (
-        "import sys, flux_lora.adapter.inspect; print(*({'diffusers', 'transformers', 'peft'} & set(sys.modules)))"
-    )
+    program = "import sys, flux_lora.adapter.inspection.describe; print(*({'diffusers', 'transformers', 'peft'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from flux_lora.adapter.metadata import Label, metadata_of
+from flux_lora.adapter.labels.metadata import Label, metadata_of
 from flux_lora.adapter.tensors import Adapter, Layer
 
 RECIPE = {

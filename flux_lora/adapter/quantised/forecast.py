@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Layer, delta_of
-from flux_lora.adapter.rounding import ROUNDINGS, Act, Grid, Rounding, rounding_of
+from flux_lora.adapter.quantised.rounding import ROUNDINGS, Act, Grid, Rounding, rounding_of
 from flux_lora.adapter.tensors import Adapter, size
 
 SAMPLE = 2**14

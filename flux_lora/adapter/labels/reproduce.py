@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from flux_lora.adapter.header import read_header
-from flux_lora.adapter.metadata import FROM_RECIPE
+from flux_lora.adapter.labels.metadata import FROM_RECIPE
 from flux_lora.errors import AdapterFileError
 
 LONGEST_RECIPE = 256 * 1024

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flux_lora.adapter.groups import block_of, groups_of, place_of
+from flux_lora.adapter.inspection.groups import block_of, groups_of, place_of
 from flux_lora.adapter.kinds import Decomposed, Kronecker, Layer
 from flux_lora.adapter.readers.architecture import flux1_shapes, seats
 

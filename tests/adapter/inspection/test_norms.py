@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from flux_lora.adapter.inspection.norms import lora_part, norm_of
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal, delta_of
-from flux_lora.adapter.norms import lora_part, norm_of
 from flux_lora.errors import AdapterFileError
 
 GENERATOR = Generator().manual_seed(0)

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor
 
-from flux_lora.adapter.hashes import OF_NOTHING, Hashes, hashes_of
 from flux_lora.adapter.header import read_header
+from flux_lora.adapter.labels.hashes import OF_NOTHING, Hashes, hashes_of
 
 TRAINED = {"ss_output_name": "mug \u00e9", "ss_network_dim": "4"}
 OTHERS = {"modelspec.title": 'a "mug"\n', "format": "pt"}

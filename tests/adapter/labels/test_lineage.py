@@ -1,6 +1,6 @@
 """A file made of other files says what is still true, and nothing else."""
 
-from flux_lora.adapter.lineage import inherited, of_merged
+from flux_lora.adapter.labels.lineage import inherited, of_merged
 
 MUG = {
     "modelspec.title": "mug",

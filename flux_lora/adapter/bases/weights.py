@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.base_files import WIDE_DTYPES, Base, tensor_of
+from flux_lora.adapter.bases.pieces import Rows
+from flux_lora.adapter.bases.shards import WIDE_DTYPES, BaseFiles, tensor_of
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
-from flux_lora.adapter.pieces import Rows
 from flux_lora.errors import AdapterFileError, ModelError
 
 
-def weights_of(base: Base) -> Callable[[str], Tensor]:
+def weights_of(base: BaseFiles) -> Callable[[str], Tensor]:
     """The function from a module's name, diffusers' or FLUX's own, to its weight: OI, in the base's dtype.
 
     It reads one module at each call and keeps none.
@@ -31,7 +31,7 @@ def weights_of(base: Base) -> Callable[[str], Tensor]:
     return weight
 
 
-def linears_of(base: Base) -> tuple[str, ...]:
+def linears_of(base: BaseFiles) -> tuple[str, ...]:
     """Every module with a matrix, under diffusers' names: what a LoRA can change."""
     found: list[str] = []
     for module, (file, key) in base.modules.items():
@@ -40,7 +40,7 @@ def linears_of(base: Base) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def _read(base: Base, module: str) -> Tensor:
+def _read(base: BaseFiles, module: str) -> Tensor:
     if module not in base.modules:
         raise AdapterFileError(
             f"{base.root} has no layer {module}", fix="give the base that the adapter was trained on"

@@ -13,10 +13,11 @@ from shutil import copyfile, rmtree
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.base_files import (
+from flux_lora.adapter.bases.pieces import Piece, delta_on, pieces_of
+from flux_lora.adapter.bases.shards import (
     WEIGHT,
     WIDE_DTYPES,
-    Base,
+    BaseFiles,
     header_bytes,
     in_order,
     open_base,
@@ -24,7 +25,6 @@ from flux_lora.adapter.base_files import (
     tensor_of,
 )
 from flux_lora.adapter.files import sync_folder
-from flux_lora.adapter.pieces import Piece, delta_on, pieces_of
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -52,7 +52,7 @@ class Fused:
 class _Work:
     """What is to be added to what."""
 
-    base: Base
+    base: BaseFiles
     pieces: Mapping[str, Sequence[Piece]]
     strength: float
     metadata: Mapping[str, str]

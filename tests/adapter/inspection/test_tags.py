@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from flux_lora.adapter.tags import commonest_tags
+from flux_lora.adapter.inspection.tags import commonest_tags
 
 
 def test_the_tags_of_most_pictures_come_first_over_all_folders():

@@ -26,7 +26,7 @@ CHUNK_BYTES = 2**24
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseFiles:
     """A transformer on disk, with all headers read and no tensor."""
 
     root: Path
@@ -54,14 +54,14 @@ class Base:
         return tuple(self.root / name for name in (CONFIG, SHARD_INDEX) if (self.root / name).is_file())
 
 
-def open_base(place: Path) -> Base:
+def open_base(place: Path) -> BaseFiles:
     """A diffusers pipeline or transformer folder, sharded or not, or a single file in either naming."""
     root = place / "transformer" if (place / PIPELINE_INDEX).is_file() else place
     shards = {file: read_header(file) for file in _shards(root)}
     for key in (key for header in shards.values() for key in header.tensors):
         block = BLOCK.fullmatch(key)
         if block:
-            return Base(root, shards, prefix=block[1], native=block[2] is not None)
+            return BaseFiles(root, shards, prefix=block[1], native=block[2] is not None)
     raise ModelError(
         f"{place} holds no FLUX transformer", fix="give a FLUX.1 transformer: a diffusers folder or one file"
     )

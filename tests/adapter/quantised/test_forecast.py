@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from flux_lora.adapter.forecast import Loss, forecast, measured_loss, predicted_loss
 from flux_lora.adapter.kinds import Layer
-from flux_lora.adapter.rounding import ROUNDINGS, rounding_of
+from flux_lora.adapter.quantised.forecast import Loss, forecast, measured_loss, predicted_loss
+from flux_lora.adapter.quantised.rounding import ROUNDINGS, rounding_of
 from flux_lora.adapter.tensors import Adapter, delta, scaled
 from flux_lora.models.mini import mini_folder
 from tests.adapter.changes import drawn

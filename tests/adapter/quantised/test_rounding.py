@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flux_lora.adapter.rounding import (
+from flux_lora.adapter.quantised.rounding import (
     NF4_LEVELS,
     ROUNDINGS,
     Rounding,

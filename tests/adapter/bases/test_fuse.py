@@ -13,15 +13,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flux_lora.adapter.attach import load_into
-from flux_lora.adapter.base_files import SHARD_INDEX
-from flux_lora.adapter.fuse import fuse
+from flux_lora.adapter.bases.fuse import fuse
+from flux_lora.adapter.bases.shards import SHARD_INDEX
 from flux_lora.adapter.kinds import Layer, delta_of
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError, ModelError
+from tests.adapter.bases.native_base import PREFIX, as_native
 from tests.adapter.changes import KINDS, change_for, drawn
 from tests.adapter.made import answer, frozen_transformer, learned_adapter
-from tests.adapter.native_base import PREFIX, as_native
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 QKV = "double_blocks.0.img_attn.qkv"

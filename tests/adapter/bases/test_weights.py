@@ -7,15 +7,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flux_lora.adapter.algebra import extracted
-from flux_lora.adapter.base_files import open_base
-from flux_lora.adapter.base_weights import linears_of, weights_of
-from flux_lora.adapter.forecast import forecast
-from flux_lora.adapter.fuse import fuse
+from flux_lora.adapter.bases.fuse import fuse
+from flux_lora.adapter.bases.shards import open_base
+from flux_lora.adapter.bases.weights import linears_of, weights_of
+from flux_lora.adapter.quantised.forecast import forecast
 from flux_lora.adapter.tensors import delta, size
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError, ModelError
+from tests.adapter.bases.native_base import as_native
 from tests.adapter.made import frozen_transformer, learned_adapter
-from tests.adapter.native_base import as_native
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

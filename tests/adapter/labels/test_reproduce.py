@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from flux_lora.adapter.files import write_tensors
-from flux_lora.adapter.metadata import Label, metadata_of
-from flux_lora.adapter.reproduce import made_how
+from flux_lora.adapter.labels.metadata import Label, metadata_of
+from flux_lora.adapter.labels.reproduce import made_how
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import AdapterFileError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flux_lora.adapter.thumbnail import MOST_BYTES, thumbnail
+from flux_lora.adapter.labels.thumbnail import MOST_BYTES, thumbnail
 
 
 def opened(uri: str) -> Image.Image:

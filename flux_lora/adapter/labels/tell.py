@@ -8,8 +8,8 @@ from pathlib import Path
 from safetensors import safe_open
 
 from flux_lora.adapter.files import sync_folder
-from flux_lora.adapter.hashes import Hashes, chunks, hashes_of
 from flux_lora.adapter.header import LENGTH_BYTES, FileHeader, header_bytes, read_header
+from flux_lora.adapter.labels.hashes import Hashes, chunks, hashes_of
 from flux_lora.errors import AdapterFileError
 
 KOHYA = "lora_unet_"

@@ -1,0 +1,1 @@
+"""Small formats of a base, and what they leave of an adapter."""
