@@ -1,17 +1,18 @@
-"""Read and write safetensors files: beside and renamed, byte for byte the same for the same contents."""
+"""Read and write adapter files: beside and renamed, byte for byte the same for the same contents."""
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from flux_lora.adapter.header import LENGTH_BYTES, METADATA, read_header
+from flux_lora.adapter.header import Entry, header_bytes, read_header
 from flux_lora.adapter.layouts.dialects import DIALECTS, detect
 from flux_lora.adapter.layouts.inner import from_inner, is_inner
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS, from_peft, peft_config
@@ -33,6 +34,9 @@ DTYPE_NAMES: Mapping[torch.dtype, str] = {
     torch.float64: "F64",
 }
 
+PICKLED = "adapter_model.bin"
+"""What older peft wrote; it is found so that it can be refused as what it is."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -45,11 +49,6 @@ class Reading:
     remarks: tuple[str, ...]
     """What its owner may want to know."""
     metadata: Mapping[str, str]
-
-
-def write_file(adapter: Adapter, file: Path, *, metadata: Mapping[str, str], dtype: torch.dtype) -> Path:
-    """Write the file that diffusers and ComfyUI both read, and return its place."""
-    return write_dialect(adapter, file, dialect="diffusers", metadata=metadata, dtype=dtype)
 
 
 def write_dialect(
@@ -69,10 +68,14 @@ def write_dialect(
 
 def read_adapter(file: Path) -> Adapter:
     """The adapter of a checkpoint, or of anybody's file or folder; of the transformer only."""
-    reading = read_any(file)
+    return transformer_of(read_any(file), file)
+
+
+def transformer_of(reading: Reading, place: Path) -> Adapter:
+    """What was read of a file that may change nothing but the transformer."""
     if reading.text_encoders.changes:
         raise AdapterFileError(
-            f"{file} changes text encoders too ({len(reading.text_encoders.changes)} layers), "
+            f"{place} changes text encoders too ({len(reading.text_encoders.changes)} layers), "
             "and this takes the transformer's adapter only",
             fix="give a LoRA of the transformer alone; flux-lora convert writes one",
         )
@@ -81,9 +84,15 @@ def read_adapter(file: Path) -> Adapter:
 
 def read_any(place: Path) -> Reading:
     """The adapter of a safetensors file in any dialect, or of a folder that peft saved."""
-    file = _adapter_file(place) if place.is_dir() else place
-    metadata = read_header(file).metadata
-    tensors = read_tensors(file)
+    file = adapter_file(place)
+    header = read_header(file)
+    if not is_inner(header.tensors):
+        detect(header.tensors)  # refuses a base model before its gigabytes are read
+    return reading_of(file, read_tensors(file), header.metadata)
+
+
+def reading_of(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Reading:
+    """The same of a file whose tensors and metadata were read before."""
     if is_inner(tensors):
         return _reading(Content(from_inner(tensors), Adapter({})), "flux_lora checkpoint", metadata)
     dialect = detect(tensors)
@@ -102,15 +111,17 @@ def _reading(content: Content, dialect: str, metadata: Mapping[str, str]) -> Rea
     )
 
 
-def _adapter_file(folder: Path) -> Path:
-    if (folder / CONFIG).is_file() or (folder / WEIGHTS).is_file():
-        return folder / WEIGHTS
-    files = sorted(folder.glob("*.safetensors"))
-    if len(files) == 1:
+def adapter_file(place: Path) -> Path:
+    """The file itself, or in a folder the one that peft wrote, or the only one there is."""
+    if not place.is_dir():
+        return place
+    named = [place / name for name in (WEIGHTS, PICKLED) if (place / name).is_file()]
+    files = named or sorted(place.glob("*.safetensors"))
+    if named or len(files) == 1:
         return files[0]
-    found = ", ".join(file.name for file in files[:3]) or "none"
+    listed = f" ({', '.join(file.name for file in files[:3])})" if files else ""
     raise AdapterFileError(
-        f"{folder} holds no {WEIGHTS}, and {len(files)} other safetensors files ({found})",
+        f"{place} holds {len(files)} .safetensors{listed}, and none is called {WEIGHTS}",
         fix="give the path of one file",
     )
 
@@ -143,12 +154,19 @@ def write_tensors(tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[s
     same contents give the same bytes, so a digest of a file means something.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    half_written = file.with_name(f"{file.name}.partial")
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
-    with half_written.open("wb") as opened:
-        opened.write(_header({name: tensors[name] for name in names}, metadata))
+    with replacing(file) as opened:
+        opened.write(header_bytes(_entries({name: tensors[name] for name in names}), metadata))
         for name in names:
             opened.write(_raw(tensors[name]))
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """A new file beside this one, which takes its place once it is whole and on the disk."""
+    half_written = file.with_name(f"{file.name}.partial")
+    with half_written.open("wb") as opened:
+        yield opened
         opened.flush()
         os.fsync(opened.fileno())
     half_written.replace(file)
@@ -164,17 +182,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    contents: dict[str, object] = {METADATA: dict(sorted(metadata.items()))}
+def _entries(tensors: Mapping[str, Tensor]) -> dict[str, Entry]:
+    """Where each tensor lies if they follow each other."""
+    entries: dict[str, Entry] = {}
     place = 0
     for name, tensor in tensors.items():
         end = place + tensor.numel() * tensor.element_size()
-        described = {"dtype": DTYPE_NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
-        contents[name] = described
+        entries[name] = Entry(DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), place, end)
         place = end
-    raw = json.dumps(contents, separators=(",", ":"), ensure_ascii=False).encode()
-    raw += b" " * (-len(raw) % LENGTH_BYTES)
-    return len(raw).to_bytes(LENGTH_BYTES, "little") + raw
+    return entries
 
 
 def _raw(tensor: Tensor) -> bytes:

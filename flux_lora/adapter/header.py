@@ -1,4 +1,4 @@
-"""Read what a safetensors file says of itself, trusting none of it.
+"""What a safetensors file says of itself: read, trusting none of it, and written.
 
 A file from a stranger may be cut short, lie about its sizes or not be safetensors at all.
 Whatever it is, the answer is a FileHeader that is true of the bytes, or an AdapterFileError.
@@ -92,11 +92,16 @@ def read_header(file: Path) -> FileHeader:
 def header_bytes(tensors: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:
     """What stands before the tensors of a file. The same contents give the same bytes."""
     contents: dict[str, object] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
-    for name, entry in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end, item[0])):
+    for name, entry in in_order(tensors):
         contents[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": (entry.start, entry.end)}
     raw = json.dumps(contents, separators=(",", ":"), ensure_ascii=False).encode()
     raw += b" " * (-len(raw) % LENGTH_BYTES)
     return len(raw).to_bytes(LENGTH_BYTES, "little") + raw
+
+
+def in_order(tensors: Mapping[str, Entry]) -> list[tuple[str, Entry]]:
+    """The tensors as they lie in the file."""
+    return sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end, item[0]))
 
 
 def shown(words: str) -> str:

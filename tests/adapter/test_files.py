@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from flux_lora.adapter.files import read_adapter, read_tensors, write_file, write_tensors
+from flux_lora.adapter.files import read_adapter, read_tensors, write_dialect, write_tensors
 from flux_lora.adapter.layouts.inner import to_inner
 from flux_lora.adapter.tensors import Adapter, Layer, delta
 from flux_lora.errors import AdapterFileError
@@ -42,7 +42,9 @@ def test_the_same_contents_give_the_same_bytes(tmp_path: Path):
 
 def test_an_export_reads_back_as_the_same_change(tmp_path: Path):
     adapter = small()
-    file = write_file(adapter, tmp_path / "new" / "x.safetensors", metadata={}, dtype=torch.float32)
+    file = write_dialect(
+        adapter, tmp_path / "new" / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32
+    )
     after = read_adapter(file)
     for name, layer in adapter.layers.items():
         torch.testing.assert_close(delta(after.layers[name]), delta(layer))

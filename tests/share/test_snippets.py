@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from flux_lora.adapter.attach import attach, load_into
-from flux_lora.adapter.files import read_adapter, write_file
+from flux_lora.adapter.files import read_adapter, write_dialect
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.models.flux1.load import MINI, load_scheduler, load_text_encoders, load_transformer, load_vae
@@ -32,7 +32,7 @@ def exported(base: str, file: Path) -> Path:
         name: Layer(layer.down, torch.randn(layer.up.shape, generator=generator) * 0.05, layer.alpha)
         for name, layer in fresh.layers.items()
     }
-    return write_file(Adapter(learned), file, metadata={}, dtype=torch.bfloat16)
+    return write_dialect(Adapter(learned), file, dialect="diffusers", metadata={}, dtype=torch.bfloat16)
 
 
 def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:

@@ -18,13 +18,12 @@ from flux_lora.adapter.bases.shards import (
     WEIGHT,
     WIDE_DTYPES,
     BaseFiles,
-    header_bytes,
-    in_order,
     open_base,
     raw_of,
     tensor_of,
 )
 from flux_lora.adapter.files import sync_folder
+from flux_lora.adapter.header import header_bytes, in_order
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -142,8 +141,8 @@ def _write_shard(work: _Work, shard: Path, into: Path) -> Iterator[_Changed]:
     header = work.base.shards[shard]
     kept = {key: value for key, value in header.metadata.items() if not any(word in key for word in STALE)}
     with into.open("wb") as opened:
-        opened.write(header_bytes(header, {**kept, **work.metadata}))
-        for key, entry in in_order(header):
+        opened.write(header_bytes(header.tensors, {**kept, **work.metadata}))
+        for key, entry in in_order(header.tensors):
             module = work.base.module_of(key)
             if module not in work.pieces or not key.endswith(WEIGHT):
                 opened.writelines(raw_of(shard, header, entry))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.files import DTYPE_NAMES
-from flux_lora.adapter.header import LENGTH_BYTES, METADATA, Entry, FileHeader, read_header
+from flux_lora.adapter.header import Entry, FileHeader, read_header
 from flux_lora.errors import ModelError
 
 PIPELINE_INDEX = "model_index.json"
@@ -83,21 +83,6 @@ def raw_of(file: Path, header: FileHeader, entry: Entry) -> Iterator[bytes]:
         opened.seek(_start(header) + entry.start)
         for place in range(entry.start, entry.end, CHUNK_BYTES):
             yield opened.read(min(CHUNK_BYTES, entry.end - place))
-
-
-def header_bytes(header: FileHeader, metadata: Mapping[str, str]) -> bytes:
-    """The same table of contents with other metadata, as a file begins."""
-    contents: dict[str, object] = {METADATA: dict(sorted(metadata.items()))} if metadata else {}
-    for key, entry in in_order(header):
-        contents[key] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [entry.start, entry.end]}
-    raw = json.dumps(contents, separators=(",", ":"), ensure_ascii=False).encode()
-    raw += b" " * (-len(raw) % LENGTH_BYTES)
-    return len(raw).to_bytes(LENGTH_BYTES, "little") + raw
-
-
-def in_order(header: FileHeader) -> list[tuple[str, Entry]]:
-    """The tensors as they lie in the file."""
-    return sorted(header.tensors.items(), key=lambda item: (item[1].start, item[1].end))
 
 
 def _start(header: FileHeader) -> int:

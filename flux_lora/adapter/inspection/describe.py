@@ -11,30 +11,24 @@ from pathlib import Path
 
 from torch import Tensor
 
-from flux_lora.adapter.files import Reading, read_any, read_tensors
+from flux_lora.adapter.files import Reading, adapter_file, read_tensors, reading_of
 from flux_lora.adapter.header import FileHeader, printable, read_header, shown
 from flux_lora.adapter.inspection.groups import Group, block_of, groups_of, rank_and_alpha
 from flux_lora.adapter.inspection.norms import lora_part, norm_of
 from flux_lora.adapter.inspection.tags import commonest_tags
-from flux_lora.adapter.kinds import Change, Layer, kind_of
+from flux_lora.adapter.kinds import Change, kind_of
 from flux_lora.adapter.labels.hashes import OF_NOTHING, Hashes, hashes_of
 from flux_lora.adapter.layouts.dialects import detect
+from flux_lora.adapter.layouts.inner import is_inner
+from flux_lora.adapter.readers.spelling import PAIRS, alpha_of, lora_of, modules_of
 from flux_lora.adapter.readers.verdicts import Verdict, verdicts
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
-SIDES = (
-    (".lora_A.weight", ".lora_B.weight"),
-    (".lora_down.weight", ".lora_up.weight"),
-    (".lora_A.default.weight", ".lora_B.default.weight"),
-    (".lora.down.weight", ".lora.up.weight"),
-    (".down.weight", ".up.weight"),
-    (".down", ".up"),
-)
+ENDINGS = tuple(ending for pair in PAIRS.values() for ending in pair)
+"""What a key of a LoRA ends with, whoever wrote it."""
 KINDS = (("lokr_", "LoKr"), ("hada_", "LoHa"), ("dora_scale", "DoRA"), ("magnitude", "DoRA"), ("oft_", "OFT"))
 UNKNOWN = "unknown"
-PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-"""What peft calls its file. The second is a pickle, and is refused as one."""
 DEPENDS = "what {kinds} changes in length depends on the base's weights; {told}"
 
 
@@ -75,11 +69,11 @@ class Description:
 
 def describe(place: Path) -> Description:
     """What this file or PEFT folder is. Anything that is not a whole LoRA file is an AdapterFileError."""
-    file = _file_in(place) if place.is_dir() else place
+    file = adapter_file(place)
     header = read_header(file)
     kinds = _kinds(file, header)
     tensors = read_tensors(file)
-    reading, remarks = _reading(place, header, tensors)
+    reading, remarks = _reading(file, header, tensors)
     changes = {**reading.adapter.changes, **reading.text_encoders.changes}
     norms, unsaid = _norms(file, changes)
     metadata = {printable(key): printable(value) for key, value in reading.metadata.items()}
@@ -112,20 +106,9 @@ def describe(place: Path) -> Description:
     )
 
 
-def _file_in(folder: Path) -> Path:
-    named = [folder / name for name in PEFT_FILES if (folder / name).is_file()]
-    found = named or sorted(folder.glob("*.safetensors"))
-    if not found or len(found) > 1 and not named:
-        raise AdapterFileError(
-            f"{folder} holds {len(found)} .safetensors, and none is called {PEFT_FILES[0]}",
-            fix="give the path of one file",
-        )
-    return found[0]
-
-
 def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:
     found = {kind for mark, kind in KINDS if any(mark in key for key in header.tensors)}
-    if found or any(key.endswith(side) for key in header.tensors for sides in SIDES for side in sides):
+    if found or is_inner(header.tensors) or any(key.endswith(ENDINGS) for key in header.tensors):
         return tuple(sorted(found)) or ("LoRA",)
     first = shown(min(header.tensors, default="nothing at all"))
     raise AdapterFileError(
@@ -134,10 +117,10 @@ def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:
     )
 
 
-def _reading(place: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[Reading, tuple[str, ...]]:
+def _reading(file: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[Reading, tuple[str, ...]]:
     """The adapter in the file, or what can be told of one that no dialect of FLUX.1 explains."""
     try:
-        return read_any(place), ()
+        return reading_of(file, tensors, header.metadata), ()
     except AdapterFileError as refused:
         told = f"not read as an adapter of FLUX.1: {printable(refused.problem, 400)}"
         pairs = Adapter(dict(_pairs(tensors)))
@@ -154,21 +137,12 @@ def _dialect(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Change]]:
-    """Every module that has both sides, whatever the spelling."""
-    for key, down in tensors.items():
-        for below, above in SIDES:
-            name = key.removesuffix(below)
-            up = tensors.get(f"{name}{above}")
-            if name == key or up is None or not _matrices(down, up):
-                continue
-            alpha = tensors.get(f"{name}.alpha")
-            yield name, Layer(down, up, float(down.shape[0] if alpha is None or alpha.numel() != 1 else alpha.item()))
-            break
-
-
-def _matrices(down: Tensor, up: Tensor) -> bool:
-    """Convolutions and torn pairs have no norm here."""
-    return down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] and down.is_floating_point()
+    """Every module that has both sides, whatever the spelling. Convolutions and torn pairs have no norm here."""
+    for name, module in modules_of(tensors).items():
+        alpha = alpha_of(module)
+        layer = next((found for pair in PAIRS if (found := lora_of(module, pair, alpha))), None)
+        if layer is not None and layer.down.is_floating_point():
+            yield name, layer
 
 
 def _norms(file: Path, changes: Mapping[str, Change]) -> tuple[dict[str, float], Sequence[str]]:

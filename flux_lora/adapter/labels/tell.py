@@ -1,13 +1,12 @@
 """Let a file say more about itself. Its tensors stay as they are, byte for byte."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import safe_open
 
-from flux_lora.adapter.files import sync_folder
+from flux_lora.adapter.files import replacing
 from flux_lora.adapter.header import LENGTH_BYTES, FileHeader, header_bytes, read_header
 from flux_lora.adapter.labels.hashes import Hashes, chunks, hashes_of
 from flux_lora.errors import AdapterFileError
@@ -65,13 +64,8 @@ def _one(values: set[str]) -> str:
 
 
 def _rewrite(file: Path, header: FileHeader, metadata: Mapping[str, str]) -> None:
-    half_written = file.with_name(f"{file.name}.partial")
-    with file.open("rb") as before, half_written.open("wb") as after:
+    with file.open("rb") as before, replacing(file) as after:
         before.seek(LENGTH_BYTES + int.from_bytes(before.read(LENGTH_BYTES), "little"))
         after.write(header_bytes(header.tensors, metadata))
         for chunk in chunks(before):
             after.write(chunk)
-        after.flush()
-        os.fsync(after.fileno())
-    half_written.replace(file)
-    sync_folder(file.parent)

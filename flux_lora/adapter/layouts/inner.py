@@ -1,6 +1,6 @@
 """The layout of checkpoints: an Adapter exactly as it is, in float32, with alpha beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -20,9 +20,9 @@ def to_inner(adapter: Adapter) -> dict[str, Tensor]:
     return tensors
 
 
-def is_inner(tensors: Mapping[str, Tensor]) -> bool:
+def is_inner(keys: Collection[str]) -> bool:
     """Whether these keys are a checkpoint's."""
-    return bool(tensors) and all(key.rpartition(".")[2] in PARTS for key in tensors)
+    return bool(keys) and all(key.rpartition(".")[2] in PARTS for key in keys)
 
 
 def from_inner(tensors: Mapping[str, Tensor]) -> Adapter:

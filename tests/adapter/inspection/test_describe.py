@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from flux_lora.adapter.files import write_file, write_tensors
+from flux_lora.adapter.files import write_dialect, write_tensors
 from flux_lora.adapter.inspection.describe import describe
 from flux_lora.adapter.labels.metadata import Label, metadata_of
 from flux_lora.adapter.labels.tell import tell
@@ -41,7 +41,9 @@ def pair(name: str, down: str, up: str) -> dict[str, Tensor]:
 
 def export(folder: Path) -> tuple[Path, Adapter]:
     adapter = small()
-    file = write_file(adapter, folder / "x", metadata=metadata_of(LABEL, adapter), dtype=torch.float32)
+    file = write_dialect(
+        adapter, folder / "x", dialect="diffusers", metadata=metadata_of(LABEL, adapter), dtype=torch.float32
+    )
     tell(file, {})
     return file, adapter
 
@@ -177,6 +179,7 @@ def test_a_small_file_that_stands_for_a_giant_costs_no_more_than_itself(parts: d
 
 
 def test_inspecting_imports_no_model_library():
-    program = "import sys, flux_lora.adapter.inspection.describe; print(*({'diffusers', 'transformers', 'peft'} & set(sys.modules)))"
+    heavy = "{'diffusers', 'transformers', 'peft'}"
+    program = f"import sys, flux_lora.adapter.inspection.describe; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

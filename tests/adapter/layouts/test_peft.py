@@ -74,7 +74,7 @@ def test_a_folder_with_one_file_of_any_dialect_is_read_and_one_with_several_is_n
     write_dialect(adapter(QKV), tmp_path / "a.safetensors", dialect="kohya", metadata={}, dtype=torch.float32)
     assert read_any(tmp_path).dialect == "kohya"
     write_dialect(adapter(QKV), tmp_path / "b.safetensors", dialect="kohya", metadata={}, dtype=torch.float32)
-    with pytest.raises(AdapterFileError, match=r"2 other safetensors files \(a.safetensors, b.safetensors\)"):
+    with pytest.raises(AdapterFileError, match=r"2 \.safetensors \(a.safetensors, b.safetensors\)"):
         read_any(tmp_path)
 
 

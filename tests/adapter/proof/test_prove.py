@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.files import write_dialect, write_file
+from flux_lora.adapter.files import write_dialect
 from flux_lora.adapter.proof.checks import BY_TABLE
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import LOADED, prove
@@ -24,7 +24,9 @@ Tensors = dict[str, Tensor]
 def test_an_export_is_read_whole_by_all_and_answers_the_same(
     adapter: Adapter, dtype: torch.dtype, base: Base, tmp_path: Path
 ):
-    file = write_file(adapter, tmp_path / "x.safetensors", metadata={"format": "pt"}, dtype=dtype)
+    file = write_dialect(
+        adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={"format": "pt"}, dtype=dtype
+    )
     proof = prove(file, adapter, base=base)
     ways = {each.reader: each.how for each in proof.readers}
     assert ways == dict.fromkeys(["diffusers 0.32", "ComfyUI", "Forge"], BY_TABLE) | {"diffusers": LOADED}
@@ -36,24 +38,24 @@ def test_an_export_is_read_whole_by_all_and_answers_the_same(
 
 
 def test_every_layer_outside_the_blocks_is_read_too(whole: Adapter, base: Base, tmp_path: Path):
-    file = write_file(whole, tmp_path / "x.safetensors", metadata={}, dtype=torch.bfloat16)
+    file = write_dialect(whole, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
     assert prove(file, whole, base=base).worst.modules == len(whole.changes)
 
 
 def test_a_proof_names_size_and_digest(adapter: Adapter, tmp_path: Path):
-    file = write_file(adapter, tmp_path / "x.safetensors", metadata={}, dtype=torch.bfloat16)
+    file = write_dialect(adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
     proof = prove(file, adapter)
     assert (proof.bytes, proof.sha256) == (file.stat().st_size, sha256(file.read_bytes()).hexdigest())
 
 
 def test_a_bf16_base_gives_the_same_proof(adapter: Adapter, tiny_flux: Path, tmp_path: Path):
-    file = write_file(adapter, tmp_path / "x.safetensors", metadata={}, dtype=torch.bfloat16)
+    file = write_dialect(adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
     error = prove(file, adapter, base=Base(path=str(tiny_flux), dtype=torch.bfloat16)).output_error
     assert error is not None and error < 0.05
 
 
 def test_without_a_base_the_key_tables_are_followed_and_nothing_answers(adapter: Adapter, tmp_path: Path):
-    file = write_file(adapter, tmp_path / "x.safetensors", metadata={}, dtype=torch.float16)
+    file = write_dialect(adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float16)
     proof = prove(file, adapter)
     assert {each.how for each in proof.readers} == {BY_TABLE}
     assert proof.output_error is None
@@ -93,7 +95,7 @@ def test_what_a_program_leaves_out_of_a_dialect_is_said(whole: Adapter, base: Ba
 
 def test_several_ranks_are_not_promised_to_an_older_diffusers(base: Base, tmp_path: Path):
     mixed = Adapter({**learned_adapter(rank=4).changes, Q: learned_adapter(rank=2).changes[Q]})
-    file = write_file(mixed, tmp_path / "x.safetensors", metadata={}, dtype=torch.bfloat16)
+    file = write_dialect(mixed, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
     proof = prove(file, mixed, base=base)
     assert "diffusers 0.32" not in {each.reader for each in proof.readers}
     assert proof.gaps == ("diffusers 0.32 stops at adapters of several ranks",)
