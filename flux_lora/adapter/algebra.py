@@ -109,7 +109,7 @@ def cast(adapter: Adapter, dtype: torch.dtype) -> Adapter:
         if not after.isfinite().all() and tensor.isfinite().all():
             raise AdapterFileError(
                 f"the adapter holds {tensor.abs().max():.3g}, more than {str(dtype).removeprefix('torch.')} can",
-                fix="set export.dtype=bf16 or fp32",
+                fix="write it in bf16 or fp32: dtype=bf16, or export.dtype=bf16 in an export",
             )
         return after
 

@@ -192,7 +192,7 @@ def _needed(change: Change, weight: Tensor | None) -> Tensor:
         return weight.float()
     raise AdapterFileError(
         f"what a {kind_of(change)} changes depends on the weight it changes, and no base weight was given",
-        fix="give the base model too (base=<path>)",
+        fix="turn it into a LoRA beside the base: flux-lora resize base=<folder or file>",
     )
 
 

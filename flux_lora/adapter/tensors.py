@@ -57,16 +57,6 @@ def scaled(adapter: Adapter, strength: float) -> Adapter:
     return Adapter({name: times(change, strength) for name, change in adapter.changes.items()})
 
 
-def folded(adapter: Adapter) -> Adapter:
-    """The same change with the scale inside `up`, so that alpha is the rank and every reader's scale is 1."""
-    return Adapter(
-        {
-            name: Layer(layer.down, (layer.up.float() * layer.scale).to(layer.up.dtype), float(layer.rank))
-            for name, layer in adapter.layers.items()
-        }
-    )
-
-
 def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
     """The adapter in float32, with the values that a file of this dtype can hold."""
     return Adapter(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from flux_lora.adapter.tensors import Adapter, Layer, delta, distance, folded, rounded, scaled, size
+from flux_lora.adapter.tensors import Adapter, Layer, delta, distance, rounded, scaled, size
 
 
 def layer(seed: int, rank: int = 3, alpha: float = 6.0) -> Layer:
@@ -15,14 +15,6 @@ def layer(seed: int, rank: int = 3, alpha: float = 6.0) -> Layer:
 def test_delta_is_alpha_over_rank_times_up_down():
     one = layer(0)
     torch.testing.assert_close(delta(one), 2 * one.up @ one.down)
-
-
-def test_folding_keeps_the_change_and_makes_the_scale_one():
-    adapter = Adapter({"a": layer(0), "b": layer(1, rank=2, alpha=1.0)})
-    after = folded(adapter)
-    for name, one in after.layers.items():
-        assert one.scale == 1.0
-        torch.testing.assert_close(delta(one), delta(adapter.layers[name]))
 
 
 def test_half_the_strength_is_half_the_change():

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.layouts import bfl, comfyui, diffusers, kohya, lycoris, onetrainer, peft, xlabs
+from flux_lora.adapter.layouts import peft, xlabs
 from flux_lora.adapter.layouts.reading import END, HARMLESS, Content, module_of, read
-from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling
+from flux_lora.adapter.layouts.spelling import OTHER_KINDS, PEFT_ENDS, Spelling, written
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -34,42 +34,68 @@ class Dialect:
     """Whether it is a folder with a config beside the tensors."""
 
 
-def _spelled(spelling: Spelling, about: str, write: Write | None = None, *, folder: bool = False) -> Dialect:
+def _spelled(spelling: Spelling, about: str, *, writable: bool = False) -> Dialect:
     def owns(key: str) -> bool:
         return key.startswith(spelling.prefix) and module_of(spelling, END.sub("", key)) is not None
 
     def read_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
         return read(spelling, tensors, metadata)
 
-    return Dialect(name=spelling.dialect, about=about, owns=owns, read=read_tensors, write=write, folder=folder)
+    def write(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
+        return written(adapter, spelling, dtype)
+
+    write_tensors = write if writable else None
+    return Dialect(name=spelling.dialect, about=about, owns=owns, read=read_tensors, write=write_tensors)
 
 
 def _xlabs(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
     return Content(xlabs.from_xlabs(tensors, metadata), Adapter({}))
 
 
+DIFFUSERS = Spelling(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, fix=OTHER_KINDS)
+"""The scale is folded into `up`: diffusers would take alpha from the metadata, ComfyUI takes it from .alpha tensors and
+uses 1 without them. Folded, both see the same change. DoRA is refused: diffusers reads peft's magnitudes, ComfyUI
+takes such a file for a plain LoRA."""
+COMFYUI = Spelling(dialect="comfyui", prefix="diffusion_model.", native=True, kinds=("LoRA", "LoKr", "LoHa"))
+"""Down and up, never A and B: diffusers converts the former (block layers) and loads nothing from the latter."""
+KOHYA = Spelling(
+    dialect="kohya", prefix="lora_unet_", native=True, underscores=True, without=("proj_out", "norm_out.linear")
+)
+"""sd-scripts stops at a module without alpha, and would leave the final layer out in silence."""
+ONETRAINER = Spelling(
+    dialect="onetrainer", prefix="lora_transformer_", underscores=True, kinds=("LoRA", "LoKr", "LoHa")
+)
+LYCORIS = Spelling(
+    dialect="lycoris", prefix="lycoris_", underscores=True, kinds=("LoRA", "DoRA", "LoKr", "LoHa", "OFT")
+)
+"""The only one that holds every kind of change."""
+
 KNOWN = (
     _spelled(
-        diffusers.SPELLING,
+        DIFFUSERS,
         "diffusers, ai-toolkit, SimpleTuner, OneTrainer (DIFFUSERS), Replicate; diffusers and ComfyUI read all of it",
-        diffusers.to_diffusers,
+        writable=True,
     ),
     _spelled(
-        comfyui.SPELLING,
+        COMFYUI,
         "ComfyUI's own names; ComfyUI reads all of it, diffusers the block layers if spelled lora_down",
-        comfyui.to_comfyui,
+        writable=True,
     ),
     _spelled(
-        kohya.SPELLING,
+        KOHYA,
         "sd-scripts, fluxgym, FluxTrainer, OneTrainer (KOHYA); sd-scripts, ComfyUI and Forge read it, "
         "diffusers the block layers",
-        kohya.to_kohya,
+        writable=True,
     ),
-    _spelled(bfl.SPELLING, "Black Forest Labs' names, OneTrainer (ORIGINAL); no common program reads it", bfl.to_bfl),
     _spelled(
-        onetrainer.SPELLING,
+        Spelling(dialect="bfl", prefix="", native=True, ends=PEFT_ENDS),
+        "Black Forest Labs' names, OneTrainer (ORIGINAL); code built on their repository reads it, no common program",
+        writable=True,
+    ),
+    _spelled(
+        ONETRAINER,
         "OneTrainer's older files; ComfyUI and Forge read all of it, diffusers attention only",
-        onetrainer.to_onetrainer,
+        writable=True,
     ),
     Dialect(
         name=xlabs.DIALECT,
@@ -78,12 +104,12 @@ KNOWN = (
         read=_xlabs,
         write=xlabs.to_xlabs,
     ),
-    _spelled(
-        lycoris.SPELLING,
-        "LyCORIS and SimpleTuner, every kind of change; ComfyUI and Forge read it",
-        lycoris.to_lycoris,
+    _spelled(LYCORIS, "LyCORIS and SimpleTuner, every kind of change; ComfyUI and Forge read it", writable=True),
+    replace(
+        _spelled(peft.SPELLING, "peft's folders, with adapter_config.json; peft reads it"),
+        write=peft.to_peft,
+        folder=True,
     ),
-    _spelled(peft.SPELLING, "peft's folders, with adapter_config.json; peft reads it", peft.to_peft, folder=True),
     _spelled(
         Spelling(dialect="bare", prefix="", ends=PEFT_ENDS),
         "transformer.save_lora_adapter and DiffSynth; transformer.load_lora_adapter(prefix=None) reads it",

@@ -44,7 +44,7 @@ def _joined(module: str, changes: Mapping[str, Change]) -> Change:
         raise AdapterFileError(
             f"{others[0]} is changed by a {kind_of(changes[others[0]])}, which cannot be put into the one matrix "
             f"{module} that other parts share",
-            fix="write export.dialects=[lycoris], or turn it into a LoRA first: flux-lora resize",
+            fix="write it in lycoris names, which keep parts apart; or turn it into a LoRA first: flux-lora resize",
         )
     return fused(module, [layers.get(name) for name in there.names], there.shares)
 

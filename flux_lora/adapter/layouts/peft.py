@@ -14,7 +14,7 @@ from flux_lora.adapter.kinds import Change, Decomposed, Layer
 from flux_lora.adapter.layouts.parts import with_scale
 from flux_lora.adapter.layouts.reading import read, refuse_keys
 from flux_lora.adapter.layouts.scales import Scales, scales_of
-from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling, refuse, written
+from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling, instead, refuse, written
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -42,7 +42,7 @@ ALTERED = re.compile(r"pissa.*|olora|loftq|corda", re.IGNORECASE)
 def to_peft(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of adapter_model.safetensors, with the scale folded into `up`."""
     columns = [name for name, change in adapter.changes.items() if isinstance(change, Decomposed) and change.per_input]
-    refuse(SPELLING.dialect, columns, "no DoRA by inputs; one is on", fix="write export.dialects=[lycoris]")
+    refuse(SPELLING.dialect, columns, "no DoRA by inputs; one is on", fix=instead("lycoris"))
     tensors = written(adapter, SPELLING, dtype)
     return {key: tensor.reshape(-1) if key.endswith("_vector") else tensor for key, tensor in tensors.items()}
 

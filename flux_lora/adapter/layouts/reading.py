@@ -56,12 +56,6 @@ def read(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[st
     return Content(Adapter(from_native(changes)), Adapter(text), remarks)
 
 
-def read_as(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Adapter:
-    """The adapter of a file that is all in one spelling and has nothing for the text encoders."""
-    refuse_keys("keys for text encoders, which are not read here,", [key for key in tensors if is_text_encoder(key)])
-    return read(spelling, tensors, metadata).adapter
-
-
 def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
     """The tensors by module, and by what they are; and what was left out because it is all zero."""
     grouped: dict[str, dict[str, Tensor]] = {}

@@ -20,7 +20,16 @@ from flux_lora.errors import AdapterFileError
 
 PEFT_ENDS = {"down": ".lora_A.weight", "up": ".lora_B.weight", "magnitude": ".lora_magnitude_vector"}
 KOHYA_ENDS = {"down": ".lora_down.weight", "up": ".lora_up.weight", "magnitude": ".dora_scale"}
-ANOTHER = "write export.dialects=[lycoris], or turn it into a LoRA first: flux-lora resize"
+
+
+def instead(dialect: str) -> str:
+    """The way out into another dialect, as each command spells it."""
+    return f"write it in {dialect} names: to={dialect}, or export.dialects=[{dialect}] in an export"
+
+
+OTHER_KINDS = f"{instead('lycoris')}; or turn it into a LoRA first: flux-lora resize"
+UNSPLIT = f"{instead('comfyui')}, as it was trained unsplit; or turn it into a LoRA first: flux-lora resize"
+WIDER = "write it in bf16: dtype=bf16, or export.dtype=bf16 in an export"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,7 @@ class Spelling:
     """What its readers read right."""
     without: tuple[str, ...] = ()
     """diffusers' modules that its readers do not take."""
-    fix: str = "write export.dialects=[diffusers] instead"
+    fix: str = instead("diffusers")
     """What to do with modules that it cannot carry."""
 
     def key(self, module: str, part: str) -> str:
@@ -74,7 +83,7 @@ def refuse_kinds(adapter: Adapter, dialect: str, kinds: Iterable[str]) -> None:
     """Stop at changes of a kind that the dialect's readers would get wrong."""
     others = {name: kind_of(change) for name, change in adapter.changes.items() if kind_of(change) not in kinds}
     kind = next(iter(others.values()), "")
-    refuse(dialect, list(others), f"no {kind} that all its readers read right; one is on", fix=ANOTHER)
+    refuse(dialect, list(others), f"no {kind} that all its readers read right; one is on", fix=OTHER_KINDS)
 
 
 def refuse(dialect: str, modules: list[str], lack: str, *, fix: str) -> None:
@@ -90,7 +99,7 @@ def cast(tensor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
     if bool(after.isinf().any()) and not bool(tensor.isinf().any()):
         raise AdapterFileError(
             f"{module} holds {tensor.abs().max().item():.3g}, more than {str(dtype).removeprefix('torch.')} can",
-            fix="set export.dtype=bf16",
+            fix=WIDER,
         )
     return after
 
@@ -101,7 +110,12 @@ def _check(adapter: Adapter, spelling: Spelling) -> None:
     refuse(spelling.dialect, lost, "no reader for", fix=spelling.fix)
     if not spelling.native:
         whole = [name for name in adapter.changes if is_bfl(name)]
-        refuse(spelling.dialect, whole, "no name for", fix="write export.dialects=[comfyui]: it was trained unsplit")
+        refuse(
+            spelling.dialect,
+            whole,
+            "no name for",
+            fix=UNSPLIT,
+        )
 
 
 def _scaled(change: Change, *, told: bool) -> Change:

@@ -15,7 +15,7 @@ from flux_lora.adapter.layouts.names import QKV
 from flux_lora.adapter.layouts.parts import change_of, folded_layer
 from flux_lora.adapter.layouts.qkv import fused, unfused
 from flux_lora.adapter.layouts.reading import FIX, refuse_keys
-from flux_lora.adapter.layouts.spelling import cast, refuse, refuse_kinds
+from flux_lora.adapter.layouts.spelling import cast, instead, refuse, refuse_kinds
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -41,7 +41,7 @@ def to_xlabs(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     refuse_kinds(adapter, DIALECT, ("LoRA",))
     places = {name: (NUMBER.sub("{}", name), NUMBER.search(name)) for name in adapter.changes}
     lost = [name for name, (template, _) in places.items() if template not in HOLDERS]
-    refuse(DIALECT, lost, "no name for", fix="write export.dialects=[diffusers] instead")
+    refuse(DIALECT, lost, "no name for", fix=instead("diffusers"))
     members: dict[str, dict[str, Layer]] = {}
     for name, (template, number) in places.items():
         assert number is not None, "every module of the table is in a block"

@@ -14,8 +14,11 @@ from flux_lora.adapter.proof.promises import EVERYTHING, Promise
 from flux_lora.adapter.tensors import Adapter, size
 from flux_lora.errors import AdapterFileError
 
-EXPORT_AGAIN = "export again; if it stays, report it with this message: the file would disappoint its users"
-MORE_DIGITS = "set export.dtype=fp32: numbers this small are rounded away in 16 bits"
+WRITE_AGAIN = "write it again; if it stays, report it with this message: the file would disappoint its users"
+MORE_DIGITS = (
+    "numbers this small are rounded away in 16 bits: write fp32 with dtype=fp32, or export.dtype=fp32 in an export"
+)
+EARLIER = "take an earlier checkpoint, or fetch the file again"
 NEAR = 5
 """Bounds away: more than that is no rounding."""
 BY_TABLE = "by its key table"
@@ -58,9 +61,11 @@ def check_worth(adapter: Adapter) -> None:
     """Stop at an adapter that is not worth a file."""
     sizes = [size(change) for change in adapter.changes.values() if isinstance(change, Layer)]
     if not all(math.isfinite(each) for each in sizes):
-        raise AdapterFileError("the adapter holds numbers that are not finite", fix="export an earlier checkpoint")
+        raise AdapterFileError("the adapter holds numbers that are not finite", fix=EARLIER)
     if len(sizes) == len(adapter.changes) and not any(sizes):
-        raise AdapterFileError("the adapter changes nothing: it has not learned yet", fix="train for more steps")
+        raise AdapterFileError(
+            "the adapter changes nothing: it has not learned yet", fix="train it for more steps, or give another file"
+        )
 
 
 def check_finite(case: Case) -> None:
@@ -69,7 +74,7 @@ def check_finite(case: Case) -> None:
     if broken:
         raise AdapterFileError(
             f"{case.file} holds numbers that are not finite in {len(broken)} tensor(s), first {broken[0]}",
-            fix="set export.dtype=bf16: fp16 ends at 65504; else export an earlier checkpoint",
+            fix=f"fp16 ends at 65504: write bf16; else {EARLIER}",
         )
 
 
@@ -78,11 +83,11 @@ def read_by_table(case: Case, promise: Promise, names: Collection[str]) -> Reade
     program = promise.reader.name
     consumed = promise.reader.consume(case.tensors, case.metadata, names)
     if consumed.stopped or consumed.wrong:
-        raise AdapterFileError(f"{program} {consumed.stopped or consumed.wrong}", fix=EXPORT_AGAIN)
+        raise AdapterFileError(f"{program} {consumed.stopped or consumed.wrong}", fix=WRITE_AGAIN)
     if consumed.unused and promise.modules == EVERYTHING:
         raise AdapterFileError(
             f"{program} does not use {len(consumed.unused)} key(s) of the file, first {consumed.unused[0]}",
-            fix=EXPORT_AGAIN,
+            fix=WRITE_AGAIN,
         )
     taken = {name: change for name, change in consumed.changes.items() if not changes_nothing(change)}
     return proof_of(case, program, promise.modules, taken, how=BY_TABLE, unused=len(consumed.unused))
@@ -101,13 +106,13 @@ def proof_of(
         (f"{program} finds {len(strange)} layer(s) in the file that were not trained", strange),
     ):
         if names:
-            raise AdapterFileError(f"{what}, first {names[0]}", fix=EXPORT_AGAIN)
+            raise AdapterFileError(f"{what}, first {names[0]}", fix=WRITE_AGAIN)
     errors = {name: deviation(taken[name], trained[name]) for name in wanted}
     off = [name for name, error in errors.items() if not error <= case.bound]
     if off:
         raise AdapterFileError(
             f"in {program}, {explained(off[0], taken[off[0]], trained, case.bound)} ({len(off)} such layer(s))",
-            fix=MORE_DIGITS if errors[off[0]] < NEAR * case.bound else EXPORT_AGAIN,
+            fix=MORE_DIGITS if errors[off[0]] < NEAR * case.bound else WRITE_AGAIN,
         )
     worst = max(errors, key=lambda name: errors[name])
     return ReaderProof(

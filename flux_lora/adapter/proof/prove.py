@@ -17,7 +17,7 @@ from flux_lora.adapter.header import read_header
 from flux_lora.adapter.kinds import Layer
 from flux_lora.adapter.layouts.peft import WEIGHTS
 from flux_lora.adapter.proof.checks import (
-    EXPORT_AGAIN,
+    WRITE_AGAIN,
     Case,
     ReaderProof,
     check_finite,
@@ -129,7 +129,7 @@ def _check_output(file: Path, error: float, bound: float) -> None:
     if not error <= bound:
         raise AdapterFileError(
             f"{file} answers {error:.2%} differently in diffusers from the adapter that was read out of it",
-            fix=EXPORT_AGAIN,
+            fix=WRITE_AGAIN,
         )
 
 

@@ -13,13 +13,19 @@ from torch import Generator, Tensor, nn
 from flux_lora.adapter.attach import adapter_of
 from flux_lora.adapter.files import read_any, write_dialect
 from flux_lora.adapter.kinds import Change, Decomposed, Layer, delta_of
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
-from flux_lora.adapter.layouts.kohya import to_kohya
-from flux_lora.adapter.layouts.onetrainer import to_onetrainer
 from flux_lora.adapter.layouts.text_encoders import to_text_encoders
 from flux_lora.adapter.layouts.xlabs import to_xlabs
 from flux_lora.adapter.tensors import Adapter, distance, size
-from tests.adapter.layouts.widths import ATTENTION, BLOCKS, LINEAR1, adapter
+from tests.adapter.layouts.widths import (
+    ATTENTION,
+    BLOCKS,
+    LINEAR1,
+    adapter,
+    from_diffusers,
+    to_diffusers,
+    to_kohya,
+    to_onetrainer,
+)
 from tests.adapter.made import frozen_transformer, learned_adapter
 
 CLIP = "text_encoder.text_model.encoder.layers.3.self_attn.q_proj"

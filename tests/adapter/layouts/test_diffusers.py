@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
 from flux_lora.adapter.tensors import Adapter, Layer, delta
 from flux_lora.errors import AdapterFileError
+from tests.adapter.layouts.widths import from_diffusers, to_diffusers
 
 NAME = "single_transformer_blocks.3.proj_out"
 KEYS = {f"transformer.{NAME}.lora_A.weight", f"transformer.{NAME}.lora_B.weight"}

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from flux_lora.adapter.kinds import delta_of
 from flux_lora.adapter.layouts.dialects import KNOWN, detect
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
 from flux_lora.adapter.layouts.names import DIFFUSERS, NATIVE
 from flux_lora.adapter.layouts.peft import KINDS, from_peft
 from flux_lora.adapter.layouts.reading import Content, gathered
 from flux_lora.adapter.layouts.scales import METADATA_KEY
 from flux_lora.errors import AdapterFileError
-from tests.adapter.layouts.widths import QKV, adapter
+from tests.adapter.layouts.widths import QKV, adapter, from_diffusers, to_diffusers
 
 SPELLINGS = [
     *(("transformer.", DIFFUSERS, "."), ("", DIFFUSERS, "."), ("base_model.model.", DIFFUSERS, "."), ("", NATIVE, ".")),

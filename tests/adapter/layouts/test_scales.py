@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from flux_lora.adapter.files import read_any, write_tensors
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
 from flux_lora.adapter.layouts.scales import METADATA_KEY
 from flux_lora.errors import AdapterFileError
-from tests.adapter.layouts.widths import QKV, adapter
+from tests.adapter.layouts.widths import QKV, adapter, from_diffusers, to_diffusers
 
 RAW = to_diffusers(adapter(QKV, alpha=2.0), torch.float32)
 

@@ -7,12 +7,10 @@ import torch
 
 from flux_lora.adapter.files import read_adapter, read_any, write_tensors
 from flux_lora.adapter.kinds import Layer
-from flux_lora.adapter.layouts.diffusers import from_diffusers, to_diffusers
-from flux_lora.adapter.layouts.kohya import to_kohya
 from flux_lora.adapter.layouts.text_encoders import text_encoder_module, to_text_encoders
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
-from tests.adapter.layouts.widths import QKV, adapter
+from tests.adapter.layouts.widths import QKV, adapter, to_diffusers, to_kohya
 
 CLIP = "text_encoder.text_model.encoder.layers.11.self_attn.q_proj"
 T5 = "text_encoder_2.encoder.block.7.layer.1.DenseReluDense.wi_0"
@@ -70,5 +68,3 @@ def test_whoever_takes_the_transformer_alone_does_not_lose_the_rest_in_silence(t
     write_tensors(tensors, tmp_path / "x", {})
     with pytest.raises(AdapterFileError, match=r"changes text encoders too \(2 layers\)"):
         read_adapter(tmp_path / "x")
-    with pytest.raises(AdapterFileError, match="keys for text encoders"):
-        from_diffusers(tensors)

@@ -1,11 +1,13 @@
 """A FLUX.1 of any width: what every module's weight measures, and adapters for some of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.layouts.dialects import DIALECTS, DIFFUSERS, KOHYA, ONETRAINER
+from flux_lora.adapter.layouts.spelling import written
 from flux_lora.adapter.tensors import Adapter
 
 WIDTH = 4
@@ -55,3 +57,19 @@ def adapter(names: Iterable[str] = ALL, *, rank: int = 2, alpha: float = 3.0, wi
     """Random changes of these modules, the same each time."""
     generator = Generator().manual_seed(0)
     return Adapter({name: layer(name, rank=rank, alpha=alpha, generator=generator, width=width) for name in names})
+
+
+def to_diffusers(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
+    return written(adapter, DIFFUSERS, dtype)
+
+
+def to_kohya(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
+    return written(adapter, KOHYA, dtype)
+
+
+def to_onetrainer(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
+    return written(adapter, ONETRAINER, dtype)
+
+
+def from_diffusers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Adapter:
+    return DIALECTS["diffusers"].read(tensors, metadata or {}).adapter
