@@ -74,8 +74,17 @@ def size(layer: Layer) -> float:
 
 def distance(one: Layer, other: Layer) -> float:
     """Frobenius norm of the difference of two changes: up_1 down_1 - up_2 down_2 is itself low-rank."""
-    up = torch.cat([one.up.double() * one.scale, other.up.double() * -other.scale], dim=1)
-    return _norm(up, torch.cat([one.down.double(), other.down.double()]))
+    (up_1, down_1), (up_2, down_2) = _used(one), _used(other)
+    if up_1.shape == up_2.shape and torch.equal(up_1, up_2) and torch.equal(down_1, down_2):
+        return 0.0
+    return _norm(torch.cat([up_1, -up_2], dim=1), torch.cat([down_1, down_2]))
+
+
+def _used(layer: Layer) -> tuple[Tensor, Tensor]:
+    """`up`, scaled, and `down` in float64, without what is multiplied by zeros alone: q's share of a fused qkv has
+    two thirds of those."""
+    columns = layer.up.bool().any(dim=0)
+    return layer.up[:, columns].double() * layer.scale, layer.down[columns].double()
 
 
 def _norm(up: Tensor, down: Tensor) -> float:

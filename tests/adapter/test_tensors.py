@@ -32,6 +32,15 @@ def test_distance_is_the_norm_of_the_difference_even_across_ranks():
     assert distance(one, one) < 1e-6 * size(one)
 
 
+def test_distance_does_not_mind_columns_of_zeros_nor_which_side_has_them():
+    one, gaps = layer(0), torch.zeros(layer(0).up.shape[0], 4)
+    wider = Layer(torch.cat([one.down, torch.randn(4, one.down.shape[1])]), torch.cat([one.up, gaps], 1), one.scale * 7)
+    assert distance(wider, one) == distance(one, wider) == 0.0
+    nothing = Layer(one.down, torch.zeros_like(one.up), 1.0)
+    assert distance(nothing, one) == pytest.approx(size(one))
+    assert distance(nothing, nothing) == 0.0
+
+
 def test_a_number_that_is_not_finite_shows_in_the_size():
     one = layer(0)
     one.up[0, 0] = float("nan")

@@ -76,7 +76,8 @@ def _of_strength(name: str, ratio: float, meant: Layer) -> str:
 def _relative(taken: Layer, trained: Layer) -> float:
     if not _same_shape(taken, trained):
         return math.inf
-    away = distance(taken, trained) / (size(trained) or 1.0)
+    away = distance(taken, trained)
+    away = away / (size(trained) or 1.0) if away else 0.0
     return away if math.isfinite(away) else math.inf
 
 
