@@ -8,6 +8,7 @@ from rich.console import Console
 from flux_lora import __version__
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantised.forecast import Forecast
 from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
@@ -16,6 +17,7 @@ from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
+from flux_lora.commands.writing import title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.models.family import stacked
 from flux_lora.render.spec import RenderSpec
@@ -38,13 +40,17 @@ def put_beside(
 ) -> tuple[Path, ...]:
     """Fill the folder of the exported files; everything in it that is for others."""
     place = Path(proofs[0].file).parent
+    files = [_weights(each) for each in proofs]
     record = evaluation_record(folder)
     spec = record.spec if record else _spec_without_evaluation(config)
     pictures = _pictures(config, folder, spec, Path(proofs[0].file), machine) if record else ()
     product = Shared(
-        title=Path(proofs[0].file).stem,
-        file=Path(proofs[0].file).name,
-        variants=tuple(Variant(Path(each.file).name, readers_of(each)) for each in proofs[1:]),
+        title=title_of(Path(proofs[0].file)),
+        file=files[0].name,
+        variants=tuple(
+            Variant(file.relative_to(place).as_posix(), readers_of(each))
+            for file, each in zip(files[1:], proofs[1:], strict=True)
+        ),
         trigger=config.data.trigger,
         class_word=config.data.class_word,
         base=base_of(config.model.name, config.model.path, config.model.licence),
@@ -57,14 +63,20 @@ def put_beside(
         repo=config.export.push_to_hub,
         version=__version__,
     )
-    return fill(place, product)
+    configs = [file.with_name(CONFIG) for file in files if file.parent != place]
+    return tuple(sorted([*fill(place, product), *configs]))
 
 
-def hand_out(wanted: ExportConfig, place: Path, files: Sequence[Path]) -> None:
+def bundle_place(first: Path) -> Path:
+    """The .zip lies beside the first file, and has its name."""
+    return first.with_name(f"{title_of(first)}.zip")
+
+
+def hand_out(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
     """The .zip and the upload, where they are asked for."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal, place = Console(soft_wrap=True, highlight=False, markup=False), first.parent
     if wanted.bundle:
-        terminal.print(f"bundle: {bundle(place, files, place.parent / f'{place.name}.zip')}")
+        terminal.print(f"bundle: {bundle(place, files, bundle_place(first))}")
     if wanted.push_to_hub:
         sent = push(place, files, wanted.push_to_hub, private=not wanted.public, dry_run=wanted.dry_run)
         terminal.print(f"{'would go to' if wanted.dry_run else 'uploaded to'} {sent.url}: {', '.join(sent.files)}")
@@ -73,6 +85,12 @@ def hand_out(wanted: ExportConfig, place: Path, files: Sequence[Path]) -> None:
 def readers_of(proof: Proof) -> str:
     """The programs that a file was proven for, as a person says it."""
     return ", ".join(each.reader for each in proof.readers)
+
+
+def _weights(proof: Proof) -> Path:
+    """The file with the tensors; peft's lies in a folder of its own."""
+    place = Path(proof.file)
+    return place / WEIGHTS if place.is_dir() else place
 
 
 def _spec_without_evaluation(config: RunConfig) -> RenderSpec:

@@ -25,7 +25,7 @@ from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.run_folder import RunFolder, folder_of
 from flux_lora.commands.summary import note, read_summary, stage
-from flux_lora.commands.writing import EXPORT_DTYPES, places, proof_in_words, write_proven
+from flux_lora.commands.writing import EXPORT_DTYPES, check_room, places, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
 from flux_lora.models.flux1.load import part_folder
@@ -61,7 +61,7 @@ def export(config: RunConfig) -> int:
     with stage(folder, "export"):
         shipped = ship(config, folder, machine_of(config.hardware))
     Console(soft_wrap=True, highlight=False, markup=False).print(*shipped_in_words(shipped), sep="\n")
-    hand_out(config.export, shipped.file.parent, shipped.beside)
+    hand_out(config.export, shipped.file, shipped.beside)
     return 0
 
 
@@ -70,6 +70,8 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
     checkpoint, strength = _chosen(folder)
     adapter = scaled(read_adapter(checkpoint.adapter_file), strength)
     wanted = places(config.export, folder.export, config.data.trigger)
+    _check_places(folder, tuple(wanted.values()))
+    check_room(adapter, tuple(wanted), EXPORT_DTYPES[config.export.dtype])
     label = _label(config, folder, config.export.name or config.data.trigger)
     base = Base(path=config.model.path, dtype=machine.dtype, device=machine.device, revision=config.model.revision)
     proofs = [
@@ -112,6 +114,17 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
             fix=f"choose again: flux-lora evaluate run={folder.root}",
         )
     return kept[chosen["step"]], float(chosen["strength"])
+
+
+def _check_places(folder: RunFolder, wanted: Sequence[Path]) -> None:
+    """The run's own files are made anew; another file, in a folder that others use too, is left alone."""
+    files = read_summary(folder)["files"]
+    ours = {each["file"] for each in files} if isinstance(files, list) else set()
+    for place in wanted:
+        if place.exists() and folder.export not in place.parents and str(place) not in ours:
+            raise RunError(
+                f"{place} is there already, and is not of this run", fix="set export.name, export.dir or export.file"
+            )
 
 
 def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:

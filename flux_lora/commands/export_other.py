@@ -1,20 +1,34 @@
 """export adapter=…: an adapter that another tool trained, in the names of several programs, each file proven."""
 
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.files import read_any
-from flux_lora.adapter.labels.lineage import inherited
+from flux_lora.adapter.files import Reading, read_any
 from flux_lora.adapter.proof.loading import Base
-from flux_lora.commands.beside import hand_out
+from flux_lora.adapter.proof.prove import Proof
+from flux_lora.commands.beside import bundle_place, hand_out
+from flux_lora.commands.convert import introduce
+from flux_lora.commands.resize import ONLY_TEXT
 from flux_lora.commands.run_folder import write_json
-from flux_lora.commands.writing import EXPORT_DTYPES, places, proof_in_words, write_proven, write_text_encoders
+from flux_lora.commands.writing import (
+    EXPORT_DTYPES,
+    check_writable,
+    handed_on,
+    places,
+    proof_in_words,
+    title_of,
+    write_proven,
+    write_text_encoders,
+)
 from flux_lora.config.asks import ShipAsk
 from flux_lora.config.checks import broken_export
+from flux_lora.config.choices import ExportDialect
 from flux_lora.config.schema import ExportConfig
-from flux_lora.errors import ConfigError
+from flux_lora.errors import AdapterFileError, ConfigError
+from flux_lora.models.flux1.load import part_folder
 
 SUMMARY = ".export.json"
 
@@ -25,31 +39,47 @@ def export_other(ask: ShipAsk) -> int:
     _check(ask.export)
     source = Path(ask.adapter)
     given = read_any(source)
-    terminal.print(f"{source}: {given.dialect} names, {len(given.adapter.changes)} modules")
-    for remark in given.remarks:
-        terminal.print(f"note: {remark}")
-    wanted = places(ask.export, source.parent, source.stem)
-    for place in wanted.values():
-        if place.exists():
-            raise ConfigError(f"{place} is there already", fix="set export.dir or export.name; nothing is written over")
+    introduce(ask.adapter, given, terminal)
+    wanted, dtype = places(ask.export, source.resolve().parent, title_of(source)), EXPORT_DTYPES[ask.export.dtype]
+    first = next(iter(wanted.values()))
+    told = first.with_name(f"{title_of(first)}{SUMMARY}")
+    _check_free(ask, given, wanted, (told, *([bundle_place(first)] if ask.export.bundle else [])))
+    proofs = list(_written(ask, given, wanted, terminal))
+    beside = write_text_encoders(given.text_encoders, first, dtype)
+    if beside:
+        terminal.print(f"{beside}: {len(given.text_encoders.changes)} layers of the text encoders, kohya names")
+    write_json({"adapter": source.resolve().name, "files": [published(each) for each in proofs]}, told)
+    files = [file for place in wanted.values() for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
+    hand_out(ask.export, first, [*files, *([beside] if beside else []), told])
+    return 0
+
+
+def published(proof: Proof) -> dict[str, object]:
+    """A proof for others: with the file's name, and not its place on this machine."""
+    return asdict(replace(proof, file=Path(proof.file).name))
+
+
+def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], terminal: Console) -> Iterator[Proof]:
     dtype, author = EXPORT_DTYPES[ask.export.dtype], ask.export.author
-    metadata = inherited(given.metadata) | ({"modelspec.author": author} if author else {})
+    metadata = handed_on(given.metadata)[0] | ({"modelspec.author": author} if author else {})
     base = Base(path=ask.base) if ask.base else None
-    proofs = []
     for dialect, place in wanted.items():
         proof = write_proven(given.adapter, place, dialect=dialect, dtype=dtype, metadata=metadata, base=base)
         terminal.print(f"{place}: {dialect} names, {proof.bytes / 1e6:.1f} MB, sha256 {proof.sha256[:12]}")
         terminal.print(*(f"  {line}" for line in proof_in_words(proof)), sep="\n")
-        proofs.append(asdict(proof))
-    first = next(iter(wanted.values()))
-    beside = write_text_encoders(given.text_encoders, first, dtype)
-    if beside:
-        terminal.print(f"{beside}: {len(given.text_encoders.changes)} layers of the text encoders, kohya names")
-    told = first.with_name(f"{first.stem}{SUMMARY}")
-    write_json({"adapter": str(source), "files": proofs}, told)
-    files = [file for place in wanted.values() for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    hand_out(ask.export, first.parent, [*files, *([beside] if beside else []), told])
-    return 0
+        yield proof
+
+
+def _check_free(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], beside: Sequence[Path]) -> None:
+    """Refuse before the first file is written what would be refused after it."""
+    if not given.adapter.changes:
+        raise AdapterFileError(f"{ask.adapter} changes nothing but text encoders", fix=ONLY_TEXT)
+    check_writable(given.adapter, given.text_encoders, wanted, EXPORT_DTYPES[ask.export.dtype])
+    for place in beside:
+        if place.exists():
+            raise ConfigError(f"{place} is there already", fix="set export.dir or export.name; nothing is written over")
+    if ask.base:
+        part_folder(ask.base, "transformer")
 
 
 def _check(export: ExportConfig) -> None:

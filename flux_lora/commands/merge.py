@@ -1,6 +1,5 @@
 """merge: one LoRA that does what several do together."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -8,8 +7,9 @@ from rich.console import Console
 from flux_lora.adapter.algebra import merged, resized
 from flux_lora.adapter.files import read_adapter, read_any
 from flux_lora.adapter.labels.lineage import of_merged
+from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.resize import error_in_words
-from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven
+from flux_lora.commands.writing import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
 from flux_lora.config.asks import MergeAsk
 from flux_lora.errors import ConfigError
 
@@ -24,8 +24,13 @@ def merge(ask: MergeAsk) -> int:
         cut = resized(whole, ask.rank)
         terminal.print(error_in_words(cut))
         whole = cut.adapter
-    metadata = of_merged([read_any(Path(file)).metadata for file in ask.files], _titles(ask.files), place.stem)
+    metadata = of_merged(
+        [read_any(Path(file)).metadata for file in ask.files],
+        [title_of(Path(file)) for file in ask.files],
+        title_of(place),
+    )
     dtype = dtype_for(ask.dtype, *adapters)
+    check_writable(whole, Adapter({}), {ask.to: place}, dtype)
     proof = write_proven(whole, place, dialect=ask.to, dtype=dtype, metadata=metadata)
     told = " + ".join(f"{strength:g} x {file}" for strength, file in zip(strengths, ask.files, strict=True))
     terminal.print(f"{place}: {told}; rank {' '.join(map(str, whole.ranks))}, {proof.bytes / 1e6:.1f} MB")
@@ -42,7 +47,3 @@ def _strengths(ask: MergeAsk) -> tuple[float, ...]:
             fix="give one strength for each file, or none for 1.0 each",
         )
     return ask.strengths or (1.0,) * len(ask.files)
-
-
-def _titles(files: Sequence[str]) -> tuple[str, ...]:
-    return tuple(Path(file).stem for file in files)

@@ -1,5 +1,6 @@
 """resize: a LoRA of another rank, and how far it is from the one given."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -8,11 +9,21 @@ from flux_lora.adapter.algebra import Resized, resized, resized_by_energy
 from flux_lora.adapter.bases.shards import open_base
 from flux_lora.adapter.bases.weights import weights_of
 from flux_lora.adapter.files import read_any
-from flux_lora.adapter.labels.lineage import inherited
 from flux_lora.adapter.tensors import Adapter
-from flux_lora.commands.writing import dtype_for, new_place, proof_in_words, write_proven, write_text_encoders
+from flux_lora.commands.convert import introduce
+from flux_lora.commands.writing import (
+    check_writable,
+    dtype_for,
+    handed_on,
+    new_place,
+    proof_in_words,
+    write_proven,
+    write_text_encoders,
+)
 from flux_lora.config.asks import ResizeAsk
-from flux_lora.errors import ConfigError
+from flux_lora.errors import AdapterFileError, ConfigError
+
+ONLY_TEXT = "write its own file for them: flux-lora convert"
 
 
 def resize(ask: ResizeAsk) -> int:
@@ -20,11 +31,19 @@ def resize(ask: ResizeAsk) -> int:
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     if bool(ask.rank) == bool(ask.keep):
         raise ConfigError("resize takes rank or keep, one of them", fix="add rank=16, or keep=0.99")
+    if ask.keep and ask.base:
+        raise ConfigError(
+            "base is for a DoRA or OFT, and those are resized by rank", fix="give rank=16 in place of keep"
+        )
     place = new_place(ask.out, ask.to)
     given = read_any(Path(ask.file))
+    introduce(ask.file, given, terminal)
+    if not given.adapter.changes:
+        raise AdapterFileError(f"{ask.file} changes nothing but text encoders", fix=ONLY_TEXT)
     found = _resized(given.adapter, ask)
     dtype = dtype_for(ask.dtype, given.adapter)
-    proof = write_proven(found.adapter, place, dialect=ask.to, dtype=dtype, metadata=inherited(given.metadata))
+    check_writable(found.adapter, given.text_encoders, {ask.to: place}, dtype)
+    proof = write_proven(found.adapter, place, dialect=ask.to, dtype=dtype, metadata=_metadata(given.metadata))
     terminal.print(f"{place}: {ranks_in_words(found.adapter)}, {proof.bytes / 1e6:.1f} MB")
     terminal.print(error_in_words(found))
     terminal.print(*proof_in_words(proof), sep="\n")
@@ -50,6 +69,12 @@ def _resized(adapter: Adapter, ask: ResizeAsk) -> Resized:
     if ask.keep:
         return resized_by_energy(adapter, ask.keep)
     return resized(adapter, ask.rank, weights=weights_of(open_base(Path(ask.base))) if ask.base else None)
+
+
+def _metadata(before: Mapping[str, str]) -> dict[str, str]:
+    """What is still true of the adapter at another rank: not the alpha that went with the old one."""
+    facts, _ = handed_on(before)
+    return {key: value for key, value in facts.items() if key != "flux_lora.alpha"}
 
 
 def _mean(found: Resized) -> float:

@@ -36,5 +36,5 @@ def run(config: RunConfig) -> int:
         write_page(config, folder, material, verdict, shipped)
     note(folder, {"report": str(folder.report)})
     terminal.print(f"report: {folder.report.resolve()}")
-    hand_out(config.export, shipped.file.parent, shipped.beside)
+    hand_out(config.export, shipped.file, shipped.beside)
     return 0
