@@ -21,6 +21,9 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _hardware(config)
     yield from _words(config)
     yield from broken_export(config.export)
+    if config.export.dialects == (ExportDialect.peft,):
+        problem = "export.dialects is peft alone: what lies beside it, for ComfyUI and diffusers, is made for a file"
+        yield problem, "set export.dialects=[diffusers,peft]"
 
 
 def broken_export(export: ExportConfig) -> Iterator[Broken]:
@@ -41,8 +44,12 @@ def _places(export: ExportConfig) -> Iterator[Broken]:
         yield f"export.dialects names one twice: {named}", "name each once"
     if export.file and len(export.dialects) > 1:
         yield f"export.file is one file, and export.dialects are several: {named}", "set export.dir, or name one"
-    if export.file and ExportDialect.peft not in export.dialects and not export.file.endswith(".safetensors"):
+    is_file = export.file.endswith(".safetensors")
+    if export.file and ExportDialect.peft not in export.dialects and not is_file:
         yield f"export.file is {export.file!r}", f"set export.file={export.file}.safetensors"
+    if export.dialects == (ExportDialect.peft,) and is_file:
+        folder = export.file.removesuffix(".safetensors")
+        yield f"export.file is {export.file!r}, and peft is a folder", f"set export.file={folder}"
     if set("/\\") & set(export.name):
         yield f"export.name is {export.name!r}, a path", "put the folder into export.dir"
 

@@ -1,9 +1,10 @@
 """key=value words into what a verb is asked, typed and checked."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -63,9 +64,17 @@ def _pairs(verb: str, words: Sequence[str], knobs: Mapping[str, Knob]) -> Iterat
 
 
 def _set(tree: DictConfig, knob: Knob, text: str) -> None:
-    """A text stays as it is typed, so that paths need no quotes; the rest is read as YAML."""
+    """A text stays as it is typed, so that paths need no quotes; the rest is read as YAML. A shell leaves ~ in key=~/x
+    alone, so it is read here."""
     try:
-        value = text if knob.kind is str else OmegaConf.select(OmegaConf.create(f"it: {text}"), "it")
+        value = at_home(text) if knob.kind is str else OmegaConf.select(OmegaConf.create(f"it: {text}"), "it")
+        if isinstance(value, ListConfig):
+            value = [at_home(each) if isinstance(each, str) else each for each in value]
         OmegaConf.update(tree, knob.key, value)
     except (OmegaConfBaseException, YAMLError) as error:
         raise unfit(knob, repr(text)) from error
+
+
+def at_home(text: str) -> str:
+    """~/loras/a.safetensors -> /home/jane/loras/a.safetensors; anything else stays as it is."""
+    return str(Path(text).expanduser()) if text.startswith("~/") else text

@@ -2,8 +2,10 @@
 
 import pytest
 
-from flux_lora.config.checks import broken_rules
+from flux_lora.config.checks import broken_export, broken_rules
+from flux_lora.config.choices import ExportDialect
 from flux_lora.config.compose import compose_config
+from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import ConfigError
 
 
@@ -30,6 +32,15 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("data.trigger=Mug", "the class itself would be overwritten", "choose a rare word"),
         ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
         ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),
+        ("export.dialects=[]", "nothing would be exported", "set export.dialects=[diffusers]"),
+        ("export.dialects=[kohya,kohya]", "names one twice: kohya, kohya", "name each once"),
+        ("export.dialects=[peft]", "made for a file", "set export.dialects=[diffusers,peft]"),
+        ("export.file=mug.pt", "export.file is 'mug.pt'", "set export.file=mug.pt.safetensors"),
+        ("export.name=a/b", "export.name is 'a/b', a path", "put the folder into export.dir"),
+        ("export.push_to_hub=mug", "'mug', not a name on the hub", "set export.push_to_hub=org/name"),
+        ("export.push_to_hub=a/b/c", "'a/b/c', not a name on the hub", "set export.push_to_hub=org/name"),
+        ("export.public=true", "export.public is true, and nothing is pushed", "set export.push_to_hub=org/name"),
+        ("export.dry_run=true", "export.dry_run is true, and nothing is pushed", "set export.push_to_hub=org/name"),
     ],
 )
 def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: str, fix: str):
@@ -42,3 +53,35 @@ def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: s
 def test_all_broken_rules_are_said_at_once():
     error = problem_with("data.resolution=1000", "train.clip=0", "train.batch_size=0")
     assert len(error.problem.splitlines()) == len(error.fix.splitlines()) == 3
+
+
+BOTH = (ExportDialect.diffusers, ExportDialect.kohya)
+
+
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        (
+            ExportConfig(dialects=BOTH, file="mug.safetensors"),
+            "export.file is one file, and export.dialects are several",
+        ),
+        (ExportConfig(dialects=(ExportDialect.peft,), file="mug.safetensors"), "peft is a folder"),
+        (ExportConfig(name="a\\b"), "a path"),
+    ],
+)
+def test_what_an_export_cannot_be_is_said(export: ExportConfig, problem: str):
+    (broken,) = broken_export(export)
+    assert problem in broken[0] and broken[1]
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        ExportConfig(),
+        ExportConfig(dialects=tuple(ExportDialect), dir="out", name="mug v1.5"),
+        ExportConfig(dialects=(ExportDialect.peft,), file="mug"),
+        ExportConfig(push_to_hub="me/mug", public=True, dry_run=True, bundle=True),
+    ],
+)
+def test_an_export_that_can_be_breaks_no_rule(export: ExportConfig):
+    assert not list(broken_export(export))

@@ -1,5 +1,7 @@
 """The verbs that work on files read key=value without a recipe, and every slip is named."""
 
+from pathlib import Path
+
 import pytest
 
 from flux_lora.config.asks import ConvertAsk, MergeAsk, ShipAsk
@@ -57,3 +59,9 @@ def test_a_value_of_another_kind_is_refused(words: list[str]):
 def test_every_key_says_why(knob):
     assert len(knob.reason) > 15
     assert knob.reason.endswith(".")
+
+
+def test_a_place_at_home_is_found_there_as_the_shell_leaves_it():
+    ask = read_words(MergeAsk, "merge", ["files=[~/a.safetensors,b~.safetensors]", "out=~/c.safetensors"])
+    assert ask.files == (str(Path.home() / "a.safetensors"), "b~.safetensors")
+    assert ask.out == str(Path.home() / "c.safetensors")
