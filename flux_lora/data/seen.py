@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks.deep import Embed
+from flux_lora.data.looks.deep import Embed, one_core_each
 from flux_lora.data.looks.look import Look, look_at
 from flux_lora.data.looks.reading import Line, Read
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
@@ -61,7 +62,7 @@ class Eye:
 
 def see_all(samples: Sequence[Sample], eye: Eye, *, told: Told = nobody) -> list[Seen]:
     """Every sample, in order, looked at by as many threads as there are cores."""
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with one_core_each() if eye.embed else nullcontext(), ThreadPoolExecutor(os.cpu_count()) as threads:
         return list(_counted(threads.map(lambda sample: see(sample, eye, len(samples)), samples), len(samples), told))
 
 

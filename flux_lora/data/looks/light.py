@@ -1,10 +1,11 @@
 """How a picture is lit: how bright, how even, and what is lost in black or white."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
-from flux_lora.data.looks.margins import GROUND_SPREAD, Ground, Pixels, Subject
+from flux_lora.data.looks.margins import GROUND_SPREAD, Ground, Pixels, Subject, off_colour
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 LOST_IN_BLACK, LOST_IN_WHITE = 3, 252
@@ -42,14 +43,14 @@ def light_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Light:
     low, high = np.quantile(luma, (0.02, 0.98)) / 255
     shares = np.bincount(luma.astype(np.int64), minlength=256) / len(luma)
     present = shares[shares > 0]
-    red, _, blue = levels.mean(axis=0)
+    warmth = (levels[:, 0].mean() - levels[:, 2].mean()) / 255
     return Light(
         brightness=float(luma.mean() / 255),
         low=float(low),
         high=float(high),
-        black=float((seen.max(axis=1) <= LOST_IN_BLACK).mean()),
-        white=float((seen.min(axis=1) >= LOST_IN_WHITE).mean()),
-        warmth=float((red - blue) / 255),
+        black=float((reduce(np.maximum, seen.T) <= LOST_IN_BLACK).mean()),
+        white=float((reduce(np.minimum, seen.T) >= LOST_IN_WHITE).mean()),
+        warmth=float(warmth),
         entropy=float(-(present * np.log2(present)).sum()),
     )
 
@@ -58,5 +59,5 @@ def _beside(levels: Pixels, ground: Ground) -> Pixels:
     """The pixels that are not the flat ground; all of them where there is none."""
     if not ground.flat:
         return levels
-    away = np.abs(levels.astype(np.int16) - np.array(ground.colour)).max(axis=1) > GROUND_SPREAD
+    away = off_colour(levels, ground.colour) > GROUND_SPREAD
     return levels[away] if away.mean() >= LEAST_SUBJECT else levels
