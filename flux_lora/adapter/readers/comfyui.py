@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal
+from flux_lora.adapter.kinds import Change, Decomposed, Layer, Orthogonal
 from flux_lora.adapter.readers.architecture import CLIP_NAMES, T5_NAMES, Seat, seats
 from flux_lora.adapter.readers.consumed import Consumed, Reader, stopped
 from flux_lora.adapter.readers.landing import seated
@@ -156,12 +156,13 @@ def _with_magnitude(module: Module, taken: _Taken) -> _Taken:
     if module.has(PEFT_MAGNITUDE) or module.has(f"{PEFT_MAGNITUDE}.weight") or module.has(".magnitude"):
         return _Taken(taken.change, taken.keys, "leaves DoRA's magnitudes out and applies a plain LoRA")
     scale = module.tensors.get(DORA_SCALE)
-    layer = next((each for pair in ORDER if (each := lora_of(module, pair, alpha_of(module)))), None)
-    if scale is None or layer is None:
+    if scale is None:
         return taken
     per_input = scale.ndim == 2 and scale.shape[0] == 1
     wrong = "" if per_input else "divides DoRA's magnitudes per output by the wrong norm (ComfyUI PR 15458)"
-    return _Taken(Decomposed(layer, scale.flatten(), per_input), taken.keys, wrong)
+    layer = taken.change
+    change = Decomposed(layer, scale.flatten(), per_input) if isinstance(layer, Layer) else layer
+    return _Taken(change, taken.keys, wrong)
 
 
 COMFYUI = Reader("ComfyUI", "LoraLoader and LoraLoaderModelOnly, measured with 0.3.64", consume)

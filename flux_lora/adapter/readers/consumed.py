@@ -1,11 +1,15 @@
 """What a program made of a file: the changes it applies, the keys it leaves, and what it gets wrong."""
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change
+
+CLOSE = 1e-3
+"""Relative: alpha may have been rounded to a 16-bit dtype."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,15 @@ def stopped(reason: str, tensors: Mapping[str, Tensor]) -> Consumed:
     return Consumed(unused=tuple(sorted(tensors)), stopped=reason)
 
 
-def without_trained_alpha(consumed: Consumed, scales: Collection[float]) -> Consumed:
-    """The same, with a word on the strength if a scale that was meant is not the 1 that it applies."""
-    off = [scale for scale in scales if scale != 1.0]
+def without_trained_alpha(consumed: Consumed, scales: Iterable[tuple[float, float]]) -> Consumed:
+    """The same, with a word on the strength where one that it applies (the first) is not the one that was meant."""
+    off = [(applied, meant) for applied, meant in scales if not math.isclose(applied, meant, rel_tol=CLOSE)]
     if not off:
         return consumed
-    return replace(consumed, wrong=f"leaves alpha out: applies strength 1 where {_range(off)} was trained")
+    applied, meant = (_range(list(each)) for each in zip(*off, strict=True))
+    return replace(consumed, wrong=f"leaves alpha out: applies strength {applied} where {meant} was trained")
 
 
-def _range(scales: list[float]) -> str:
+def _range(scales: Sequence[float]) -> str:
     first, last = min(scales), max(scales)
     return f"{first:g}" if first == last else f"{first:g} to {last:g}"

@@ -71,7 +71,7 @@ def _transformer_names(tensors: Mapping[str, Tensor], names: Collection[str], *,
         return stopped("stops: it knows lora_down and lora_up only with kohya's names", tensors)
     places = {f"transformer.{name}": Seat((name,)) for name in names}
     modules = [module for stem, module in modules_of(tensors).items() if stem in places]
-    meant = [lora.scale for module in modules if (lora := lora_of(module, "down up", alpha_of(module)))]
+    meant = [(1.0, lora.scale) for module in modules if (lora := lora_of(module, "down up", alpha_of(module)))]
     return without_trained_alpha(_read(tensors, _Rules(places, "down up", scaled=False)), meant)
 
 

@@ -49,10 +49,10 @@ def told_by(metadata: Mapping[str, str]) -> Told | None:
 
 
 def without_told_alpha(consumed: Consumed, metadata: Mapping[str, str]) -> Consumed:
-    """The reading of a program that does not look into the metadata: right only where it tells strength 1."""
+    """The reading of a program that does not look into the metadata: right only where the tensors tell the same."""
     told = told_by(metadata)
     if told is None:
         return consumed
-    found = ((told.alpha(name), change) for name, change in consumed.changes.items())
-    scales = [alpha / change.rank for alpha, change in found if alpha is not None and isinstance(change, Layer)]
-    return without_trained_alpha(consumed, scales)
+    layers = {name: change for name, change in consumed.changes.items() if isinstance(change, Layer)}
+    meant = {name: alpha / layer.rank for name, layer in layers.items() if (alpha := told.alpha(name)) is not None}
+    return without_trained_alpha(consumed, [(layers[name].scale, scale) for name, scale in meant.items()])

@@ -1,23 +1,23 @@
 """Which programs will take a file, which will not, and why."""
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
+from flux_lora.adapter.header import printable
 from flux_lora.adapter.kinds import Layer
 from flux_lora.adapter.readers.architecture import flux1_shapes
 from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.readers.consumed import Consumed, Reader
 from flux_lora.adapter.readers.diffusers import DIFFUSERS, DIFFUSERS_032
 from flux_lora.adapter.readers.sdscripts import SD_SCRIPTS
-from flux_lora.adapter.readers.spelling import ALPHA, modules_of
+from flux_lora.adapter.readers.spelling import ALPHA, Module, modules_of
 
 READERS: tuple[Reader, ...] = (DIFFUSERS, DIFFUSERS_032, COMFYUI, FORGE, SD_SCRIPTS)
 Takes = Literal["all", "part", "wrong", "none"]
-LONGEST_NAME = 100
+LONGEST_REASON = 300
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,25 @@ def _verdict(reader: Reader, consumed: Consumed, tensors: Mapping[str, Tensor], 
     lost = modules_of({key: tensors[key] for key in consumed.unused if not key.endswith(ALPHA)})
     read = len(whole) - len(lost)
     if consumed.stopped:
-        return Verdict(reader.name, "none", _printable(consumed.stopped))
+        return Verdict(reader.name, "none", printable(consumed.stopped))
     if not consumed.changes:
         return Verdict(reader.name, "none", f"knows none of the {len(whole)} module names, and may say nothing")
     if consumed.wrong:
-        return Verdict(reader.name, "wrong", _printable(consumed.wrong))
+        return Verdict(reader.name, "wrong", printable(consumed.wrong))
+    torn = {stem: module for stem, module in lost.items() if len(module.tensors) < len(_weights(whole[stem]))}
+    if torn:
+        stem, left = next(iter(torn.items()))
+        said = f"leaves {next(iter(left.tensors))} out of {len(torn)} modules and applies the rest of them"
+        return Verdict(reader.name, "wrong", printable(f"{said}, first {stem}", LONGEST_REASON))
     but = "" if known or _fits_flux1(consumed) else "; but its base is not as wide as FLUX.1"
     if lost:
-        reason = f"takes {read} of {len(whole)} modules and leaves the rest, first {_printable(min(lost))}"
+        reason = f"takes {read} of {len(whole)} modules and leaves the rest, first {printable(min(lost))}"
         return Verdict(reader.name, "part", reason + but)
     return Verdict(reader.name, "all", f"takes all {len(whole)} modules as they were trained{but}")
+
+
+def _weights(module: Module) -> list[str]:
+    return [ending for ending in module.tensors if ending != ALPHA]
 
 
 def _fits_flux1(consumed: Consumed) -> bool:
@@ -63,7 +72,3 @@ def _fits_flux1(consumed: Consumed) -> bool:
 
 def _shape(layer: Layer) -> tuple[int, int]:
     return layer.up.shape[0], layer.down.shape[1]
-
-
-def _printable(text: str) -> str:
-    return re.sub(r"[^\x20-\x7e]", " ", text)[: 2 * LONGEST_NAME]

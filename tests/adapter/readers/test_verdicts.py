@@ -159,6 +159,27 @@ def test_alpha_in_the_metadata_that_equals_the_rank_is_right_everywhere():
     assert tuple(takes[program] for program in PROGRAMS) == (ALL, ALL, ALL, NONE)
 
 
+def test_alpha_keys_count_for_programs_that_do_not_look_into_the_metadata():
+    tensors = written(everything(), "transformer.{}".format, "AB", alpha=True)
+    takes = found(tensors, told_in_metadata())
+    assert tuple(takes[program] for program in PROGRAMS) == (NONE, ALL, ALL, NONE)
+    reasons = {verdict.reader: verdict.reason for verdict in verdicts(tensors, told_in_metadata(alpha=3 * RANK))}
+    assert f"applies strength {ALPHA / RANK:g} where 3 was trained" in reasons["ComfyUI"]
+
+
+def test_a_part_of_every_module_is_another_change_and_not_a_part_of_the_file():
+    takes = found(dora("magnitude", torch.ones(H)))
+    assert tuple(takes[program] for program in PROGRAMS) == (WRONG, WRONG, WRONG, NONE)
+    takes = found(kohya(blocks()) | {f"{kohya_name('double_blocks.0.img_attn.proj')}.dora_scale": torch.ones(1, H)})
+    assert takes["sd-scripts"] == WRONG
+
+
+@pytest.mark.parametrize(("shape", "verdict"), [((H, 1), WRONG), ((1, H), ALL)])
+def test_a_lokr_with_a_magnitude_is_judged_as_a_lora_with_one(shape: tuple[int, int], verdict: str):
+    tensors = {f"lycoris_{FLAT}.{key}": one for key, one in LOKR.items()}
+    assert found(tensors | {f"lycoris_{FLAT}.dora_scale": torch.ones(shape)})["ComfyUI"] == verdict
+
+
 def test_mixed_ranks_stop_an_older_diffusers_alone():
     mixed = diffusers(layers_of(ATTENTION)) | diffusers(layers_of(OUTSIDE, rank=4))
     takes = found(mixed)
