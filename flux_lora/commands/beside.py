@@ -1,6 +1,7 @@
 """What lies beside an exported file: a picture it drew, workflow, snippet, card; and the ways out, .zip and Hub."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from flux_lora.commands.writing import title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.models.family import stacked
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import base_of
+from flux_lora.share.bases import Base, base_of
 from flux_lora.share.bundle import bundle
 from flux_lora.share.fill import fill
 from flux_lora.share.hub import push
@@ -53,7 +54,7 @@ def put_beside(
         ),
         trigger=config.data.trigger,
         class_word=config.data.class_word,
-        base=base_of(config.model.name, config.model.path, config.model.licence),
+        base=_base(config),
         spec=spec,
         training=_training(config, folder),
         scores=_scores(config, folder),
@@ -85,6 +86,12 @@ def hand_out(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
 def readers_of(proof: Proof) -> str:
     """The programs that a file was proven for, as a person says it."""
     return ", ".join(each.reader for each in proof.readers)
+
+
+def _base(config: RunConfig) -> Base:
+    """The base as others know it where the folder leaves this machine, else as this machine can open it."""
+    base = base_of(config.model.name, config.model.path, config.model.licence)
+    return replace(base, place=base.known_to_others) if config.export.bundle else base
 
 
 def _weights(proof: Proof) -> Path:
