@@ -18,7 +18,7 @@ from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
-from flux_lora.commands.writing import title_of
+from flux_lora.commands.writing import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.models.family import stacked
 from flux_lora.render.spec import RenderSpec
@@ -77,7 +77,8 @@ def hand_out(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
     """The .zip and the upload, where they are asked for."""
     terminal, place = Console(soft_wrap=True, highlight=False, markup=False), first.parent
     if wanted.bundle:
-        terminal.print(f"bundle: {bundle(place, files, bundle_place(first))}")
+        with disk_explained(bundle_place(first)):
+            terminal.print(f"bundle: {bundle(place, files, bundle_place(first))}")
     if wanted.push_to_hub:
         sent = push(place, files, wanted.push_to_hub, private=not wanted.public, dry_run=wanted.dry_run)
         terminal.print(f"{'would go to' if wanted.dry_run else 'uploaded to'} {sent.url}: {', '.join(sent.files)}")

@@ -44,4 +44,5 @@ def introduce(file: str, given: Reading, terminal: Console) -> None:
     terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.changes)} modules")
     _, left_out = handed_on(given.metadata)
     remarks = [f"its {', '.join(left_out)} would be too long for a header, and is left out"] if left_out else []
-    terminal.print(*(f"note: {remark}\n" for remark in (*given.remarks, *remarks)), sep="", end="")
+    for remark in (*given.remarks, *remarks):
+        terminal.print(f"note: {remark}")

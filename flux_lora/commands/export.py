@@ -20,7 +20,7 @@ from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantised.forecast import Forecast, forecasts
 from flux_lora.adapter.tensors import Adapter, scaled
-from flux_lora.commands.beside import hand_out, put_beside
+from flux_lora.commands.beside import bundle_place, hand_out, put_beside
 from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.run_folder import RunFolder, folder_of
@@ -29,6 +29,8 @@ from flux_lora.commands.writing import EXPORT_DTYPES, check_room, places, proof_
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
 from flux_lora.models.flux1.load import part_folder
+from flux_lora.share.card import PICTURES
+from flux_lora.share.fill import CANVAS, EXAMPLE, PROMPT
 from flux_lora.train.checkpoints import Checkpoint, whole
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
@@ -70,7 +72,7 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
     checkpoint, strength = _chosen(folder)
     adapter = scaled(read_adapter(checkpoint.adapter_file), strength)
     wanted = places(config.export, folder.export, config.data.trigger)
-    _check_places(folder, tuple(wanted.values()))
+    _check_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), EXPORT_DTYPES[config.export.dtype])
     label = _label(config, folder, config.export.name or config.data.trigger)
     base = Base(path=config.model.path, dtype=machine.dtype, device=machine.device, revision=config.model.revision)
@@ -116,15 +118,17 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
     return kept[chosen["step"]], float(chosen["strength"])
 
 
-def _check_places(folder: RunFolder, wanted: Sequence[Path]) -> None:
-    """The run's own files are made anew; another file, in a folder that others use too, is left alone."""
+def _check_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
+    """The run's own files are made anew; another's, in a folder that others use too, are left alone."""
     files = read_summary(folder)["files"]
-    ours = {each["file"] for each in files} if isinstance(files, list) else set()
-    for place in wanted:
-        if place.exists() and folder.export not in place.parents and str(place) not in ours:
-            raise RunError(
-                f"{place} is there already, and is not of this run", fix="set export.name, export.dir or export.file"
-            )
+    ours = {Path(each["file"]) for each in files} if isinstance(files, list) else set()
+    first, taken = wanted[0], set(wanted) - ours
+    if first.parent not in {place.parent for place in ours}:
+        taken |= {first.parent / name for name in (CANVAS, PROMPT, EXAMPLE, PICTURES)}
+        taken |= {bundle_place(first)} if config.export.bundle else set()
+    for place in sorted(taken):
+        if place.exists() and folder.export not in place.parents:
+            raise RunError(f"{place} is there already, and is not of this run", fix="set export.dir to a new folder")
 
 
 def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:

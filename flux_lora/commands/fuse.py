@@ -7,6 +7,7 @@ from rich.console import Console
 
 from flux_lora.adapter.bases.fuse import fuse as fused
 from flux_lora.adapter.files import read_adapter
+from flux_lora.commands.writing import disk_explained
 from flux_lora.config.asks import FuseAsk
 
 
@@ -14,7 +15,7 @@ def fuse(ask: FuseAsk) -> int:
     """Write the fused model, and say how much of the LoRA the base's dtype rounded away."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     told = {"flux_lora.fused": json.dumps({"file": Path(ask.file).name, "strength": ask.strength})}
-    with terminal.status("writing"):
+    with terminal.status("writing"), disk_explained(Path(ask.out)):
         made = fused(Path(ask.base), read_adapter(Path(ask.file)), Path(ask.out), strength=ask.strength, metadata=told)
     terminal.print(f"{ask.out}: {ask.base} + {ask.strength:g} x {ask.file}, {made.bytes / 1e6:.1f} MB")
     terminal.print(f"{made.modules} weights changed, {made.largest_module} most of all, by {made.largest:.2%}")

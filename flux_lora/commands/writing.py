@@ -64,7 +64,8 @@ def write_proven(
     proof = prove(place, exact, dialect=dialect, base=base)
     if dialect in FOLDERS:
         return proof
-    known = tell(place, {PROOF: json.dumps([asdict(each) for each in proof.readers])})
+    with disk_explained(place):
+        known = tell(place, {PROOF: json.dumps([asdict(each) for each in proof.readers])})
     return replace(proof, sha256=known.sha256, bytes=place.stat().st_size)
 
 
@@ -95,11 +96,12 @@ def check_writable(
 
 def check_room(adapter: Adapter, dialects: Sequence[ExportDialect], dtype: torch.dtype) -> None:
     """Refuse, by name, what one of the dialects has no room for."""
-    _check_numbers(adapter)
+    exact = cast(adapter, torch.float32)
+    _check_numbers(exact)
     for dialect in dialects:
         chosen = DIALECTS[dialect]
         assert chosen.write is not None, f"{dialect} is only read"
-        chosen.write(adapter, dtype)
+        chosen.write(exact, dtype)
 
 
 def handed_on(metadata: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -172,9 +174,10 @@ def dtype_for(wanted: FileDtype, *adapters: Adapter) -> torch.dtype:
     """The dtype of a new file; `same` is the coarsest that holds every number of the adapters."""
     if wanted is not FileDtype.same:
         return DTYPES[wanted]
-    found = [tensor.dtype for adapter in adapters for tensor in _tensors(adapter)]
-    finest = reduce(torch.promote_types, found, found[0]) if found else torch.float32
-    return finest if finest in DTYPES.values() else torch.float32
+    found = {tensor.dtype for adapter in adapters for tensor in _tensors(adapter)}
+    if not found or not found <= set(DTYPES.values()):
+        return torch.float32
+    return reduce(torch.promote_types, found)
 
 
 def proof_in_words(proof: Proof) -> Iterator[str]:

@@ -21,6 +21,8 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _hardware(config)
     yield from _words(config)
     yield from broken_export(config.export)
+    if not config.export.name and set("/\\") & set(config.data.trigger):
+        yield f"data.trigger is {config.data.trigger!r}, which cannot be a file's name", "set export.name"
     if config.export.dialects == (ExportDialect.peft,):
         problem = "export.dialects is peft alone: what lies beside it, for ComfyUI and diffusers, is made for a file"
         yield problem, "set export.dialects=[diffusers,peft]"

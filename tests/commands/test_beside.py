@@ -144,6 +144,17 @@ def test_a_file_of_somebody_else_is_left_alone_and_the_run_s_own_is_made_anew(fi
     assert read_any(out).dialect == "diffusers"
 
 
+@pytest.mark.parametrize("name", ["workflow.json", "diffusers_example.py", "pictures/mine.png", "mug.zip"])
+def test_what_others_keep_in_the_folder_is_left_alone(name: str, finished: Path, tmp_path: Path):
+    theirs = tmp_path / "loras" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    before = names_in(tmp_path / "loras")
+    with pytest.raises(RunError, match=f"{name.partition('/')[0]} is there already"):
+        export(finished, f"export.file={tmp_path / 'loras' / 'mug.safetensors'}", "export.bundle=true")
+    assert names_in(tmp_path / "loras") == before and theirs.read_text() == "mine"
+
+
 def test_a_dialect_without_room_stops_all_before_the_first_file(finished: Path):
     with pytest.raises(AdapterFileError, match="xlabs"):
         export(finished, "export.name=cup", "export.dialects=[diffusers,xlabs]")

@@ -150,3 +150,10 @@ def test_a_file_that_says_too_much_hands_on_what_fits_and_names_what_it_left_out
     out = converted(written(tmp_path / "mug.safetensors", adapter(), metadata=told), ExportDialect.kohya)
     assert HANDED_ON.items() <= said_of(out).items() and "ss_tag_frequency" not in said_of(out)
     assert "ss_tag_frequency" in capsys.readouterr().out
+
+
+def test_a_file_of_eight_bits_keeps_what_they_say(tmp_path: Path):
+    tensors = load_file(written(tmp_path / "mug.safetensors", adapter()))
+    save_file({key: tensor.to(torch.float8_e4m3fn) for key, tensor in tensors.items()}, tmp_path / "mug.safetensors")
+    for to in ExportDialect:
+        assert apart(deltas(converted(tmp_path / "mug.safetensors", to)), deltas(tmp_path / "mug.safetensors")) < FP32

@@ -176,3 +176,11 @@ def test_kinds_without_an_exact_sum_are_refused_by_layer(tmp_path: Path):
     with pytest.raises(AdapterFileError, match="LoKr"):
         merge(asked((tmp_path / "a.safetensors", tmp_path / "b.safetensors"), to=ExportDialect.lycoris))
     assert names_in(tmp_path) == ["a.safetensors", "b.safetensors"]
+
+
+def test_a_file_of_eight_bits_merges_with_one_of_sixteen(tmp_path: Path):
+    one = written(tmp_path / "a.safetensors", adapter(), dtype=torch.bfloat16)
+    tensors = load_file(written(tmp_path / "x", adapter(seed=2)))
+    save_file({key: tensor.to(torch.float8_e4m3fn) for key, tensor in tensors.items()}, tmp_path / "b.safetensors")
+    merge(asked((one, tmp_path / "b.safetensors")))
+    assert apart(deltas(tmp_path / "both.safetensors"), added((one, tmp_path / "b.safetensors"), (1.0, 1.0))) < 1e-5

@@ -35,6 +35,7 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("export.dialects=[]", "nothing would be exported", "set export.dialects=[diffusers]"),
         ("export.dialects=[kohya,kohya]", "names one twice: kohya, kohya", "name each once"),
         ("export.dialects=[peft]", "made for a file", "set export.dialects=[diffusers,peft]"),
+        ("data.trigger=a/b", "cannot be a file's name", "set export.name"),
         ("export.file=mug.pt", "export.file is 'mug.pt'", "set export.file=mug.pt.safetensors"),
         ("export.name=a/b", "export.name is 'a/b', a path", "put the folder into export.dir"),
         ("export.push_to_hub=mug", "'mug', not a name on the hub", "set export.push_to_hub=org/name"),
