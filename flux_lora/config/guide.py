@@ -94,6 +94,6 @@ def listed(knobs: Sequence[Knob]) -> Iterator[str]:
     """Each knob on lines of its own."""
     for knob in knobs:
         choices = f" ({', '.join(knob.choices)})" if knob.choices else ""
-        reason = wrap(knob.reason + choices, WIDTH - COLUMN)
+        reason = wrap(knob.reason + choices, WIDTH - COLUMN - 2)
         yield f"  {knob.key + '=' + knob.default:<{COLUMN}}{reason[0]}"
         yield from (" " * (COLUMN + 2) + more for more in reason[1:])
