@@ -9,7 +9,7 @@ from torch import Tensor
 from flux_lora.adapter.algebra import Weights, extracted
 from flux_lora.adapter.bases.shards import open_base
 from flux_lora.adapter.bases.weights import linears_of, weights_of
-from flux_lora.commands.resize import error_in_words
+from flux_lora.commands.resize import check_rank, error_in_words
 from flux_lora.commands.writing import DTYPES, new_place, proof_in_words, title_of, write_proven
 from flux_lora.config.asks import ExtractAsk
 from flux_lora.config.choices import FileDtype
@@ -21,6 +21,7 @@ def extract(ask: ExtractAsk) -> int:
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     if ask.rank < 1:
         raise ConfigError(f"rank is {ask.rank}", fix="set rank to 1 or more (32 is a good start)")
+    check_rank(ask.rank)
     place = new_place(ask.out, ask.to)
     before, after = open_base(Path(ask.before)), open_base(Path(ask.after))
     names = sorted(set(linears_of(before)) & set(linears_of(after)))

@@ -8,7 +8,7 @@ from flux_lora.adapter.algebra import merged, resized
 from flux_lora.adapter.files import read_adapter, read_any
 from flux_lora.adapter.labels.lineage import of_merged
 from flux_lora.adapter.tensors import Adapter
-from flux_lora.commands.resize import error_in_words
+from flux_lora.commands.resize import check_rank, error_in_words
 from flux_lora.commands.writing import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
 from flux_lora.config.asks import MergeAsk
 from flux_lora.errors import ConfigError
@@ -17,6 +17,7 @@ from flux_lora.errors import ConfigError
 def merge(ask: MergeAsk) -> int:
     """The exact sum, each file at its strength; cut to a rank if one is given, with the error said."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    check_rank(ask.rank)
     place, strengths = new_place(ask.out, ask.to), _strengths(ask)
     adapters = [read_adapter(Path(file)) for file in ask.files]
     whole = merged(adapters, strengths)

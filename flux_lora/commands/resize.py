@@ -9,6 +9,7 @@ from flux_lora.adapter.algebra import Resized, resized, resized_by_energy
 from flux_lora.adapter.bases.shards import open_base
 from flux_lora.adapter.bases.weights import weights_of
 from flux_lora.adapter.files import read_any
+from flux_lora.adapter.readers.architecture import WIDTH
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.convert import introduce
 from flux_lora.commands.writing import (
@@ -31,6 +32,7 @@ def resize(ask: ResizeAsk) -> int:
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     if bool(ask.rank) == bool(ask.keep):
         raise ConfigError("resize takes rank or keep, one of them", fix="add rank=16, or keep=0.99")
+    check_rank(ask.rank)
     if ask.keep and ask.base:
         raise ConfigError(
             "base is for a DoRA or OFT, and those are resized by rank", fix="give rank=16 in place of keep"
@@ -51,6 +53,12 @@ def resize(ask: ResizeAsk) -> int:
     if beside:
         terminal.print(f"{beside}: the text encoders' layers as they were")
     return 0
+
+
+def check_rank(rank: int) -> None:
+    """Refuse a rank that no layer can have; it would only be zeros, and more of them than fit in memory."""
+    if rank > WIDTH:
+        raise ConfigError(f"rank is {rank}, and FLUX.1's layers have {WIDTH} at most", fix="16 to 128 are usual")
 
 
 def error_in_words(found: Resized) -> str:

@@ -20,7 +20,7 @@ def read_words(ask: type[Ask], verb: str, words: Sequence[str]) -> Ask:
     """The ask that the words after a verb make; every slip is a ConfigError with the nearest right word."""
     knobs = {knob.key: knob for knob in knobs_of(ask)}
     given = dict(_pairs(verb, words, knobs))
-    missing = [knob for knob in knobs.values() if knob.default == "???" and knob.key not in given]
+    missing = [knob for knob in knobs.values() if knob.default == "???" and not given.get(knob.key)]
     if missing:
         raise ConfigError(
             f"flux-lora {verb} needs {' and '.join(knob.key for knob in missing)}",

@@ -85,6 +85,7 @@ def test_the_file_says_what_it_was_made_of_and_no_place_on_this_machine(models: 
     [
         ({"after": "base"}, AdapterFileError, "have the same weights"),
         ({"rank": 0}, ConfigError, "rank is 0"),
+        ({"rank": 100_000}, ConfigError, "rank is 100000"),
         ({"after": "gone.safetensors"}, (AdapterFileError, ModelError), "gone.safetensors"),
         ({"after": "mug.safetensors"}, (AdapterFileError, ModelError), "mug.safetensors"),
     ],

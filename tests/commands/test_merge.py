@@ -141,6 +141,7 @@ def test_the_finest_dtype_stays_and_fp16_that_cannot_hold_the_sum_is_refused(tmp
     [
         ({"strengths": (1.0,)}, "2 files and 1 strengths"),
         ({"rank": -1}, "rank is -1"),
+        ({"rank": 100_000}, "rank is 100000"),
         ({"out": "mug.safetensors"}, "is there already"),
     ],
 )

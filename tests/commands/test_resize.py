@@ -74,6 +74,7 @@ def test_the_share_that_was_asked_for_stays_in_every_layer(keep: float, tmp_path
         ({}, "takes rank or keep"),
         ({"rank": 4, "keep": 0.9}, "takes rank or keep"),
         ({"rank": -2}, "rank is -2"),
+        ({"rank": 100_000}, "rank is 100000"),
         ({"keep": 1.5}, "the energy to keep is 1.5"),
         ({"keep": -0.1}, "the energy to keep is -0.1"),
         ({"keep": 0.9, "base": "x"}, "base is for a DoRA"),

@@ -37,6 +37,7 @@ def test_the_knobs_of_export_are_those_of_a_run():
     [
         (["fil=a", "to=kohya", "out=b"], "knows no 'fil'", "did you mean file="),
         (["file=a", "to=kohja", "out=b"], "to cannot be 'kohja'", "did you mean to=kohya"),
+        (["file=", "to=kohya", "out="], "needs file and out", "add out=<value>: The new file."),
         (["file=a", "out=b"], "needs to", "add to=<value>: The names of the new file."),
         (["file=a", "file=b", "to=kohya", "out=c"], "file is given twice", "give it once"),
         (["a.safetensors", "to=kohya"], "'a.safetensors' is not key=value", "its keys are: file, to, out, dtype"),
