@@ -40,6 +40,15 @@ class Crew:
         processes.all_reduce(codes, op=processes.ReduceOp.MAX)
         return int(codes)
 
+    def heard(self, said: str) -> str:
+        """What the first one says, as all hear it."""
+        content = torch.frombuffer(bytearray(said.encode()), dtype=torch.uint8)
+        length = torch.tensor([len(content)])
+        processes.broadcast(length, src=0)
+        content = content if self.first else torch.empty(int(length), dtype=torch.uint8)
+        processes.broadcast(content, src=0)
+        return content.numpy().tobytes().decode()
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """A piece of work that all wait for. Where it fails for one, none goes on: that one says why."""

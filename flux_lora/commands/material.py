@@ -1,12 +1,14 @@
 """What a run learns from, what it is compared with, what it is asked, and all that is wrong with it."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from flux_lora.commands.progress import bar
 from flux_lora.commands.run_folder import folder_of
+from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.config.material import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache.recall import Recall
@@ -14,7 +16,6 @@ from flux_lora.data.findings import Finding
 from flux_lora.data.judge import binding, judge_sight, judge_words
 from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.looks.reading import can_read, load_read
-from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.crops import kept_part
 from flux_lora.data.planning.plan import Plan, Wish, plan
 from flux_lora.data.rules.fit import judge_plan
@@ -25,7 +26,7 @@ from flux_lora.data.samples import Sample
 from flux_lora.data.seen import Eye, Seen, see_all
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, Wanted
-from flux_lora.errors import DataError, ModelError
+from flux_lora.errors import ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.flux1.load import load_tokenizers
 
@@ -97,24 +98,33 @@ def read_material(config: RunConfig, *, draws: bool = False) -> Material:
         recall=recall,
         plan=planned,
         readers=readers,
-        remarks=(*found.remarks, *compared.remarks),
+        remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen)),
         sentence=sentence([one.look for one in seen if one.look], found.samples, words),
     )
 
 
-def sketch_material(config: RunConfig) -> Material:
-    """What encoding needs, for a process beside the one that judges: sizes come from headers, no picture is decoded."""
+def sketch_material(config: RunConfig, sizes: Mapping[Path, tuple[int, int]]) -> Material:
+    """What encoding needs, for a process beside the one that judged: that one's sizes, and no picture is decoded."""
     found = _found(config.data)
-    sizes = {sample.image: size for sample in found.samples if (size := _header_size(sample.image))}
     readable = [sample for sample in found.samples if sample.image in sizes]
     return Material(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes, _recall(config)))
 
 
-def _header_size(file: Path) -> tuple[int, int] | None:
-    try:
-        return upright_size(file)
-    except DataError:
-        return None
+def said_sizes(material: Material) -> str:
+    """Every picture that was planned for and its size, to be told to the other processes."""
+    return json.dumps({str(one.sample.image): one.size for one in material.planned.prepared})
+
+
+def read_sizes(said: str) -> dict[Path, tuple[int, int]]:
+    """What `said_sizes` wrote."""
+    return {Path(file): (width, height) for file, (width, height) in json.loads(said).items()}
+
+
+def _masked_by_alpha(wanted: DataConfig, seen: Sequence[Seen]) -> Iterator[str]:
+    """That transparency is the mask is said like any other mask."""
+    masked = sum(bool(one.look and one.look.masked and one.sample.mask is None) for one in seen)
+    if masked and wanted.alpha is AlphaPolicy.mask and wanted.masks is MaskMode.auto:
+        yield f"{masked} of {len(seen)} images are masked by their transparency; masked loss on"
 
 
 def reasons_off(wanted: CheckConfig) -> dict[str, str]:
@@ -124,7 +134,14 @@ def reasons_off(wanted: CheckConfig) -> dict[str, str]:
 
 def sources_of(wanted: DataConfig) -> list[SourceConfig]:
     """data.folder, and what data.sources adds."""
-    first = SourceConfig(path=wanted.folder, repeats=wanted.repeats, prefix=wanted.prefix, suffix=wanted.suffix)
+    first = SourceConfig(
+        path=wanted.folder,
+        repeats=wanted.repeats,
+        prefix=wanted.prefix,
+        suffix=wanted.suffix,
+        image_column=wanted.image_column,
+        caption_column=wanted.caption_column,
+    )
     return [first, *wanted.sources]
 
 

@@ -12,7 +12,7 @@ from flux_lora.commands.crew import Crew, crew_of
 from flux_lora.commands.dataset_page import write_dataset_page
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.manifest import fingerprint_of, refuse_other_pictures, write_manifest
-from flux_lora.commands.material import Material, sketch_material
+from flux_lora.commands.material import Material, read_sizes, said_sizes, sketch_material
 from flux_lora.commands.progress import bar
 from flux_lora.commands.remember import Memory, memories, prompts_to_keep
 from flux_lora.commands.run_folder import RunFolder, folder_of, open_folder
@@ -71,10 +71,11 @@ def _prepare_together(config: RunConfig, crew: Crew) -> int:
     code = crew.worst(code)
     if code:
         return code
+    sizes = read_sizes(crew.heard(said_sizes(material) if material else "{}"))
     with stage(folder, "prepare") if crew.first else nullcontext():
         machine = machine_of(config.hardware)
         with crew.together():
-            stages = _encode_part(config, material or sketch_material(config), machine, crew.share)
+            stages = _encode_part(config, material or sketch_material(config, sizes), machine, crew.share)
         if crew.first and material:
             get_ready(config, folder, material, machine)
             note(folder, {"encoding": [_in_numbers(each) for each in stages]})

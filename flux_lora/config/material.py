@@ -57,6 +57,10 @@ class DataConfig:
     """Put before each caption of data.folder."""
     suffix: str = ""
     """Put after each caption of data.folder."""
+    image_column: str = "image"
+    """Where data.folder keeps the picture, if it is a table or dataset."""
+    caption_column: str = "text"
+    """Where it keeps the caption."""
     caption_lines: CaptionLines = CaptionLines.joined
     """joined: a file is one caption; variants: each line is one, and one is drawn each time."""
     masks: MaskMode = MaskMode.auto

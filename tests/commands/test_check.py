@@ -74,3 +74,25 @@ def test_photos_alone_are_judged_without_a_trigger_but_nothing_is_taught_without
     assert check(compose_config(alone)) == 0
     with pytest.raises(ConfigError, match="data.trigger is empty"):
         clear(compose_config(alone))
+
+
+def test_pictures_that_are_masked_by_their_transparency_are_counted_aloud(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+):
+    half = gradient(96, 96, seed=3).convert("RGBA")
+    half.putalpha(gradient(96, 96).convert("L").point([0] * 90 + [255] * 166))
+    half.save(photos / "b.png")
+    for policy, said in (("mask", True), ("composite", False)):
+        check(compose_config(asked(photos, f"data.alpha={policy}", "check.page=false")))
+        assert ("1 of 2 images are masked by their transparency; masked loss on" in capsys.readouterr().out) is said
+
+
+def test_a_dataset_with_columns_of_its_own_is_judged_as_the_only_source(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write_sample(tmp_path / "photos", "a.png", None, gradient(96, 96))
+    table = tmp_path / "photos" / "list.csv"
+    table.write_text("shot,said\na.png,a photo of a zorb mug on a table\n")
+    columns = ("data.image_column=shot", "data.caption_column=said", "check.page=false")
+    assert check(compose_config(asked(tmp_path / "photos", f"data.folder={table}", *columns))) == 0
+    assert "no-caption" not in capsys.readouterr().out

@@ -1,42 +1,71 @@
 """prepare is done by as many processes as are started, and whoever stops it loses nothing that was done."""
 
 import json
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 import pytest
 
+from flux_lora.__main__ import main
 from flux_lora.commands.prepare import prepare
 from flux_lora.config.compose import compose_config
 from flux_lora.data.cache.glances import INDEX
 from tests.data.colours import grow_old
 from tests.data.painted import gradient, write_sample
-from tests.test_path import ENVIRONMENT, command, photograph, settings
+from tests.test_path import ENVIRONMENT, photograph, settings
 
 PATIENCE = 120
 """Seconds."""
+HEAVY = ("flux_lora.commands.prepare", "flux_lora.commands.run_folder")
+"""What a process of ours imports first; imported once, for all that are started here."""
 
 
-def two_processes(arguments: list[str]) -> list[tuple[int, str]]:
+def as_a_program(arguments: list[str], environment: dict[str, str], said: Path) -> None:
+    """The whole command line, in a process of its own."""
+    os.environ |= environment
+    with said.open("w") as heard:
+        os.dup2(heard.fileno(), 2)
+    sys.argv = ["flux-lora", "prepare", *arguments]
+    main()
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[ForkServerContext]:
+    """Starts processes that have imported what they need: five times the imports would be most of what is measured."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__, *HEAVY])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        ensure_running()
+        yield server
+
+
+def two_processes(programs: ForkServerContext, arguments: list[str], place: Path) -> list[tuple[int | None, str]]:
     """Exit codes and what was said of two that were started as torchrun starts them."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1]), "WORLD_SIZE": "2"}
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1]), "WORLD_SIZE": "2"}
+    files = [place / f"said_{rank}.txt" for rank in range(2)]
     started = [
-        subprocess.Popen(
-            command("prepare", *arguments),
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**ENVIRONMENT, **place, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        programs.Process(
+            target=as_a_program, args=(arguments, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}, file)
         )
-        for rank in range(2)
+        for rank, file in enumerate(files)
     ]
-    said = [each.communicate(timeout=PATIENCE)[1] for each in started]
-    return [(each.returncode, words) for each, words in zip(started, said, strict=True)]
+    for each in started:
+        each.start()
+    for each in started:
+        each.join(PATIENCE)
+    return [(each.exitcode, file.read_text()) for each, file in zip(started, files, strict=True)]
 
 
 @pytest.fixture
@@ -54,10 +83,12 @@ def entries(cache: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in cache.glob("*.safetensors")}
 
 
-def test_two_processes_encode_each_picture_once_and_write_what_one_would(tiny_flux: Path, photos: Path, tmp_path: Path):
+def test_two_processes_encode_each_picture_once_and_write_what_one_would(
+    tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
+):
     alone, both = tmp_path / "alone" / "mug", tmp_path / "both" / "mug"
     assert prepare(compose_config(settings(tiny_flux, photos, alone))) == 0
-    (first, said), (second, quiet) = two_processes(settings(tiny_flux, photos, both))
+    (first, said), (second, quiet) = two_processes(programs, settings(tiny_flux, photos, both), tmp_path)
     assert (first, second) == (0, 0), said + quiet
     looked = [json.loads(line)[0] for line in (both.parent / "cache" / INDEX).read_text().splitlines() if line]
     assert len(looked) == len(set(looked)) == 7, "no picture was decoded by both"
@@ -69,30 +100,50 @@ def test_two_processes_encode_each_picture_once_and_write_what_one_would(tiny_fl
     assert "pictures read" in said and "pictures read" not in quiet, "one of them speaks"
 
 
-def test_what_is_refused_is_said_once_and_no_process_is_left_waiting(tiny_flux: Path, photos: Path, tmp_path: Path):
+def test_a_picture_that_is_cut_short_and_let_pass_is_left_out_by_all(
+    tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
+):
+    whole = (photos / "photo_3.png").read_bytes()
+    (photos / "photo_3.png").write_bytes(whole[: len(whole) - 60])  # its header is sound
+    off = "check.off=[{rule: unreadable, reason: one is damaged}]"
+    (first, said), (second, quiet) = two_processes(
+        programs, settings(tiny_flux, photos, tmp_path / "runs" / "mug", off), tmp_path
+    )
+    assert (first, second) == (0, 0), said + quiet
+    manifest = (tmp_path / "runs" / "mug" / "dataset" / "manifest.jsonl").read_text()
+    assert "photo_3.png" not in manifest and manifest.count("photo_") >= 6
+
+
+def test_what_is_refused_is_said_once_and_no_process_is_left_waiting(
+    tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
+):
     (photos / "photo_3.txt").unlink()
-    (first, said), (second, quiet) = two_processes(settings(tiny_flux, photos, tmp_path / "runs" / "mug"))
+    (first, said), (second, quiet) = two_processes(
+        programs, settings(tiny_flux, photos, tmp_path / "runs" / "mug"), tmp_path
+    )
     assert (first, second) == (2, 2)
     assert "photo_3.png" in said and "Traceback" not in said and quiet == ""
     assert not (tmp_path / "runs").exists()
 
 
-def test_ctrl_c_keeps_what_is_encoded_and_says_so(tiny_flux: Path, tmp_path: Path):
+def test_ctrl_c_keeps_what_is_encoded_and_says_so(tiny_flux: Path, tmp_path: Path, programs: ForkServerContext):
     photos, run_dir = tmp_path / "photos", tmp_path / "runs" / "mug"
     for number in range(3):
         write_sample(photos, f"{number}.png", f"a zorb mug in place number {number}", gradient(480, 96, number))
     many_crops = ("data.crop=random", "data.repeats=25", "data.resolution=256", "data.most_enlarged=2")
     arguments = settings(tiny_flux, photos, run_dir, *many_crops, "check.page=false")
     cache = run_dir.parent / "cache"
-    process = subprocess.Popen(
-        command("prepare", *arguments), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, start_new_session=True
-    )
+    heard = tmp_path / "said.txt"
+    process = programs.Process(target=as_a_program, args=(arguments, {}, heard))
+    process.start()
     deadline = time.monotonic() + PATIENCE
     while len(list(cache.glob("latent-*.safetensors"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
+    assert process.pid is not None, "it was started"
     os.kill(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=PATIENCE)[1]
-    assert process.returncode == 130, said
+    process.join(PATIENCE)
+    said = heard.read_text()
+    assert process.exitcode == 130, said
     assert "are done and kept" in said and "the same command again continues" in said
     done = {file.name: file.stat().st_mtime_ns for file in cache.glob("*.safetensors")}
     assert json.loads((run_dir / "summary.json").read_text())["status"] == "stopped"

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flux_lora.config.choices import Severity
+from flux_lora.data.box import Box
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.planning.placing import MOST_ENLARGED
 from flux_lora.data.planning.plan import Plan, Prepared
@@ -15,8 +16,9 @@ BELOW_RESOLUTION = Rule(
 CROPPED = Rule("cropped", Severity.warning, "Part of the picture is never seen, though its caption may name it.")
 CROPPED_AWAY = Rule("cropped-away", Severity.error, "So much is cropped that the picture is not the one captioned.")
 MASK_CROPPED = Rule("mask-cropped", Severity.warning, "Part of what the mask marks is never seen.")
+BOX_CROPPED = Rule("box-cropped", Severity.warning, "Part of what a box marks, such as a face, is never seen.")
 LONE_BUCKET = Rule("lone-bucket", Severity.note, "The picture never shares a batch, and so weighs more in its step.")
-RULES: tuple[Rule, ...] = (SMALL, BELOW_RESOLUTION, CROPPED, CROPPED_AWAY, MASK_CROPPED, LONE_BUCKET)
+RULES: tuple[Rule, ...] = (SMALL, BELOW_RESOLUTION, CROPPED, CROPPED_AWAY, MASK_CROPPED, BOX_CROPPED, LONE_BUCKET)
 
 VERY_SMALL = 0.5
 """Of the pixels asked for. With fewer, fine print and faces are not to be seen."""
@@ -35,6 +37,7 @@ def judge_plan(plan: Plan, allow_crop: float = ALLOWED) -> Iterator[Finding]:
     for parts in of_sample.values():
         yield from _judge_size(parts)
         yield from _judge_crop(parts, allow_crop)
+        yield from _judge_kept(parts)
         yield from (_lone(one) for one in parts[:1] if one.sample.image in alone)
 
 
@@ -78,11 +81,23 @@ def _judge_crop(parts: Sequence[Prepared], allow_crop: float) -> Iterator[Findin
         yield CROPPED_AWAY.at(worst.sample.image, seen, f"{fix}, or set data.allow_crop={_above(worst.cropped)}")
     elif worst.cropped > MUCH_CROPPED:
         yield CROPPED.at(worst.sample.image, seen, fix)
-    if worst.sample.mask is not None and not all(one.whole for one in parts):
+
+
+def _judge_kept(parts: Sequence[Prepared]) -> Iterator[Finding]:
+    """What is marked in a picture is in its crops. A box in the table goes before a mask."""
+    worst = next((one for one in parts if not one.whole), parts[0])
+    sample, bucket = worst.sample, f"{worst.bucket.width}x{worst.bucket.height}"
+    box = sample.box and f"{sample.box.left:g}, {sample.box.top:g}, {sample.box.right:g}, {sample.box.bottom:g}"
+    if sample.box and not Box(0, 0, *worst.size).holds(sample.box):
+        problem = f"has a box ({box}) that goes beyond its {worst.size[0]}x{worst.size[1]} pixels"
+        yield BOX_CROPPED.at(sample.image, problem, "give left, top, right and bottom in pixels of the upright picture")
+    elif box and not worst.whole:
+        problem = f"has a box ({box}) that does not fit into its bucket of {bucket}"
+        yield BOX_CROPPED.at(sample.image, problem, "crop the picture to a shape that holds what is marked")
+    elif sample.mask is not None and not worst.whole:
+        problem = f"has a mask that does not fit into its bucket of {bucket}"
         yield MASK_CROPPED.at(
-            worst.sample.image,
-            f"has a mask that does not fit into its bucket of {worst.bucket.width}x{worst.bucket.height}",
-            "crop the picture and its mask to a shape that holds what is marked",
+            sample.image, problem, "crop the picture and its mask to a shape that holds what is marked"
         )
 
 

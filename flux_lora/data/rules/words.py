@@ -67,7 +67,10 @@ def subjects(samples: Sequence[Sample]) -> list[Sample]:
 
 def folder_of(samples: Sequence[Sample]) -> Path:
     """Where what is said of the set as a whole is put."""
-    return Path(commonpath([sample.image.parent for sample in samples])) if samples else Path()
+    folders = {sample.image.parent for sample in samples}
+    if len({folder.is_absolute() for folder in folders}) > 1:
+        folders = {folder.absolute() for folder in folders}
+    return Path(commonpath(folders)) if folders else Path()
 
 
 def caption_name(sample: Sample) -> str:

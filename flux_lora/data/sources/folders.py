@@ -28,6 +28,7 @@ from flux_lora.data.sources.leftovers import (
 from flux_lora.data.sources.listing import Listing, Seen, list_folder
 from flux_lora.data.sources.masks import ToldApart, pair_masks, tell_masks
 from flux_lora.data.sources.placed import Placed, ending_of, folder_of, name_of, place_of, placed
+from flux_lora.data.sources.shards import SHARD_ENDING
 from flux_lora.data.sources.source import Found, Wanted, columns_of
 from flux_lora.data.sources.tables import METADATA, read_table
 from flux_lora.errors import DataError
@@ -58,7 +59,7 @@ def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -
     listing = list_folder(top, recursive=wanted.recursive, apart=apart)
     files = sort_files(listing.get(Seen.file, []))
     if not files.pictures:
-        raise _no_pictures(top, listing)
+        raise _no_pictures(top, listing, files)
     tables, findings, remarks = _read_tables(files, source, wanted)
     lines = wanted.caption_lines
     said = ((each, [*_beside(each, files, lines), *tables.get(each, [])]) for each in files.pictures)
@@ -175,7 +176,11 @@ def _masks(files: Files, listing: Listing, wanted: Wanted) -> tuple[dict[str, st
     return masks, lone
 
 
-def _no_pictures(top: Path, listing: Listing) -> DataError:
+def _no_pictures(top: Path, listing: Listing, files: Files) -> DataError:
+    shards = [Path(file) for file in files.others if ending_of(file) == SHARD_ENDING]
+    if shards:
+        said = f"{top} holds no images, but {len(shards)} {SHARD_ENDING}"
+        return DataError(said, fix=f"name the shards themselves: '{shards[0].parent}/*{SHARD_ENDING}', in quotes")
     if str(top) in listing.get(Seen.closed, []):
         return DataError(f"{top} cannot be listed", fix="allow it to be read, or set another folder")
     if Seen.below in listing:

@@ -56,7 +56,7 @@ def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
     if not image or not caption:
         raise DataError(
             f"{path} has no column {columns.caption if image else columns.image!r}: it has {', '.join(features)}",
-            fix="set image_column and caption_column of the source to the two that hold pictures and captions",
+            fix="set data.image_column and data.caption_column (or the source's own) to those of pictures and texts",
         )
     if isinstance(features[image], datasets.Image):
         table = table.cast_column(image, datasets.Image(decode=False))

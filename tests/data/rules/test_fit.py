@@ -71,6 +71,21 @@ def test_a_mask_that_does_not_fit_is_named_and_one_that_does_is_not():
     assert kept == ["cropped"]
 
 
+def boxed(box: Box) -> list[str]:
+    made = plan([Sample(image=MUG, caption="", box=box)], Wish((512,)), sizes=lambda _: (4700, 1000))
+    return [f"{each.rule}: {each.problem}" for each in judge_plan(made) if each.rule != "cropped"]
+
+
+def test_a_box_that_does_not_fit_or_is_not_in_the_picture_is_named_and_one_that_fits_is_not():
+    assert boxed(Box(0, 0, 4600, 1000)) == [
+        "box-cropped: has a box (0, 0, 4600, 1000) that does not fit into its bucket of 1024x256"
+    ]
+    assert boxed(Box(5000, 0, 5200, 900)) == [
+        "box-cropped: has a box (5000, 0, 5200, 900) that goes beyond its 4700x1000 pixels"
+    ]
+    assert boxed(Box(2700, 0, 4700, 1000)) == []
+
+
 def test_a_picture_alone_in_its_bucket_is_noted_where_batches_are_shared():
     sizes = [(3000, 3000)] * 4 + [(4000, 1100)]
     assert rules(*sizes, wish=Wish((512,), batch_size=4)) == ["lone-bucket"]

@@ -36,6 +36,12 @@ def test_what_is_said_of_the_set_is_said_of_the_folder_that_holds_it():
     assert folder_of(made[:1]) == Path("a/b")
 
 
+def test_one_source_named_from_here_and_one_from_the_root_are_one_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [Sample(image=file, caption="", role=SourceRole.subject) for file in (Path("a/1.png"), tmp_path / "b/2.png")]
+    assert folder_of(made) == tmp_path
+
+
 def test_the_lists_hold_words_and_no_remarks():
     assert {"mug", "colour", "background"} <= common_words()
     assert {"the", "of"} <= SMALL_WORDS and "photo" in FRAME_WORDS

@@ -12,6 +12,14 @@ from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
 
 
+def test_a_folder_of_shards_says_how_to_name_them(tmp_path):
+    for name in ("a.tar", "b.tar"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match="holds no images, but 2 .tar") as refusal:
+        read(tmp_path)
+    assert f"{tmp_path}/*.tar" in refusal.value.fix
+
+
 def test_folders_inside_folders_are_read_in_order(tmp_path):
     lay_out(tmp_path, "b.jpg", "z/c.png", "a/d.webp", b="a mug")
     (tmp_path / "a" / "d.txt").write_text("a dish")

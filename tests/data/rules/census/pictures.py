@@ -78,12 +78,13 @@ def fitted(
     *sizes: tuple[int, int],
     batch_size: int = 1,
     keep: Box | None = None,
+    box: Box | None = None,
 ) -> Case:
     """Pictures of these sizes, each brought to its bucket at 512."""
 
     def judged() -> list[Finding]:
         files = {Path(f"{number}.png"): size for number, size in enumerate(sizes)}
-        listed = [Sample(image=file, caption="", mask=Path("mask.png") if keep else None) for file in files]
+        listed = [Sample(image=file, caption="", mask=Path("mask.png") if keep else None, box=box) for file in files]
         made = plan(listed, Wish((512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep)
         return list(judge_plan(made))
 
@@ -167,6 +168,10 @@ PICTURES: Mapping[str, tuple[Case, Case]] = {
     "mask-cropped": (
         fitted((4700, 1000), keep=Box(0, 0, 4600, 1000)),
         fitted((4700, 1000), keep=Box(0, 0, 2000, 1000)),
+    ),
+    "box-cropped": (
+        fitted((4700, 1000), box=Box(0, 0, 4600, 1000)),
+        fitted((4700, 1000), box=Box(0, 0, 2000, 1000)),
     ),
     "lone-bucket": (fitted(*SQUARES, (4000, 1100), batch_size=4), fitted(*SQUARES, (4000, 1100))),
 }
