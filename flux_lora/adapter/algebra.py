@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer, kind_of, on_tensors, times
+from flux_lora.adapter.kinds import Change, Layer, a_kind, on_tensors, times
 from flux_lora.adapter.layouts.names import diffusers_names, is_bfl
 from flux_lora.adapter.layouts.native import from_native
 from flux_lora.adapter.nearest import layer_of, low_rank, product_of, to_layer
@@ -142,10 +142,10 @@ def _check_apart(parts: Mapping[str, Sequence[Change]]) -> None:
     for whole in (name for name in parts if is_bfl(name)):
         shared = [name for name in diffusers_names(whole).names if name in parts]
         if shared:
-            kind = kind_of(parts[whole][0])
+            kind = a_kind(parts[whole][0])
             raise AdapterFileError(
-                f"{whole} is changed by a {kind}, and {shared[0]}, a part of it, by another adapter",
-                fix=f"turn the file with the {kind} into a LoRA first: flux-lora resize",
+                f"{whole} is changed by {kind}, and {shared[0]}, a part of it, by another adapter",
+                fix=f"turn the file with {kind} into a LoRA first: flux-lora resize",
             )
 
 
@@ -155,12 +155,12 @@ def _sum(name: str, changes: Sequence[Change]) -> Change:
     layers = [product_of(change) for change in changes]
     plain = [layer for layer in layers if layer is not None]
     if len(plain) < len(layers):
-        other = kind_of(changes[layers.index(None)])
+        other = a_kind(changes[layers.index(None)])
         raise AdapterFileError(
-            f"{name} is changed by a {other} and by another adapter, and the two have no exact sum",
-            fix=f"turn the file with the {other} into a LoRA first: flux-lora resize",
+            f"{name} is changed by {other} and by another adapter, and the two have no exact sum",
+            fix=f"turn the file with {other} into a LoRA first: flux-lora resize",
         )
-    shapes = {(layer.up.shape[0], layer.down.shape[1]) for layer in plain}
+    shapes = {layer.shape for layer in plain}
     if len(shapes) > 1:
         raise AdapterFileError(
             f"{name} is {' and '.join(f'{o} x {i}' for o, i in sorted(shapes))} in adapters that are to be merged",

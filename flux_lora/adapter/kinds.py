@@ -26,6 +26,11 @@ class Layer:
         return self.down.shape[0]
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Outputs and inputs of the layer that is changed."""
+        return self.up.shape[0], self.down.shape[1]
+
+    @property
     def scale(self) -> float:
         """What up @ down is multiplied by."""
         return self.alpha / self.rank
@@ -117,10 +122,18 @@ KINDS: tuple[tuple[type[Change], str], ...] = (
     (Orthogonal, "OFT"),
 )
 
+BESIDE_BASE = "turn it into a LoRA beside its base: flux-lora resize base=<folder or file>"
+"""The way out for what depends on the weight that it changes."""
+
 
 def kind_of(change: Change) -> str:
     """LoRA, DoRA, LoKr, LoHa or OFT."""
     return next(name for kind, name in KINDS if isinstance(change, kind))
+
+
+def a_kind(change: Change) -> str:
+    """The same within a sentence: a LoRA, an OFT."""
+    return f"{'an' if isinstance(change, Orthogonal) else 'a'} {kind_of(change)}"
 
 
 def delta_of(change: Change, weight: Tensor | None = None) -> Tensor:
@@ -153,8 +166,8 @@ def times(change: Change, strength: float) -> Change:
             return change
         case _:
             raise AdapterFileError(
-                f"a {kind_of(change)} has no exact form at strength {strength:g}",
-                fix="turn it into a LoRA first (flux-lora resize), or set the strength where it is loaded",
+                f"{a_kind(change)} has no exact form at strength {strength:g}",
+                fix=f"{BESIDE_BASE}; or set the strength where it is loaded",
             )
 
 
@@ -191,8 +204,8 @@ def _needed(change: Change, weight: Tensor | None) -> Tensor:
     if weight is not None:
         return weight.float()
     raise AdapterFileError(
-        f"what a {kind_of(change)} changes depends on the weight it changes, and no base weight was given",
-        fix="turn it into a LoRA beside the base: flux-lora resize base=<folder or file>",
+        f"what {a_kind(change)} changes depends on the weight it changes, and no base weight was given",
+        fix=BESIDE_BASE,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer, delta_of, kind_of, on_tensors, times
+from flux_lora.adapter.kinds import Change, Layer, a_kind, delta_of, on_tensors, times
 from flux_lora.errors import AdapterFileError
 
 
@@ -30,7 +30,7 @@ class Adapter:
         others = [name for name in self.changes if name not in layers]
         if others:
             raise AdapterFileError(
-                f"{others[0]} is changed by a {kind_of(self.changes[others[0]])} ({len(others)} such module(s)), "
+                f"{others[0]} is changed by {a_kind(self.changes[others[0]])} ({len(others)} such module(s)), "
                 "and this needs a plain LoRA",
                 fix="turn it into a LoRA first: flux-lora resize",
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, delta_of, kind_of
+from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, a_kind, delta_of
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -83,7 +83,7 @@ def _diffusers(name: str, change: Change) -> list[tuple[str, Piece]]:
         return [(there.names[0], Piece(name, change, swap=there.swap))]
     if isinstance(change, Decomposed | Orthogonal):
         raise AdapterFileError(
-            f"{name} is changed by a {kind_of(change)} as one matrix, and this base has it in {len(there.names)}",
+            f"{name} is changed by {a_kind(change)} as one matrix, and this base has it in {len(there.names)}",
             fix="fuse into a base in FLUX's own layout (flux1-dev.safetensors)",
         )
     pieces, above, whole = [], 0, sum(there.shares)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from flux_lora.adapter.files import Reading, adapter_file, read_tensors, reading_of
 from flux_lora.adapter.header import FileHeader, printable, read_header, shown
-from flux_lora.adapter.inspection.groups import Group, block_of, groups_of, rank_and_alpha
+from flux_lora.adapter.inspection.groups import Group, block_of, distinct, groups_of, rank_and_alpha
 from flux_lora.adapter.inspection.norms import lora_part, norm_of
 from flux_lora.adapter.inspection.tags import commonest_tags
 from flux_lora.adapter.kinds import Change, kind_of
@@ -89,7 +89,7 @@ def describe(place: Path) -> Description:
         text_layers=len(reading.text_encoders.changes),
         parameters=sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(".alpha")),
         ranks=tuple(sorted({rank for rank, _ in numbers})),
-        alphas=tuple(sorted({alpha for _, alpha in numbers})),
+        alphas=distinct(alpha for _, alpha in numbers),
         groups=groups_of(changes),
         norms=norms,
         finite=all(bool(tensor.double().isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()),

@@ -1,8 +1,9 @@
 """Where in the model a layer is: the block it belongs to, and what it does there."""
 
+import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, kind_of
@@ -74,6 +75,13 @@ def rank_and_alpha(change: Change) -> tuple[int, float] | None:
     return None
 
 
+def distinct(numbers: Iterable[float]) -> tuple[float, ...]:
+    """Each number once, smallest first. NaN is not even itself, and is told once all the same, last."""
+    found = set(numbers)
+    known = sorted(number for number in found if not math.isnan(number))
+    return (*known, *([math.nan] if len(known) < len(found) else []))
+
+
 def _group(place: str, changes: list[Change]) -> Group:
     known = [each for each in map(rank_and_alpha, changes) if each]
     return Group(
@@ -81,5 +89,5 @@ def _group(place: str, changes: list[Change]) -> Group:
         len(changes),
         tuple(sorted({kind_of(change) for change in changes})),
         tuple(sorted({rank for rank, _ in known})),
-        tuple(sorted({alpha for _, alpha in known})),
+        distinct(alpha for _, alpha in known),
     )

@@ -1,5 +1,6 @@
 """Every dialect of LoRA files for FLUX.1 that is known, and which one a file is in, by its keys."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -159,16 +160,21 @@ def detect(keys: Iterable[str]) -> Dialect:
 
 
 OTHER_MODELS: Mapping[str, str] = {
-    "double_stream_modulation": "FLUX.2",
-    "to_qkv_mlp_proj": "FLUX.2",
-    "input_blocks": "Stable Diffusion",
-    "down_blocks": "Stable Diffusion",
-    "joint_blocks": "Stable Diffusion 3",
+    r"(img_attn\.qkv|attn1?\.to_q)\.weight$": "a base model, not a LoRA",
+    r"double_stream_modulation|to_qkv_mlp_proj": "a LoRA for FLUX.2",
+    r"distilled_guidance_layer": "a LoRA for Chroma",
+    r"(key|query)_norm\.scale": "a control LoRA of Black Forest Labs, which also changes norms",
+    r"img_mlp\.net\.": "a LoRA for Qwen-Image",
+    r"(input|output|middle|down|up|mid)_block": "a LoRA for Stable Diffusion",
+    r"joint_blocks": "a LoRA for Stable Diffusion 3",
+    r"blocks[._]\d+[._](self|cross)_attn": "a LoRA for Wan",
+    r"layers[._]\d+[._]attention": "a LoRA for Z-Image",
 }
+"""What keys of FLUX.1's neighbours have in them, the surest first."""
 
 
 def _other_model(keys: list[str]) -> str:
     for mark, model in OTHER_MODELS.items():
-        if any(mark in key for key in keys):
-            return f"; it looks like one for {model}"
+        if any(re.search(mark, key) for key in keys):
+            return f"; it looks like {model}"
     return ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from flux_lora.adapter.kinds import Change, Layer, kind_of
+from flux_lora.adapter.kinds import Change, Layer, a_kind
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl
 from flux_lora.adapter.layouts.qkv import fused, split, swapped
 from flux_lora.adapter.tensors import Adapter
@@ -42,7 +42,7 @@ def _joined(module: str, changes: Mapping[str, Change]) -> Change:
     others = [name for name in changes if name not in layers]
     if others:
         raise AdapterFileError(
-            f"{others[0]} is changed by a {kind_of(changes[others[0]])}, which cannot be put into the one matrix "
+            f"{others[0]} is changed by {a_kind(changes[others[0]])}, which cannot be put into the one matrix "
             f"{module} that other parts share",
             fix="write it in lycoris names, which keep parts apart; or turn it into a LoRA first: flux-lora resize",
         )

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Layer
+from flux_lora.adapter.kinds import BESIDE_BASE, Change, Decomposed, Layer
+from flux_lora.adapter.layouts.names import is_bfl
 from flux_lora.adapter.layouts.parts import with_scale
 from flux_lora.adapter.layouts.reading import read, refuse_keys
 from flux_lora.adapter.layouts.scales import Scales, scales_of
@@ -42,7 +43,12 @@ ALTERED = re.compile(r"pissa.*|olora|loftq|corda", re.IGNORECASE)
 def to_peft(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of adapter_model.safetensors, with the scale folded into `up`."""
     columns = [name for name, change in adapter.changes.items() if isinstance(change, Decomposed) and change.per_input]
-    refuse(SPELLING.dialect, columns, "no DoRA by inputs; one is on", fix=instead("lycoris"))
+    refuse(
+        SPELLING.dialect,
+        columns,
+        "no DoRA by inputs; one is on",
+        fix=BESIDE_BASE if any(is_bfl(name) for name in columns) else instead("lycoris"),
+    )
     tensors = written(adapter, SPELLING, dtype)
     return {key: tensor.reshape(-1) if key.endswith("_vector") else tensor for key, tensor in tensors.items()}
 

@@ -19,6 +19,9 @@ from torch import Tensor
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal
 from flux_lora.errors import AdapterFileError
 
+FLUX2_SHARES = 9
+"""Of linear1: q, k, v and an MLP twice three times as wide as the model."""
+
 
 def fused(module: str, parts: Sequence[Layer | None], shares: Sequence[int]) -> Layer:
     """One change of a native module from those of its parts, top rows first; None is a part that does not change.
@@ -96,7 +99,8 @@ def rows(module: str, tensor: Tensor, shares: Sequence[int]) -> tuple[Tensor, ..
     """The rows of each part, by its share."""
     width, left = divmod(tensor.shape[0], sum(shares))
     if left:
-        raise _misfit(module, f"its {tensor.shape[0]} rows are not a multiple of {sum(shares)}")
+        other = "" if tensor.shape[0] % FLUX2_SHARES else f" but of {FLUX2_SHARES}, as FLUX.2 has them"
+        raise _misfit(module, f"its {tensor.shape[0]} rows are not a multiple of {sum(shares)}{other}")
     return tensor.split([width * share for share in shares])
 
 

@@ -24,7 +24,7 @@ END = re.compile(
     r"|(?P<same>alpha|lokr_w[12](?:_[ab])?|hada_w[12]_[ab]|oft_blocks|rescale))$"
 )
 HARMLESS = re.compile(r".+\.(?:diff|diff_b|lora_B(?:\.default)?\.bias)$")
-"""Changes of norms and biases; some trainers write them though they are all zero."""
+"""Changes of norms and biases, harmless where they are all zero; some trainers write them so."""
 NUMBERED = re.compile(r"(.+\.(?:qkv|linear1))\.([0-3])")
 FIX = "give a LoRA for FLUX.1, whole and from one trainer"
 
@@ -59,12 +59,12 @@ def read(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[st
 def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
     """The tensors by module, and by what they are; and what was left out because it is all zero."""
     grouped: dict[str, dict[str, Tensor]] = {}
-    unknown, zeros = [], []
+    unknown, zeros, moved = [], [], []
     for key, tensor in tensors.items():
         end = END.search(key)
         if end is None:
-            idle = HARMLESS.fullmatch(key) is not None and not bool(_wide(tensor).any())
-            (zeros if idle else unknown).append(key)
+            aside = HARMLESS.fullmatch(key) is not None
+            (unknown if not aside else moved if bool(_wide(tensor).any()) else zeros).append(key)
             continue
         part = end["same"] or str(end.lastgroup)
         parts = grouped.setdefault(key[: end.start()], {})
@@ -72,6 +72,9 @@ def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
             raise AdapterFileError(f"the file has two tensors for {part} of {key[: end.start()]}", fix=FIX)
         parts[part] = _wide(tensor)
     refuse_keys("keys that are not understood,", unknown)
+    refuse_keys(
+        "changes of norms, biases or whole weights that are not zero, and no other dialect carries them,", moved
+    )
     return grouped, (f"{len(zeros)} change(s) of norms and biases are all zero and left out",) if zeros else ()
 
 

@@ -5,7 +5,11 @@ from collections.abc import Iterator, Mapping
 
 from flux_lora.adapter.kinds import Layer, kind_of
 from flux_lora.adapter.layouts.names import is_bfl
+from flux_lora.adapter.readers.architecture import CHANNELS, flux1_shapes
 from flux_lora.adapter.tensors import Adapter
+
+FLUX2_WIDTH = 6144
+PICTURE = "x_embedder"
 
 
 def remarks_on(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
@@ -13,7 +17,10 @@ def remarks_on(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
     kinds = Counter(kind_of(change) for change in adapter.changes.values())
     for kind, count in sorted(kinds.items()):
         if kind != "LoRA":
-            yield f"{count} of {kinds.total()} modules are changed by a {kind}, which few programs read right"
+            yield f"{count} of {kinds.total()} modules are changed by {kind}, which few programs read right"
+    yield from _strangers({name: change for name, change in adapter.changes.items() if isinstance(change, Layer)})
+    if adapter.changes and all(isinstance(each, Layer) and not each.up.any() for each in adapter.changes.values()):
+        yield "it changes nothing: it has not learned yet"
     whole = [name for name in adapter.changes if is_bfl(name)]
     if whole:
         yield f"{len(whole)} changes of fused matrices cannot be taken apart, first {whole[0]}"
@@ -24,6 +31,21 @@ def remarks_on(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
             f"its metadata says alpha {float(alpha):g} at rank {rank}, its tensors do not: it is read at scale 1, "
             "as every program reads it"
         )
+
+
+def _strangers(layers: Mapping[str, Layer]) -> Iterator[str]:
+    """Other models have modules of the same names; what they are is told where it can be."""
+    known = flux1_shapes()
+    elsewhere = [name for name in layers if name not in known]
+    if elsewhere:
+        yield f"FLUX.1 has no {elsewhere[0]} ({len(elsewhere)} such modules); Qwen-Image has 60 blocks of these names"
+    wide = [name for name, layer in layers.items() if name in known and FLUX2_WIDTH in layer.shape > known[name]]
+    if wide:
+        outputs, inputs = layers[wide[0]].shape
+        yield f"{wide[0]} is {outputs} x {inputs}, which FLUX.2 has and FLUX.1 has not"
+    picture = layers.get(PICTURE)
+    if picture is not None and picture.shape[1] == 2 * CHANNELS:
+        yield "it takes a second picture in, as a control LoRA does: programs need a pipeline for those"
 
 
 def _is_number(text: str) -> bool:

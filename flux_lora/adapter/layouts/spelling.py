@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, kind_of
+from flux_lora.adapter.kinds import BESIDE_BASE, Change, Decomposed, Orthogonal, kind_of
 from flux_lora.adapter.layouts.names import is_bfl, underscored
 from flux_lora.adapter.layouts.native import to_native
 from flux_lora.adapter.layouts.parts import ALPHA, folded_change, parts_of
@@ -83,7 +83,7 @@ def refuse_kinds(adapter: Adapter, dialect: str, kinds: Iterable[str]) -> None:
     """Stop at changes of a kind that the dialect's readers would get wrong."""
     others = {name: kind_of(change) for name, change in adapter.changes.items() if kind_of(change) not in kinds}
     kind = next(iter(others.values()), "")
-    refuse(dialect, list(others), f"no {kind} that all its readers read right; one is on", fix=OTHER_KINDS)
+    refuse(dialect, list(others), f"no {kind} that all its readers read right; one is on", fix=_way_out(adapter))
 
 
 def refuse(dialect: str, modules: list[str], lack: str, *, fix: str) -> None:
@@ -110,12 +110,15 @@ def _check(adapter: Adapter, spelling: Spelling) -> None:
     refuse(spelling.dialect, lost, "no reader for", fix=spelling.fix)
     if not spelling.native:
         whole = [name for name in adapter.changes if is_bfl(name)]
-        refuse(
-            spelling.dialect,
-            whole,
-            "no name for",
-            fix=UNSPLIT,
-        )
+        refuse(spelling.dialect, whole, "no name for", fix=_way_out(adapter))
+
+
+def _way_out(adapter: Adapter) -> str:
+    """Of adapters that are not plain LoRAs: comfyui has the whole matrices, lycoris every kind, and no dialect both."""
+    if not any(is_bfl(name) for name in adapter.changes):
+        return OTHER_KINDS
+    turned = any(isinstance(change, Decomposed | Orthogonal) for change in adapter.changes.values())
+    return BESIDE_BASE if turned else UNSPLIT
 
 
 def _scaled(change: Change, *, told: bool) -> Change:

@@ -11,6 +11,7 @@ from torch import Tensor
 from flux_lora.adapter.kinds import Change, Layer
 from flux_lora.adapter.proof.comparison import DELTA_BOUND, changes_nothing, deviation, explained
 from flux_lora.adapter.proof.promises import EVERYTHING, Promise
+from flux_lora.adapter.readers.architecture import flux1_shapes, seats
 from flux_lora.adapter.tensors import Adapter, size
 from flux_lora.errors import AdapterFileError
 
@@ -59,12 +60,23 @@ class ReaderProof:
 
 def check_worth(adapter: Adapter) -> None:
     """Stop at an adapter that is not worth a file."""
-    sizes = [size(change) for change in adapter.changes.values() if isinstance(change, Layer)]
-    if not all(math.isfinite(each) for each in sizes):
-        raise AdapterFileError("the adapter holds numbers that are not finite", fix=EARLIER)
-    if len(sizes) == len(adapter.changes) and not any(sizes):
+    sizes = {name: size(change) for name, change in adapter.changes.items() if isinstance(change, Layer)}
+    endless = [name for name, each in sizes.items() if not math.isfinite(each)]
+    if endless:
+        raise AdapterFileError(
+            f"{endless[0]} holds numbers that are not finite ({len(endless)} such module(s))", fix=EARLIER
+        )
+    if len(sizes) == len(adapter.changes) and not any(sizes.values()):
         raise AdapterFileError(
             "the adapter changes nothing: it has not learned yet", fix="train it for more steps, or give another file"
+        )
+    flux1 = flux1_shapes()
+    strange = sorted(set(adapter.changes) - set(flux1) - set(seats(flux1)))
+    strange = [name for name in strange if not name.startswith("text_encoder")]
+    if strange:
+        raise AdapterFileError(
+            f"FLUX.1 has no {strange[0]} ({len(strange)} such module(s))",
+            fix="give a LoRA for FLUX.1; Qwen-Image has 60 blocks of the same names",
         )
 
 
@@ -89,15 +101,18 @@ def read_by_table(case: Case, promise: Promise, names: Collection[str]) -> Reade
             f"{program} does not use {len(consumed.unused)} key(s) of the file, first {consumed.unused[0]}",
             fix=WRITE_AGAIN,
         )
-    taken = {name: change for name, change in consumed.changes.items() if not changes_nothing(change)}
-    return proof_of(case, program, promise.modules, taken, how=BY_TABLE, unused=len(consumed.unused))
+    return proof_of(case, program, promise.modules, consumed.changes, how=BY_TABLE, unused=len(consumed.unused))
 
 
 def proof_of(
     case: Case, program: str, modules: str, taken: Mapping[str, Change], *, how: str, unused: int = 0
 ) -> ReaderProof:
-    """What a program took of the file, module by module; raises naming the first that is not as trained."""
+    """What a program took of the file, module by module; raises naming the first that is not as trained.
+
+    Where q and v share a matrix with a k that was not trained, every program finds a k of nothing.
+    """
     trained = case.adapter.changes
+    taken = {name: change for name, change in taken.items() if not changes_nothing(change)}
     wanted = [name for name in trained if re.fullmatch(modules, name) and not changes_nothing(trained[name])]
     missing = sorted(set(wanted) - set(taken))
     strange = sorted(set(taken) - set(trained))

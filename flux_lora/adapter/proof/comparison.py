@@ -82,7 +82,7 @@ def _relative(taken: Layer, trained: Layer) -> float:
 
 
 def _same_shape(one: Layer, other: Layer) -> bool:
-    return one.down.shape[1] == other.down.shape[1] and one.up.shape[0] == other.up.shape[0]
+    return one.shape == other.shape
 
 
 def _strength(taken: Layer, meant: Layer) -> float:

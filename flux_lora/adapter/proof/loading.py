@@ -1,6 +1,7 @@
 """An adapter file loaded by diffusers itself: FluxPipeline.load_lora_weights."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def load(file: Path, transformer: FluxTransformer2DModel) -> dict[str, Change]:
         tokenizer_2=ABSENT,
         transformer=transformer,
     )
-    with _without_the_text_encoder_warning():
+    with _without_warnings():
         pipeline.load_lora_weights(str(file), adapter_name=PEFT_NAME)
     state = FluxPipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
@@ -115,12 +116,15 @@ def _answer(transformer: FluxTransformer2DModel) -> Tensor:
 
 
 @contextmanager
-def _without_the_text_encoder_warning() -> Iterator[None]:
-    """diffusers says that a LoRA without text encoder keys has none. That is on purpose."""
+def _without_warnings() -> Iterator[None]:
+    """diffusers says that a LoRA without text encoder keys has none, and peft that a LoRA of the final proj_out has
+    none of the blocks' proj_out. Both are on purpose, and what was loaded is compared module by module."""
     logger = logging.getLogger(LOUDEST_LOADER)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "While injecting the PEFT adapters", RuntimeWarning)
+            yield
     finally:
         logger.setLevel(level)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, kind_of
+from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, a_kind, kind_of
 from flux_lora.adapter.readers.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.readers.consumed import Reader
 from flux_lora.adapter.readers.diffusers import DIFFUSERS, DIFFUSERS_032
@@ -65,7 +65,7 @@ def _gap(promise: Promise, dialect: str, adapter: Adapter) -> str:
         return f"does not know {' and '.join(sorted(kinds - {'LoRA', 'DoRA'}))}"
     misread = next((each for each in adapter.changes.values() if _misread(each)), None)
     if promise.reader in (COMFYUI, FORGE) and misread is not None:
-        return f"does not apply a {kind_of(misread)} of this sort as it was trained"
+        return f"does not apply {a_kind(misread)} of this sort as it was trained"
     if promise.reader is COMFYUI and dialect == "xlabs" and not _looks_like_uso(adapter):
         return "takes this dialect only with changes to the text's side of block 18 and to q, k, v of single block 37"
     if promise.reader is DIFFUSERS and dialect == "onetrainer":

@@ -104,7 +104,7 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Bas
 
 def _weightless_if_it_fits(adapter: Adapter) -> FluxTransformer2DModel | None:
     known = flux1_shapes()
-    shapes = {name: _shape(change) for name, change in adapter.changes.items() if isinstance(change, Layer)}
+    shapes = {name: change.shape for name, change in adapter.changes.items() if isinstance(change, Layer)}
     return weightless() if shapes and all(known.get(name) == shape for name, shape in shapes.items()) else None
 
 
@@ -117,8 +117,8 @@ def _loadable(dialect: str, adapter: Adapter, shapes: Shapes) -> bool:
 
 def _check_fit(adapter: Adapter, shapes: Shapes) -> None:
     for name, change in adapter.changes.items():
-        if isinstance(change, Layer) and _shape(change) != shapes[name]:
-            (has, wide), (outputs, inputs) = shapes[name], _shape(change)
+        if isinstance(change, Layer) and change.shape != shapes[name]:
+            (has, wide), (outputs, inputs) = shapes[name], change.shape
             raise AdapterFileError(
                 f"the adapter changes {name} ({outputs} x {inputs}), but this base has {has} x {wide} there",
                 fix="give the base that the adapter was trained on",
@@ -135,7 +135,3 @@ def _check_output(file: Path, error: float, bound: float) -> None:
 
 def _part(adapter: Adapter, promise: Promise) -> Adapter:
     return Adapter({name: each for name, each in adapter.changes.items() if re.fullmatch(promise.modules, name)})
-
-
-def _shape(layer: Layer) -> tuple[int, int]:
-    return layer.up.shape[0], layer.down.shape[1]

@@ -67,8 +67,4 @@ def _weights(module: Module) -> list[str]:
 def _fits_flux1(consumed: Consumed) -> bool:
     shapes = flux1_shapes()
     layers = {name: change for name, change in consumed.changes.items() if isinstance(change, Layer)}
-    return all(shapes.get(name, _shape(layer)) == _shape(layer) for name, layer in layers.items())
-
-
-def _shape(layer: Layer) -> tuple[int, int]:
-    return layer.up.shape[0], layer.down.shape[1]
+    return all(shapes.get(name, layer.shape) == layer.shape for name, layer in layers.items())

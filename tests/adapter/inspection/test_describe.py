@@ -1,6 +1,8 @@
 """Telling what a LoRA file is, with no model at hand."""
 
 import json
+import math
+import re
 import subprocess
 import sys
 import time
@@ -118,6 +120,47 @@ def test_a_lora_of_another_model_is_described_as_far_as_its_names_go(tmp_path: P
     assert (seen.dialect, seen.kinds, seen.ranks, seen.layers) == ("unknown", ("LoRA",), (2,), 1)
     assert "not read as an adapter of FLUX.1" in seen.remarks[0]
     assert {verdict.takes for verdict in seen.verdicts} == {"none"}
+
+
+def attention(name: str, outputs: int, inputs: int) -> dict[str, Tensor]:
+    return {f"{name}.lora_A.weight": torch.ones(2, inputs), f"{name}.lora_B.weight": torch.ones(outputs, 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "told"),
+    [
+        ("diffusion_model.double_blocks.0.img_attn.proj", (6144, 6144), "6144 x 6144, which FLUX.2 has"),
+        (
+            "transformer.transformer_blocks.59.attn.to_q",
+            (3072, 3072),
+            "FLUX.1 has no transformer_blocks.59.attn.to_q.*Qwen-Image",
+        ),
+        ("transformer.x_embedder", (3072, 128), "control LoRA"),
+    ],
+)
+def test_layers_that_only_share_flux1_s_names_are_told(name: str, shape: tuple[int, int], told: str, tmp_path: Path):
+    write_tensors(attention(name, *shape), tmp_path / "x", {})
+    assert re.search(told, " ".join(describe(tmp_path / "x").remarks))
+
+
+def test_flux2_is_named_where_its_rows_cannot_be_dealt_out(tmp_path: Path):
+    write_tensors(attention("diffusion_model.single_blocks.0.linear1", 9 * 3072, 3072), tmp_path / "x", {})
+    assert "as FLUX.2 has" in describe(tmp_path / "x").remarks[0]
+
+
+def test_a_file_that_changes_nothing_is_told(tmp_path: Path):
+    tensors = attention("transformer.transformer_blocks.0.attn.to_q", 3072, 3072)
+    write_tensors({key: tensor * ("A" in key) for key, tensor in tensors.items()}, tmp_path / "x", {})
+    assert "it changes nothing: it has not learned yet" in describe(tmp_path / "x").remarks
+
+
+def test_an_alpha_that_is_no_number_is_told_once(tmp_path: Path):
+    tensors = {f"transformer.transformer_blocks.{block}.attn.to_q.alpha": torch.tensor(math.nan) for block in (0, 1)}
+    for block in (0, 1):
+        tensors |= attention(f"transformer.transformer_blocks.{block}.attn.to_q", 4, 4)
+    write_tensors(tensors, tmp_path / "x", {})
+    seen = describe(tmp_path / "x")
+    assert len(seen.alphas) == 1 and len(seen.groups[0].alphas) == 1 and not seen.finite
 
 
 def test_numbers_that_are_not_finite_are_seen(tmp_path: Path):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from flux_lora.adapter.files import read_any, write_tensors
 from flux_lora.adapter.kinds import Decomposed, Hadamard, Kronecker, Layer, delta_of
-from flux_lora.adapter.layouts.dialects import DIALECTS, KNOWN, detect
+from flux_lora.adapter.layouts.dialects import DIALECTS, KNOWN, WRITABLE, detect
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import LINEAR1, QKV, WIDTH
@@ -182,6 +182,13 @@ def test_files_of_two_trainers_in_one_are_refused():
     [
         ("diffusion_model.double_stream_modulation_img.lin.lora_A.weight", "FLUX.2"),
         ("lora_unet_input_blocks_1_0_proj_in.lora_down.weight", "Stable Diffusion"),
+        ("lora_unet_mid_block_attentions_0_proj_in.lora_down.weight", "Stable Diffusion"),
+        ("diffusion_model.distilled_guidance_layer.in_proj.lora_A.weight", "Chroma"),
+        ("transformer.transformer_blocks.0.img_mlp.net.0.proj.lora_A.weight", "Qwen-Image"),
+        ("diffusion_model.blocks.0.self_attn.q.lora_A.weight", "Wan"),
+        ("diffusion_model.layers.0.attention.to_q.lora_A.weight", "Z-Image"),
+        ("double_blocks.0.img_attn.norm.key_norm.scale", "control LoRA"),
+        ("double_blocks.0.img_attn.qkv.weight", "a base model"),
         ("unknown.weight", r"1 of 3 keys are of no layout that is known for FLUX.1, first 'unknown.weight'"),
     ],
 )
@@ -203,8 +210,22 @@ def test_norms_that_do_not_change_are_left_out_and_told_and_others_are_refused()
     assert detect(file | idle).name == "comfyui"
     content = DIALECTS["comfyui"].read(file | idle, {})
     assert content.remarks == ("1 change(s) of norms and biases are all zero and left out",)
-    with pytest.raises(AdapterFileError, match="key_norm.diff"):
+    with pytest.raises(
+        AdapterFileError, match="changes of norms, biases or whole weights that are not zero.*key_norm.diff"
+    ):
         DIALECTS["comfyui"].read(file | {key: tensor + 1 for key, tensor in idle.items()}, {})
+
+
+def test_the_way_out_for_what_was_trained_unsplit_does_not_lead_in_a_circle():
+    """comfyui has no DoRA, lycoris no name for the whole matrix: what is left is a LoRA."""
+    layer = Layer(torch.ones(2, 4), torch.ones(12, 2), 2.0)
+    whole = Adapter({"double_blocks.0.img_attn.qkv": Decomposed(layer, torch.ones(4), per_input=True)})
+    for name in WRITABLE:
+        write = DIALECTS[name].write
+        assert write is not None
+        with pytest.raises(AdapterFileError) as caught:
+            write(whole, torch.float32)
+        assert caught.value.fix == "turn it into a LoRA beside its base: flux-lora resize base=<folder or file>"
 
 
 def test_every_dialect_has_a_name_of_its_own_and_says_who_uses_it():

@@ -1,5 +1,6 @@
 """Every export is read back as its users' programs will, and what is wrong with it is named."""
 
+import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.files import write_dialect
-from flux_lora.adapter.proof.checks import BY_TABLE
+from flux_lora.adapter.proof.checks import BY_TABLE, check_worth
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import LOADED, prove
-from flux_lora.adapter.tensors import Adapter
+from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.errors import AdapterFileError
 from tests.adapter.made import learned_adapter
 
 K = "transformer_blocks.0.attn.to_k"
@@ -83,6 +85,41 @@ def test_diffusers_loads_a_kohya_file_where_its_widths_are_not_fixed(adapter: Ad
     proof = prove(file, double, dialect="kohya", base=base)
     assert {each.reader: each.how for each in proof.readers}["diffusers"] == LOADED
     assert proof.output_error is not None and proof.output_error < 1e-4
+
+
+@pytest.mark.parametrize("dialect", ["kohya", "comfyui", "xlabs"])
+def test_a_part_of_q_k_and_v_is_proven_where_they_share_a_matrix(
+    dialect: str, adapter: Adapter, base: Base, tmp_path: Path
+):
+    part = {name: each for name, each in adapter.changes.items() if name.endswith((".attn.to_q", ".attn.to_v"))}
+    double = Adapter({name: each for name, each in part.items() if not name.startswith("single")})
+    file = write_dialect(double, tmp_path / "x.safetensors", dialect=dialect, metadata={}, dtype=torch.float32)
+    proof = prove(file, double, dialect=dialect, base=base)
+    assert {each.reader: each.how for each in proof.readers}["diffusers"] == LOADED
+    assert {each.modules for each in proof.readers} == {len(double.changes)}
+
+
+def test_modules_that_flux1_has_not_are_refused_as_another_model_s(adapter: Adapter, tmp_path: Path):
+    qwen = Adapter({"transformer_blocks.59.attn.to_q": adapter.changes[Q]})
+    file = write_dialect(qwen, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
+    with pytest.raises(AdapterFileError, match=r"FLUX.1 has no transformer_blocks.59.attn.to_q") as caught:
+        prove(file, qwen)
+    assert "Qwen-Image" in caught.value.fix
+
+
+def test_the_module_with_numbers_that_are_not_finite_is_named(adapter: Adapter):
+    layer = adapter.layers[Q]
+    with pytest.raises(AdapterFileError, match=f"{re.escape(Q)} holds numbers that are not finite"):
+        check_worth(Adapter({**adapter.changes, Q: Layer(layer.down * torch.nan, layer.up, layer.alpha)}))
+
+
+def test_loading_the_final_layer_alone_warns_of_nothing(
+    whole: Adapter, base: Base, tmp_path: Path, recwarn: pytest.WarningsRecorder
+):
+    final = Adapter({name: each for name, each in whole.changes.items() if not name.startswith("single")})
+    file = write_dialect(final, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
+    prove(file, final, base=base)
+    assert not [each for each in recwarn if "PEFT" in str(each.message)]
 
 
 def test_what_a_program_leaves_out_of_a_dialect_is_said(whole: Adapter, base: Base, tmp_path: Path):
