@@ -76,6 +76,11 @@ class Kronecker:
         """What the product is multiplied by."""
         return self.alpha / self.rank if self.rank else 1.0
 
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """w1 and w2, each as a whole matrix in float32."""
+        return _whole(self.w1, self.w1_a, self.w1_b), _whole(self.w2, self.w2_a, self.w2_b)
+
 
 @dataclass(frozen=True)
 class Hadamard:
@@ -142,8 +147,7 @@ def delta_of(change: Change, weight: Tensor | None = None) -> Tensor:
         case Layer():
             return change.scale * (change.up.float() @ change.down.float())
         case Kronecker():
-            w1 = _whole(change.w1, change.w1_a, change.w1_b)
-            return change.scale * torch.kron(w1, _whole(change.w2, change.w2_a, change.w2_b))
+            return change.scale * torch.kron(*change.factors)
         case Hadamard():
             one = change.w1_a.float() @ change.w1_b.float()
             return change.scale * one * (change.w2_a.float() @ change.w2_b.float())

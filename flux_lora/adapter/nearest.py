@@ -3,8 +3,8 @@
 from torch import Tensor
 from torch.nn.functional import pad
 
-from flux_lora.adapter.kinds import Change, Hadamard, Layer, delta_of
-from flux_lora.adapter.spectrum import Spectrum, of_matrix, of_product
+from flux_lora.adapter.kinds import Change, Hadamard, Kronecker, Layer, delta_of
+from flux_lora.adapter.spectrum import Spectrum, of_kronecker, of_matrix, of_product
 
 
 def to_layer(change: Change, rank: int, weight: Tensor | None = None) -> tuple[Layer, float]:
@@ -13,9 +13,13 @@ def to_layer(change: Change, rank: int, weight: Tensor | None = None) -> tuple[L
     The error is in Frobenius norm, 0.1 for a tenth of the change lost; alpha is the rank, so the scale is 1.
     """
     exact = product_of(change)
-    if exact is None:
+    if exact is not None:
+        spectrum = of_product(exact.up.double() * exact.scale, exact.down)
+    elif isinstance(change, Kronecker):
+        one, other = change.factors
+        spectrum = of_kronecker(one * change.scale, other, rank)
+    else:
         return low_rank(delta_of(change, weight), rank)
-    spectrum = of_product(exact.up.double() * exact.scale, exact.down)
     return layer_of(spectrum, rank), _ratio(spectrum.values[rank:].norm(), spectrum.values.norm())
 
 

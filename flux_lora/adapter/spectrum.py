@@ -54,6 +54,22 @@ def of_matrix(matrix: Tensor, most: int) -> Spectrum:
     return Spectrum((span.double() @ left)[:, :most], values[:most], right[:most])
 
 
+def of_kronecker(one: Tensor, other: Tensor, most: int) -> Spectrum:
+    """All singular values of kron(one, other), and the directions of the largest `most`: OI is never built.
+
+    Both are products of the factors': of the values, and, by kron, of the directions.
+    """
+    _check_finite(one, other)
+    (left_1, values_1, right_1), (left_2, values_2, right_2) = (
+        torch.linalg.svd(factor.double(), full_matrices=False) for factor in (one, other)
+    )
+    values, places = torch.outer(values_1, values_2).flatten().sort(descending=True, stable=True)
+    first, second = places[:most] // len(values_2), places[:most] % len(values_2)
+    left = (left_1[:, None, first] * left_2[None, :, second]).flatten(0, 1)
+    right = (right_1[first, :, None] * right_2[second, None, :]).flatten(1, 2)
+    return Spectrum(left, values, right)
+
+
 def _check_finite(*tensors: Tensor) -> None:
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise AdapterFileError(

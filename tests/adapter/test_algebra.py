@@ -16,8 +16,8 @@ from flux_lora.adapter.algebra import (
     split,
     subtracted,
 )
-from flux_lora.adapter.kinds import Layer, delta_of
-from flux_lora.adapter.nearest import low_rank, product_of
+from flux_lora.adapter.kinds import Kronecker, Layer, delta_of
+from flux_lora.adapter.nearest import low_rank, product_of, to_layer
 from flux_lora.adapter.tensors import Adapter, delta, distance, size
 from flux_lora.errors import AdapterFileError, ConfigError
 from tests.adapter.changes import INPUTS, KINDS, change, drawn, loha, lokr, lora, weight
@@ -126,6 +126,26 @@ def test_a_loha_is_a_lora_of_its_rank_squared_exactly():
 def test_a_loha_and_a_lora_on_one_module_merge_exactly():
     both = merged([Adapter({"a": loha()}), Adapter({"a": lora()})], [0.5, 2.0])
     close(changed(both, "a"), 0.5 * delta_of(loha()) + 2.0 * delta_of(lora()))
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8, 40])
+def test_a_lokr_is_resized_as_the_matrix_that_it_stands_for(rank: int):
+    layer, error = to_layer(lokr(), rank)
+    by_matrix, its_error = low_rank(delta_of(lokr()), rank)
+    torch.testing.assert_close(delta(layer), delta(by_matrix), rtol=1e-4, atol=1e-5)
+    assert error == pytest.approx(its_error, abs=1e-6)
+    assert layer.rank == rank
+
+
+def test_a_lokr_as_large_as_flux1_has_them_is_resized_without_its_matrix():
+    drawn = torch.Generator().manual_seed(0)
+    w1, w2 = torch.randn(16, 16, generator=drawn), torch.randn(1344, 192, generator=drawn)
+    layer, error = to_layer(Kronecker(w1, None, None, w2, None, None, 1.0), 4)
+    assert (layer.shape, layer.rank) == ((21504, 3072), 4)
+    whole = w1.double().norm() * w2.double().norm()
+    kept = torch.outer(*(torch.linalg.svdvals(factor.double()) for factor in (w1, w2))).flatten().topk(4).values
+    assert size(layer) == pytest.approx(kept.norm().item(), rel=1e-5)
+    assert error == pytest.approx((1 - (kept.norm() / whole) ** 2).sqrt().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["DoRA", "LoKr", "OFT"])

@@ -7,11 +7,15 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer
+from flux_lora.adapter.nearest import product_of
 from flux_lora.errors import AdapterFileError
 
 LARGEST_LAYER = 2**28
 """Weights in one layer. FLUX.1's largest has a quarter of that; a stranger's file may claim any number."""
 ROWS = 512
+LOW_RANK = 8
+LONGEST_SIDES = 2**16
+"""Of a layer, both together: up to these a LoHa is quicker told as a LoRA of the squared rank."""
 
 
 def norm_of(change: Change) -> float | None:
@@ -49,13 +53,17 @@ def _factor(whole: Tensor | None, a: Tensor | None, b: Tensor | None) -> float:
 
 
 def _hadamard(change: Hadamard) -> float:
-    """A few rows at a time: the layer as a whole may be larger than memory."""
+    """As the LoRA of the squared rank where that is low; else a few rows at a time, as the layer as a whole may be
+    larger than memory."""
     outputs, inputs = change.w1_a.shape[0], change.w1_b.shape[1]
     if outputs * inputs > LARGEST_LAYER:
         raise AdapterFileError(
             f"a layer of {outputs} x {inputs} weights, and FLUX has none that large",
             fix="ask where the file comes from; it is no LoRA of FLUX",
         )
+    product = product_of(change) if change.rank <= LOW_RANK and outputs + inputs <= LONGEST_SIDES else None
+    if product is not None:
+        return _product(product.up, product.down)
     rows = zip(change.w1_a.split(ROWS), change.w2_a.split(ROWS), strict=True)
     parts = [((one.float() @ change.w1_b.float()) * (two.float() @ change.w2_b.float())).norm() for one, two in rows]
     return torch.stack(parts).double().norm().item()

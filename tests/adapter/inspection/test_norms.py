@@ -21,7 +21,8 @@ CHANGES: dict[str, Change] = {
     "LoRA of a rank above its sides": Layer(some(40, 6), some(8, 40), 2.0),
     "LoKr, one factor a product": Kronecker(some(2, 3), None, None, None, some(4, 2), some(2, 5), 3.0),
     "LoKr, the other a product": Kronecker(None, some(3, 2), some(2, 3), some(4, 4), None, None, 3.0),
-    "LoHa of more rows than are taken at once": Hadamard(some(1100, 3), some(3, 7), some(1100, 3), some(3, 7), 2.0),
+    "LoHa of a low rank": Hadamard(some(20, 3), some(3, 7), some(20, 3), some(3, 7), 2.0),
+    "LoHa of more rows than are taken at once": Hadamard(some(1100, 9), some(9, 7), some(1100, 9), some(9, 7), 2.0),
 }
 
 
