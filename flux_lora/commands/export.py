@@ -121,13 +121,13 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
 def _check_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
     """The run's own files are made anew; another's, in a folder that others use too, are left alone."""
     files = read_summary(folder)["files"]
-    ours = {Path(each["file"]) for each in files} if isinstance(files, list) else set()
-    first, taken = wanted[0], set(wanted) - ours
+    ours = {Path(each["file"]).resolve() for each in files} if isinstance(files, list) else set()
+    first, taken = wanted[0].resolve(), {place.resolve() for place in wanted} - ours
     if first.parent not in {place.parent for place in ours}:
         taken |= {first.parent / name for name in (CANVAS, PROMPT, EXAMPLE, PICTURES)}
         taken |= {bundle_place(first)} if config.export.bundle else set()
     for place in sorted(taken):
-        if place.exists() and folder.export not in place.parents:
+        if place.exists() and folder.export.resolve() not in place.parents:
             raise RunError(f"{place} is there already, and is not of this run", fix="set export.dir to a new folder")
 
 

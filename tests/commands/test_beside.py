@@ -144,6 +144,12 @@ def test_a_file_of_somebody_else_is_left_alone_and_the_run_s_own_is_made_anew(fi
     assert read_any(out).dialect == "diffusers"
 
 
+def test_the_run_s_own_folder_may_be_named_in_other_words(finished: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(finished.parent)
+    export(Path(finished.name), f"export.dir={finished / 'export'}")
+    export(finished, "export.dir=mug/export")
+
+
 @pytest.mark.parametrize("name", ["workflow.json", "diffusers_example.py", "pictures/mine.png", "mug.zip"])
 def test_what_others_keep_in_the_folder_is_left_alone(name: str, finished: Path, tmp_path: Path):
     theirs = tmp_path / "loras" / name
