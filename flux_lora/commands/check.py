@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora import __version__
+from flux_lora.adapter.layouts.refusals import refusals
 from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.readers.refusals import refusals
 from flux_lora.adapter.targets import chosen
 from flux_lora.commands.dataset_page import write_dataset_page
 from flux_lora.commands.material import Material, read_material, reasons_off

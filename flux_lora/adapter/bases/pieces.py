@@ -6,11 +6,11 @@ Shape letters: I inputs and O outputs of the weight.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Change, Decomposed, Orthogonal, a_kind, delta_of
-from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
+from flux_lora.adapter.layouts.names import Place, bfl_name, diffusers_names, is_bfl, is_diffusers
+from flux_lora.adapter.layouts.qkv import exchanged
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -30,6 +30,12 @@ class Rows:
 
 
 ALL = Rows(0, 1, 1)
+
+
+def rows_of(place: Place) -> Rows:
+    """Where the rows of one of diffusers' modules lie in FLUX's own."""
+    above = sum(place.shares[: place.part])
+    return Rows(above, above + place.shares[place.part], sum(place.shares))
 
 
 @dataclass(frozen=True)
@@ -63,16 +69,14 @@ def delta_on(piece: Piece, weight_OI: Tensor) -> Tensor:
         return _fitting(piece, piece.out_of.of(delta_of(piece.change)), part)
     if not piece.swap:
         return _fitting(piece, delta_of(piece.change, part), part)
-    return _swapped(_fitting(piece, delta_of(piece.change, _swapped(part)), part))
+    return exchanged(_fitting(piece, delta_of(piece.change, exchanged(part)), part))
 
 
 def _native(name: str, change: Change) -> list[tuple[str, Piece]]:
     if is_bfl(name) or not is_diffusers(name):
         return [(name, Piece(name, change))]
     place = bfl_name(name)
-    above, whole = sum(place.shares[: place.part]), sum(place.shares)
-    rows = Rows(above, above + place.shares[place.part], whole)
-    return [(place.module, Piece(name, change, into=rows, swap=place.swap))]
+    return [(place.module, Piece(name, change, into=rows_of(place), swap=place.swap))]
 
 
 def _diffusers(name: str, change: Change) -> list[tuple[str, Piece]]:
@@ -101,7 +105,3 @@ def _fitting(piece: Piece, delta: Tensor, part: Tensor) -> Tensor:
             fix="use the base that the adapter was trained on",
         )
     return delta
-
-
-def _swapped(tensor: Tensor) -> Tensor:
-    return torch.cat(tensor.chunk(2)[::-1])

@@ -5,9 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.bases.pieces import Rows
+from flux_lora.adapter.bases.pieces import rows_of
 from flux_lora.adapter.bases.shards import WIDE_DTYPES, BaseFiles, tensor_of
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
+from flux_lora.adapter.layouts.qkv import exchanged
 from flux_lora.errors import AdapterFileError, ModelError
 
 
@@ -20,9 +21,7 @@ def weights_of(base: BaseFiles) -> Callable[[str], Tensor]:
     def weight(name: str) -> Tensor:
         if base.native and is_diffusers(name):
             place = bfl_name(name)
-            above = sum(place.shares[: place.part])
-            rows = Rows(above, above + place.shares[place.part], sum(place.shares))
-            return _turned(rows.of(_read(base, place.module)), swap=place.swap)
+            return _turned(rows_of(place).of(_read(base, place.module)), swap=place.swap)
         if not base.native and is_bfl(name):
             there = diffusers_names(name)
             return _turned(torch.cat([_read(base, part) for part in there.names]), swap=there.swap)
@@ -55,4 +54,4 @@ def _read(base: BaseFiles, module: str) -> Tensor:
 
 
 def _turned(weight: Tensor, *, swap: bool) -> Tensor:
-    return torch.cat(weight.chunk(2)[::-1]) if swap else weight
+    return exchanged(weight) if swap else weight

@@ -92,7 +92,7 @@ def describe(place: Path) -> Description:
         alphas=distinct(alpha for _, alpha in numbers),
         groups=groups_of(changes),
         norms=norms,
-        finite=all(bool(tensor.double().isfinite().all()) for tensor in tensors.values() if tensor.is_floating_point()),
+        finite=all(_is_finite(tensor) for tensor in tensors.values()),
         verdicts=verdicts(tensors, header.metadata),
         remarks=(*remarks, *reading.remarks, *unsaid, *_doubts(header, hashes)),
         trigger=metadata.get("modelspec.trigger_phrase", ""),
@@ -104,6 +104,11 @@ def describe(place: Path) -> Description:
         hashes=hashes,
         metadata=metadata,
     )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """torch has no isfinite for floats of eight bits."""
+    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
 
 
 def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:

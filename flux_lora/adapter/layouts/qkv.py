@@ -77,7 +77,8 @@ def swapped(module: str, change: Change) -> Change:
     """The change with the two halves of its rows exchanged: scale and shift of the final norm."""
 
     def swap(tensor: Tensor) -> Tensor:
-        return torch.cat(tuple(reversed(rows(module, tensor, (1, 1)))))
+        rows(module, tensor, (1, 1))
+        return exchanged(tensor)
 
     match change:
         case Layer():
@@ -93,6 +94,11 @@ def swapped(module: str, change: Change) -> Change:
         case Orthogonal():
             rescale = None if change.rescale is None else swap(change.rescale)
             return replace(change, blocks=swap(change.blocks), rescale=rescale)
+
+
+def exchanged(tensor: Tensor) -> Tensor:
+    """The lower half of the rows above the upper one."""
+    return torch.cat(tensor.chunk(2)[::-1])
 
 
 def rows(module: str, tensor: Tensor, shares: Sequence[int]) -> tuple[Tensor, ...]:

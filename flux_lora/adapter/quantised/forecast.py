@@ -77,9 +77,9 @@ def forecasts(
     for name, change in adapter.changes.items():
         weight = weights(name)
         length = _length(change, weight)
-        size, sample = length / math.sqrt(weight.numel()), _sample(weight)
+        rms, sample = length / math.sqrt(weight.numel()), _sample(weight)
         for rounding, losses in found.items():
-            losses[name] = predicted_loss(size, rounding_of(rounding).grid(sample)), length**2
+            losses[name] = predicted_loss(rms, rounding_of(rounding).grid(sample)), length**2
     return tuple(
         Forecast(rounding, {name: loss for name, (loss, _) in losses.items()}, _mean(list(losses.values())))
         for rounding, losses in found.items()

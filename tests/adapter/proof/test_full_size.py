@@ -10,12 +10,12 @@ from torch import Generator, nn
 from flux_lora.adapter.files import write_dialect
 from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal, kind_of
 from flux_lora.adapter.layouts.dialects import DIALECTS, WRITABLE
+from flux_lora.adapter.layouts.refusals import ROOMS, refusals
 from flux_lora.adapter.proof.comparison import changes_nothing, deviation
 from flux_lora.adapter.proof.loading import weightless
 from flux_lora.adapter.proof.promises import PROMISES, promised
 from flux_lora.adapter.proof.prove import LOADED_BARE, prove
 from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.readers.refusals import ROOMS, refusals
 from flux_lora.adapter.targets import chosen
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.config.choices import AdapterTargets
