@@ -11,6 +11,7 @@ from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.commands.beside import bundle_place, hand_out
 from flux_lora.commands.convert import introduce
+from flux_lora.commands.machine import machine_of
 from flux_lora.commands.resize import ONLY_TEXT
 from flux_lora.commands.run_folder import write_json
 from flux_lora.commands.writing import (
@@ -62,12 +63,17 @@ def published(proof: Proof) -> dict[str, object]:
 def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], terminal: Console) -> Iterator[Proof]:
     dtype, author = EXPORT_DTYPES[ask.export.dtype], ask.export.author
     metadata = handed_on(given.metadata)[0] | ({"modelspec.author": author} if author else {})
-    base = Base(path=ask.base) if ask.base else None
+    base = _base(ask) if ask.base else None
     for dialect, place in wanted.items():
         proof = write_proven(given.adapter, place, dialect=dialect, dtype=dtype, metadata=metadata, base=base)
         terminal.print(f"{place}: {dialect} names, {proof.bytes / 1e6:.1f} MB, sha256 {proof.sha256[:12]}")
         terminal.print(*(f"  {line}" for line in proof_in_words(proof)), sep="\n")
         yield proof
+
+
+def _base(ask: ShipAsk) -> Base:
+    machine = machine_of(ask.hardware)
+    return Base(path=ask.base, dtype=machine.dtype, device=machine.device)
 
 
 def _check_free(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], beside: Sequence[Path]) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from flux_lora.config.choices import ExportDialect, FileDtype, PrintFormat
-from flux_lora.config.schema import ExportConfig
+from flux_lora.config.schema import ExportConfig, HardwareConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,3 +119,4 @@ class ShipAsk:
     base: str = ""
     """The base to prove it on: `mini`, a folder or a hub id. Empty proves it by each program's key table alone."""
     export: ExportConfig = field(default_factory=ExportConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
