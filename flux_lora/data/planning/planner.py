@@ -37,6 +37,8 @@ LADDER = (
     Terms(most_lost=0.2, most_missed=0.7, worth=Worth(bucket=1.0, slot=1.0)),
 )
 """From sparing to giving. Above a tenth, check warns of the crop."""
+FEW = 15
+"""Pictures. Three of two shapes are not to be cropped to one shape for the sake of a bucket less."""
 BEHIND = 0.02
 """How much more of a set than the plain way a plan may cost before its pictures have to give more."""
 
@@ -44,14 +46,20 @@ BEHIND = 0.02
 def choose(shapes: Mapping[Shape, int], limits: Limits, batch_size: int) -> dict[Shape, Bucket]:
     """A bucket for every shape. The numbers say how often each is shown in an epoch."""
     places = {shape: own_place(shape, limits) for shape in sorted(shapes)}
-    enough = toll(shapes, coarse(shapes), batch_size).total + BEHIND
+    enough = price(shapes, coarse(shapes), batch_size) + BEHIND
     tried: list[tuple[float, dict[Shape, Bucket]]] = []
     for terms in (LADDER[0], *(each for each in LADDER[1:] if each.most_lost <= limits.most_cropped)):
         chosen = _on(terms, places, shapes, limits, batch_size)
-        tried.append((toll(shapes, chosen, batch_size).total, chosen))
+        tried.append((price(shapes, chosen, batch_size), chosen))
         if tried[-1][0] <= enough:
             return chosen
     return min(tried, key=lambda each: each[0])[1]
+
+
+def price(shapes: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size: int) -> float:
+    """The toll, but that a bucket more is never charged as if it were for fewer than FEW pictures."""
+    found, shown = toll(shapes, chosen, batch_size), sum(shapes.values())
+    return found.total - found.buckets * (1 - shown / max(shown, FEW)) if shown else 0.0
 
 
 def _on(

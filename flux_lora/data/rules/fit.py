@@ -54,7 +54,7 @@ def steps_said(plan: Plan, batch_size: int, steps: int) -> str:
     return (
         f"An epoch is {_counted(batches, 'step')} of {full} and shows "
         f"{_each(sorted(set(shown.values())), len(shown))}; {_counted(steps, 'step')} are {rounds:.1f} epochs, "
-        f"in which each picture is seen {_about(min(shown.values()) * rounds, max(shown.values()) * rounds)} times."
+        f"in which each picture is seen {_about(min(shown.values()) * rounds, max(shown.values()) * rounds)}."
     )
 
 
@@ -133,4 +133,6 @@ def _each(times: Sequence[int], pictures: int) -> str:
 
 def _about(least: float, most: float) -> str:
     low, high = f"{least:,.0f}", f"{most:,.0f}"
-    return f"about {low}" if low == high else f"about {low} to {high}"
+    if low == high:
+        return "about once" if low == "1" else f"about {low} times"
+    return f"about {low} to {high} times"

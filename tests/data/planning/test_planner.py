@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flux_lora.data.planning.buckets import Bucket
 from flux_lora.data.planning.coarse import coarse
 from flux_lora.data.planning.placing import SMALLEST, Limits, Shape, largest_area, lost_in, own_place, scale_into
-from flux_lora.data.planning.planner import BEHIND, LADDER, choose
+from flux_lora.data.planning.planner import BEHIND, LADDER, choose, price
 from flux_lora.data.planning.sharing import empty_places
 from flux_lora.data.planning.toll import toll
 
@@ -60,8 +60,8 @@ def test_sharing_a_bucket_never_crops_or_shrinks_a_picture_beyond_the_limits(sho
 def test_a_picture_is_cropped_more_than_a_tenth_only_where_the_plain_way_costs_less_than_sparing_it(shown, batch_size):
     sparing = choose(shown, Limits(most_cropped=0), batch_size)
     chosen = choose(shown, LIMITS, batch_size)
-    enough = toll(shown, coarse(shown), batch_size).total + BEHIND
-    assert chosen == sparing or toll(shown, sparing, batch_size).total > enough
+    enough = price(shown, coarse(shown), batch_size) + BEHIND
+    assert chosen == sparing or price(shown, sparing, batch_size) > enough
 
 
 def test_a_small_set_of_many_shapes_gives_more_where_its_batches_would_be_half_empty():
@@ -94,6 +94,12 @@ def test_pictures_of_clearly_different_shapes_do_not():
     chosen = choose(shown, LIMITS, 4)
     assert len(set(chosen.values())) == 3
     assert all(lost_in(shape.width, shape.height, bucket) < 0.01 for shape, bucket in chosen.items())
+
+
+def test_three_pictures_of_two_shapes_are_not_cropped_where_no_batch_would_be_fuller_for_it():
+    shown = {Shape(1200, 1590, 256): 1, Shape(1200, 1200, 256): 2}
+    chosen = choose(shown, Limits(), 1)
+    assert max(lost_in(shape.width, shape.height, bucket) for shape, bucket in chosen.items()) < 0.05
 
 
 def test_a_larger_batch_makes_a_small_set_share_more():

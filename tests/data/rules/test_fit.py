@@ -117,5 +117,9 @@ def test_pictures_that_repeat_differently_are_said_so():
     )
 
 
+def test_what_is_seen_once_is_said_to_be():
+    assert steps_said(planned(*[(3000, 3000)] * 5), 1, 5).endswith("each picture is seen about once.")
+
+
 def test_a_set_of_nothing_is_said_to_be_one():
     assert steps_said(planned(), 4, 100) == "There is nothing to show."
