@@ -80,8 +80,14 @@ def open_folder(config: RunConfig) -> RunFolder:
     folder = folder_of(config)
     if folder.recipe.is_file():
         _refuse_another_recipe(folder, config)
-    folder.root.mkdir(parents=True, exist_ok=True)
-    write_recipe(config, folder.recipe)
+    try:
+        folder.root.mkdir(parents=True, exist_ok=True)
+        write_recipe(config, folder.recipe)
+    except OSError as error:
+        raise RunError(
+            f"{folder.root} cannot be written to: {error.strerror}",
+            fix="make room there, or set run.dir to a folder that you may write to",
+        ) from error
     return folder
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from flux_lora.commands.check import check, clear
 from flux_lora.config.compose import compose_config
-from flux_lora.errors import ConfigError, DataError
+from flux_lora.errors import ConfigError, DataError, RunError
 from tests.data.painted import gradient, write_sample
 
 
@@ -51,6 +51,16 @@ def test_a_rule_that_is_off_does_not_bind_and_its_reason_is_said(photos: Path, c
     assert check(compose_config(asked(photos, off, "check.page=false"))) == 0
     assert "captions come later" in capsys.readouterr().out
     assert not (photos.parent / "run").exists()
+
+
+def test_a_page_that_cannot_be_written_is_an_error_with_its_fix_and_the_findings_are_said_all_the_same(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+):
+    (photos.parent / "run").write_text("a file where the folder should be")
+    with pytest.raises(RunError, match=r"report\.html cannot be written") as refusal:
+        check(compose_config(asked(photos)))
+    assert "check.page=false" in refusal.value.fix
+    assert "no-caption" in capsys.readouterr().out
 
 
 def test_a_rule_that_there_is_not_is_refused(photos: Path):

@@ -38,3 +38,13 @@ def test_settings_are_flat_and_plain(config: RunConfig):
     flat = settings(config)
     assert flat["train.steps"] == config.train.steps and flat["model.path"] == "mini"
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_with_its_fix(tmp_path: Path):
+    (tmp_path / "runs").write_text("a file where a folder should be")
+    config = compose_config(
+        ["recipe=demo", "data.folder=a", "data.trigger=zorb", "data.class_word=mug", f"run.dir={tmp_path}/runs/mug"]
+    )
+    with pytest.raises(RunError, match="cannot be written to") as refusal:
+        open_folder(config)
+    assert "run.dir" in refusal.value.fix

@@ -7,6 +7,7 @@ everything is readable without it.
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from flux_lora.data.page.cards import Card
 from flux_lora.data.page.formats import counted, worst_first
 from flux_lora.data.page.plots import plot
 from flux_lora.data.page.thumbnails import data_uri
+from flux_lora.errors import RunError
 
 MOST_LISTED = 1000
 """Findings of one rule that are listed on the page."""
@@ -92,12 +94,7 @@ def write_page(page: Page, file: Path) -> Path:
         script=Markup(script),  # noqa: S704  our own file
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
     )
-    half_written = file.with_name(file.name + ".partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # a file name may hold bytes that are no text
-    half_written.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
-    half_written.replace(file)
-    return file
+    return _written(text, file)
 
 
 def name_in(folder: Path, file: Path) -> str:
@@ -146,6 +143,23 @@ def pieces(caption: str, trigger: str, class_word: str) -> Iterator[tuple[str, s
     for place, text in enumerate(re.split(rf"(?<!\w)({either})(?!\w)", caption)):
         if text:
             yield text, ("trigger" if text == trigger else "class") if place % 2 else ""
+
+
+def _written(text: str, file: Path) -> Path:
+    """A file name may hold bytes that are no text."""
+    half_written = file.with_name(file.name + ".partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        half_written.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        half_written.replace(file)
+    except OSError as error:
+        with suppress(OSError):
+            half_written.unlink(missing_ok=True)
+        raise RunError(
+            f"{file} cannot be written: {error.strerror}",
+            fix="make room there, set run.dir to a folder on another disk, or leave the page out: check.page=false",
+        ) from error
+    return file
 
 
 def _plot(cards: Sequence[Card]):
