@@ -57,11 +57,10 @@ def write_proven(
     What the dialect has no room for, or the dtype cannot hold, is refused before anything is written. The proof goes
     into the header, without the place of the file; the tensors stay those that were proven, byte for byte.
     """
-    exact = cast(adapter, torch.float32)
-    _check_numbers(exact)
+    _check_numbers(adapter)
     with disk_explained(place):
-        write_dialect(exact, place, dialect=dialect, metadata=metadata, dtype=dtype)
-    proof = prove(place, exact, dialect=dialect, base=base)
+        write_dialect(adapter, place, dialect=dialect, metadata=metadata, dtype=dtype)
+    proof = prove(place, adapter, dialect=dialect, base=base)
     if dialect in FOLDERS:
         return proof
     with disk_explained(place):
