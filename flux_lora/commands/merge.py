@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora.adapter.algebra import merged, resized
-from flux_lora.adapter.files import read_adapter, read_any
+from flux_lora.adapter.files import read_any, transformer_of
 from flux_lora.adapter.labels.lineage import of_merged
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.resize import check_rank, error_in_words
@@ -19,14 +19,15 @@ def merge(ask: MergeAsk) -> int:
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     check_rank(ask.rank)
     place, strengths = new_place(ask.out, ask.to), _strengths(ask)
-    adapters = [read_adapter(Path(file)) for file in ask.files]
+    read = {file: read_any(Path(file)) for file in ask.files}
+    adapters = [transformer_of(read[file], Path(file)) for file in ask.files]
     whole = merged(adapters, strengths)
     if ask.rank:
         cut = resized(whole, ask.rank)
         terminal.print(error_in_words(cut))
         whole = cut.adapter
     metadata = of_merged(
-        [read_any(Path(file)).metadata for file in ask.files],
+        [read[file].metadata for file in ask.files],
         [title_of(Path(file)) for file in ask.files],
         title_of(place),
     )

@@ -43,7 +43,7 @@ def change_of(module: str, parts: Mapping[str, Tensor]) -> Change:
     if names == set(PAIR):
         return _lora(module, parts)
     if MAGNITUDE in parts:
-        raise _odd(module, "has a magnitude without a LoRA")
+        raise _odd(module, "has a DoRA's magnitude, and no LoRA that it belongs to; beside other kinds it is not read")
     if names == set(LOHA):
         return _loha(module, parts)
     if names & set(LOKR) and names <= set(LOKR):

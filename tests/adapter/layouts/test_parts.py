@@ -54,7 +54,7 @@ BAD: list[tuple[dict[str, Tensor], str]] = [
     ({"down": torch.ones(2, 2, 1, 1), "up": ONES}, "impossible shape"),
     ({"down": ONES, "up": ONES, "magnitude": torch.ones(3)}, "impossible shape"),
     ({"down": ONES, "up": ONES, "alpha": torch.ones(2)}, "alpha that is no number"),
-    ({"lokr_w1": ONES, "magnitude": ONES}, "a magnitude without a LoRA"),
+    ({"lokr_w1": ONES, "magnitude": ONES}, "a DoRA.s magnitude, and no LoRA that it belongs to"),
     ({"lokr_w1": ONES}, "a LoKr factor that is neither whole nor a product"),
     ({"lokr_w1": ONES, "lokr_w2": ONES, "lokr_w2_a": ONES, "lokr_w2_b": ONES}, "neither whole nor a product"),
     ({"lokr_w1": ONES, "lokr_w2_a": ONES, "lokr_w2_b": torch.ones(3, 2)}, "impossible shape"),
