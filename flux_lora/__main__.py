@@ -99,6 +99,8 @@ def follow_words(verb: str, ask: type, words: Sequence[str]) -> int:
 def command_of(verb: str) -> Callable[[Any], int]:
     """The function behind a verb, imported only now. transformers then remarks on libraries that nobody here needs."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if verb in PHOTOS_ALONE:  # pictures are looked at side by side, and numpy's own threads would crowd them
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return vars(import_module(f"flux_lora.commands.{verb}"))[verb]
 
 

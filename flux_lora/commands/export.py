@@ -28,7 +28,7 @@ from flux_lora.commands.summary import note, read_summary, stage
 from flux_lora.commands.writing import EXPORT_DTYPES, check_room, places, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
-from flux_lora.models.flux1.load import part_folder
+from flux_lora.models.flux1.places import part_folder
 from flux_lora.share.card import PICTURES
 from flux_lora.share.fill import CANVAS, EXAMPLE, PROMPT
 from flux_lora.train.checkpoints import Checkpoint, whole

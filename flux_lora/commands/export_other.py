@@ -29,7 +29,7 @@ from flux_lora.config.checks import broken_export
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError
-from flux_lora.models.flux1.load import part_folder
+from flux_lora.models.flux1.places import part_folder
 
 SUMMARY = ".export.json"
 

@@ -28,7 +28,7 @@ from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, Wanted
 from flux_lora.errors import ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
-from flux_lora.models.flux1.load import load_tokenizers
+from flux_lora.models.flux1.tokenizers import load_tokenizers
 
 HELD_OUT = "held_out"
 

@@ -13,7 +13,7 @@ from flux_lora.data.cache import Encoded, Keys, Shelf
 from flux_lora.data.cache.entries import LATENT, TEXT, is_there, name_of, write_entry
 from flux_lora.models.family import Text, stacked
 from flux_lora.models.fingerprint import fingerprint
-from flux_lora.models.flux1.load import part_folder
+from flux_lora.models.flux1.places import part_folder
 from flux_lora.render.sampler import imagine
 from flux_lora.render.spec import RenderSpec
 

@@ -9,7 +9,8 @@ from flux_lora.data.cache import Encoders, See
 from flux_lora.models.family import Text
 from flux_lora.models.fingerprint import fingerprint
 from flux_lora.models.flux1.latents import posterior_of
-from flux_lora.models.flux1.load import TEXT_PARTS, load_text_encoders, load_vae, part_folder
+from flux_lora.models.flux1.load import TEXT_PARTS, load_text_encoders, load_vae
+from flux_lora.models.flux1.places import part_folder
 from flux_lora.models.flux1.text import encode_text
 
 

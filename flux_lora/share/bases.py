@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flux_lora.models.flux1.load import HUB_ID, MINI
+from flux_lora.models.flux1.places import HUB_ID, MINI
 
 HUB = "https://huggingface.co"
 OWN_TERMS = "other"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flux_lora.models.flux1.load import MINI
+from flux_lora.models.flux1.places import MINI
 from flux_lora.render.spec import RenderSpec
 
 FROM_MINI = "from flux_lora.models.mini import mini_folder\n"

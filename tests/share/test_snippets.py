@@ -12,7 +12,8 @@ from flux_lora.adapter.attach import attach, load_into
 from flux_lora.adapter.files import read_adapter, write_dialect
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.config.choices import AdapterTargets
-from flux_lora.models.flux1.load import MINI, load_scheduler, load_text_encoders, load_transformer, load_vae
+from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
+from flux_lora.models.flux1.places import MINI
 from flux_lora.models.flux1.text import encode_text
 from flux_lora.render.sampler import render
 from flux_lora.render.spec import RenderSpec

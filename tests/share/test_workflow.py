@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_lora.models.flux1.load import MINI, load_scheduler
+from flux_lora.models.flux1.load import load_scheduler
+from flux_lora.models.flux1.places import MINI
 from flux_lora.render.sampler import shift_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.bases import DEV, SCHNELL, base_of

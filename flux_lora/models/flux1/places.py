@@ -1,0 +1,52 @@
+"""Where a FLUX.1 pipeline and its parts are: inside the package, in a folder, or on the hub. No weights are opened."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from flux_lora.errors import ModelError
+from flux_lora.models.hub import fetched
+from flux_lora.models.mini import mini_folder
+
+MINI = "mini"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+INDEX = "model_index.json"
+
+
+def model_folder(path: str) -> str:
+    """Where a pipeline is: the embedded base for "mini", a folder on this disk, or the hub id as it was given."""
+    folder = mini_folder() if path == MINI else Path(path).expanduser()
+    if (folder / INDEX).is_file():
+        return str(folder)
+    if not folder.exists() and path != MINI and HUB_ID.fullmatch(path):
+        return path
+    raise ModelError(
+        f"{folder} is not a diffusers pipeline folder: it has no {INDEX}",
+        fix="set model.path to a folder that has one, to a hub id such as black-forest-labs/FLUX.1-dev, or to mini",
+    )
+
+
+def part_folder(path: str, part: str, revision: str = "") -> Path:
+    """One part of a pipeline (vae, transformer, ...) as a folder on this disk, fetched from the hub if need be."""
+    place = model_folder(path)
+    root = Path(place)
+    if not root.is_dir():
+        root = fetched(place, [INDEX, f"{part}/*"], revision)
+    if not (root / part).is_dir():
+        raise ModelError(f"{root} has no {part}/", fix=f"fetch the whole model again, with its {part} folder")
+    return root / part
+
+
+@contextmanager
+def broken_files_explained(folder: Path) -> Iterator[None]:
+    """What a library says of damaged files, with the way out."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{folder} cannot be opened: {reason}", fix="fetch the model again; a file is missing or cut short"
+        ) from error
