@@ -11,7 +11,7 @@ from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.adapter.quantised.forecast import Forecast
+from flux_lora.adapter.quantised.forecast import Forecast, in_words
 from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
 from flux_lora.commands.machine import Machine
 from flux_lora.commands.pictures import open_painter
@@ -59,7 +59,7 @@ def put_beside(
         training=_training(config, folder),
         scores=_scores(config, folder),
         pictures=pictures,
-        remarks=tuple(each.sentence for each in forecasts),
+        remarks=(in_words(forecasts),) if forecasts else (),
         author=config.export.author,
         repo=config.export.push_to_hub,
         version=__version__,

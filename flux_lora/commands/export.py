@@ -18,7 +18,7 @@ from flux_lora.adapter.labels.metadata import Label, metadata_of
 from flux_lora.adapter.labels.thumbnail import thumbnail
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.adapter.quantised.forecast import Forecast, forecasts
+from flux_lora.adapter.quantised.forecast import Forecast, forecasts, in_words
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.commands.beside import bundle_place, hand_out, put_beside
 from flux_lora.commands.evaluate import candidate_name, chosen_scores
@@ -100,7 +100,7 @@ def shipped_in_words(shipped: Shipped) -> Sequence[str]:
     for proof in shipped.proofs:
         lines.append(f"{proof.file} ({proof.bytes / 1e6:.1f} MB, {proof.dialect} names, sha256 {proof.sha256[:12]})")
         lines += [f"  {line}" for line in proof_in_words(proof)]
-    return [*lines, *(each.sentence for each in shipped.forecasts)]
+    return [*lines, *([in_words(shipped.forecasts)] if shipped.forecasts else [])]
 
 
 def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:

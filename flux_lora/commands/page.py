@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from flux_lora.adapter.quantised.forecast import in_words
 from flux_lora.commands.evaluate import BASE, Verdict, candidate_name, evaluation_spec, limits_of, pictures_of
 from flux_lora.commands.export import Shipped
 from flux_lora.commands.material import Material
@@ -142,6 +143,7 @@ def _exported(shipped: Shipped) -> ExportedFile:
         sha256=proof.sha256,
         dialect=f"{', '.join(each.dialect for each in shipped.proofs)} names, the chosen strength folded in",
         loads_in=tuple(dict.fromkeys(each.reader for one in shipped.proofs for each in one.readers)),
+        merged=in_words(shipped.forecasts) if shipped.forecasts else "",
     )
 
 
@@ -163,4 +165,4 @@ def _checks(shipped: Shipped) -> tuple[Check, ...]:
         if proof.output_error is not None:
             answer = f"{named}the base's answer, with the file against with the adapter read out of it"
             checks.append(Check(answer, f"{proof.output_error:.1e} apart", True))
-    return (*checks, *(Check("merged into a rounded base", each.sentence, True) for each in shipped.forecasts))
+    return tuple(checks)

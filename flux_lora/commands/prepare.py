@@ -4,7 +4,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from flux_lora.commands.check import clear
@@ -126,13 +126,15 @@ def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
 
 
 def _wanted(config: RunConfig, material: Material, encoders: Encoders) -> tuple[Wanted, tuple[Memory, ...]]:
-    """What is made of each picture, and every word that a run will need."""
+    """What is made of each picture, and every word that a run will need: plain captions for preservation only."""
+    prompts = ("", *material.suite.prompts, *preview_prompts(config, material))
+    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
+    if not config.train.preservation:
+        return wanted, ()
     plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
     plains = [plain(caption) for one in material.planned.prepared for caption in one.sample.captions]
     remembered = memories(config, prompts_to_keep(plains, material.suite.kept), encoders.captions)
-    prompts = (*material.suite.prompts, *preview_prompts(config, material), *(each.prompt for each in remembered))
-    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, plain=plain, words=("", *prompts))
-    return wanted, remembered
+    return replace(wanted, plain=plain, words=(*prompts, *(each.prompt for each in remembered))), remembered
 
 
 @contextmanager

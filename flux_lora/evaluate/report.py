@@ -87,6 +87,8 @@ class ExportedFile:
     sha256: str
     dialect: str
     loads_in: tuple[str, ...]
+    merged: str = ""
+    """What is lost of it where it is merged into a quantised base."""
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,18 @@ def entries(cache: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in cache.glob("*.safetensors")}
 
 
+@pytest.mark.parametrize(("knobs", "more"), [(["train.preservation=0"], 1), (["train.memories=0"], 2)])
+def test_another_caption_is_one_more_text_and_under_preservation_its_plain_form_too(
+    tiny_flux: Path, photos: Path, tmp_path: Path, knobs: list[str], more: int
+):
+    runs = [settings(tiny_flux, photos, tmp_path / "runs" / name, *knobs) for name in ("first", "second")]
+    assert prepare(compose_config(runs[0])) == 0
+    before = set(entries(tmp_path / "runs" / "cache"))
+    (photos / "photo_2.txt").write_text("a zorb mug, told anew")
+    assert prepare(compose_config(runs[1])) == 0
+    assert len(set(entries(tmp_path / "runs" / "cache")) - before) == more
+
+
 def test_two_processes_encode_each_picture_once_and_write_what_one_would(
     tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
 ):

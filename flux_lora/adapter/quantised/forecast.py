@@ -53,15 +53,16 @@ class Forecast:
     """Over all modules, each with the weight of its change."""
 
     @property
-    def sentence(self) -> str:
-        """What a user should know."""
-        if self.whole.lost < WORTH_SAYING:
-            return f"on {self.rounding} nothing of the effect is rounded away when merged"
-        share = f"{self.whole.lost:.0%}".replace("%", " %")
-        return (
-            f"on {self.rounding} about {share} of the effect is rounded away when merged; "
-            "use a loader that keeps it apart"
-        )
+    def share(self) -> str:
+        """How much of the effect is rounded away, as a person says it."""
+        return "nothing" if self.whole.lost < WORTH_SAYING else f"about {self.whole.lost:.0%}".replace("%", " %")
+
+
+def in_words(expected: Sequence[Forecast]) -> str:
+    """What a user should know of all formats, in two sentences."""
+    shares = ", ".join(f"{each.share} on {each.rounding}" for each in expected)
+    apart = "" if all(each.share == "nothing" for each in expected) else " A loader that keeps it apart loses nothing."
+    return f"Merged into a quantised base, this much of its effect is rounded away: {shares}.{apart}"
 
 
 def forecast(adapter: Adapter, weights: Callable[[str], Tensor], rounding: str) -> Forecast:

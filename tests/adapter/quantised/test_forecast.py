@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flux_lora.adapter.kinds import Layer
-from flux_lora.adapter.quantised.forecast import Loss, forecast, measured_loss, predicted_loss
+from flux_lora.adapter.quantised.forecast import Loss, forecast, in_words, measured_loss, predicted_loss
 from flux_lora.adapter.quantised.rounding import ROUNDINGS, rounding_of
 from flux_lora.adapter.tensors import Adapter, delta, scaled
 from flux_lora.models.mini import mini_folder
@@ -72,14 +72,14 @@ def test_the_whole_is_the_modules_weighted_by_their_changes(weights: dict[str, T
     assert said.whole.lost == pytest.approx(said.modules[loud].lost, abs=0.01)
 
 
-def test_the_sentence_says_what_is_lost_and_what_to_do(weights: dict[str, Tensor]):
-    said = forecast(adapter_of_size(weights, 0.04), weights.__getitem__, "fp8-e4m3")
-    assert said.sentence == (
-        f"on fp8-e4m3 about {round(100 * said.whole.lost)} % of the effect is rounded away when merged; "
-        "use a loader that keeps it apart"
+def test_the_sentences_say_what_is_lost_and_what_to_do(weights: dict[str, Tensor]):
+    weak = forecast(adapter_of_size(weights, 0.04), weights.__getitem__, "fp8-e4m3")
+    strong = forecast(adapter_of_size(weights, 1.0), weights.__getitem__, "q8_0")
+    assert in_words([strong, weak]) == (
+        "Merged into a quantised base, this much of its effect is rounded away: nothing on q8_0, "
+        f"about {round(100 * weak.whole.lost)} % on fp8-e4m3. A loader that keeps it apart loses nothing."
     )
-    strong = forecast(adapter_of_size(weights, 1.0), weights.__getitem__, "fp8-e4m3")
-    assert strong.sentence == "on fp8-e4m3 nothing of the effect is rounded away when merged"
+    assert in_words([strong]).endswith("rounded away: nothing on q8_0.")
 
 
 def test_far_below_half_a_step_all_is_lost_and_far_above_nothing():
