@@ -164,5 +164,5 @@ def _checks(shipped: Shipped) -> tuple[Check, ...]:
         checks += [Check(f"{named}known of these names", gap, True) for gap in proof.gaps]
         if proof.output_error is not None:
             answer = f"{named}the base's answer, with the file against with the adapter read out of it"
-            checks.append(Check(answer, f"{proof.output_error:.1e} apart", True))
+            checks.append(Check(answer, f"{proof.output_error:.1e} apart" if proof.output_error else "equal", True))
     return tuple(checks)

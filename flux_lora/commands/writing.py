@@ -184,11 +184,15 @@ def proof_in_words(proof: Proof) -> Iterator[str]:
     for each in proof.readers:
         yield (
             f"{each.reader} ({each.how}): {each.modules} modules, {each.unused} unused keys, {each.missing} missing, "
-            f"each within {each.worst_error:.1e} of what was given"
+            f"each {_near(each.worst_error, 'what was given')}"
         )
     if proof.output_error is not None:
-        yield f"the base answers the same with the file, within {proof.output_error:.1e} of the adapter's effect"
+        yield f"the base's answer with the file is {_near(proof.output_error, 'that with the adapter read out of it')}"
     yield from proof.gaps
+
+
+def _near(error: float, what: str) -> str:
+    return f"within {error:.1e} of {what}" if error else f"exactly {what}"
 
 
 def _check_numbers(adapter: Adapter) -> None:
