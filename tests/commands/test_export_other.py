@@ -106,7 +106,7 @@ def test_with_the_base_at_hand_diffusers_loads_the_file_and_answers(
     export_other(asked(mug, base=str(tiny_flux), dir=str(tmp_path / "new"), dtype=ExportDtype.fp32))
     (proof,) = json.loads((tmp_path / "new" / "mug v1.5.export.json").read_text())["files"]
     assert proof["readers"][0]["how"] == "loaded" and proof["output_error"] < 1e-3
-    assert "the base answers the same with the file" in capsys.readouterr().out
+    assert "the base's answer with the file is" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("base", ["gone", "folder"])
