@@ -8,7 +8,6 @@ Times are processor time of one thread, so that a busy machine does not change t
 
 import argparse
 import os
-import platform
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -171,7 +170,7 @@ def page() -> str:
     lines = [
         "# What the cache costs",
         "",
-        f"{platform.machine()}, {os.cpu_count()} cores; processor time of one thread, files in the page cache. "
+        f"{os.cpu_count()} cores; processor time of one thread, files in the page cache. "
         "Made by `python -m benchmarks.cache --write`.",
     ]
     for count, shapes, named in STORES:

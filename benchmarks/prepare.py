@@ -8,7 +8,6 @@ The ways take turns in one run, and times are processor time of one thread, so t
 
 import argparse
 import os
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -184,7 +183,7 @@ def page(rounds: int, folder: Path) -> str:
     lines = [
         "# Getting photographs ready for the encoder",
         "",
-        f"{platform.machine()}, {os.cpu_count()} cores; processor time of one thread, medians of {rounds} turns, load "
+        f"{os.cpu_count()} cores; processor time of one thread, medians of {rounds} turns, load "
         f"{before:.1f} at the start. torch {torch.__version__}. Made by `python -m benchmarks.prepare --write`.",
         "",
         table(COLUMNS, speeds),
