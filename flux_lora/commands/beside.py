@@ -14,7 +14,7 @@ from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantised.forecast import Forecast, in_words
 from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
 from flux_lora.commands.machine import Machine
-from flux_lora.commands.pictures import open_painter
+from flux_lora.commands.pictures import Painter
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
@@ -37,6 +37,7 @@ def put_beside(
     folder: RunFolder,
     proofs: Sequence[Proof],
     forecasts: Sequence[Forecast],
+    painter: Painter,
     machine: Machine,
 ) -> tuple[Path, ...]:
     """Fill the folder of the exported files; everything in it that is for others."""
@@ -44,7 +45,7 @@ def put_beside(
     files = [_weights(each) for each in proofs]
     record = evaluation_record(folder)
     spec = record.spec if record else _spec_without_evaluation(config)
-    pictures = _pictures(config, folder, spec, Path(proofs[0].file), machine) if record else ()
+    pictures = _pictures(config, folder, spec, Path(proofs[0].file), painter, machine) if record else ()
     product = Shared(
         title=title_of(Path(proofs[0].file)),
         file=files[0].name,
@@ -113,11 +114,10 @@ def _spec_without_evaluation(config: RunConfig) -> RenderSpec:
 
 
 def _pictures(
-    config: RunConfig, folder: RunFolder, spec: RenderSpec, file: Path, machine: Machine
+    config: RunConfig, folder: RunFolder, spec: RenderSpec, file: Path, painter: Painter, machine: Machine
 ) -> tuple[Picture, ...]:
     """The example as the exported file draws it, which is what the snippet draws; then some that it was judged by."""
     example = example_of(spec)
-    painter = open_painter(config, machine)
     load_into(painter.transformer, read_adapter(file))
     text = stacked(encoded_prompts(config, folder, example.prompts, machine))
     drawn = folder.evaluation / EXAMPLE

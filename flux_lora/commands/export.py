@@ -23,6 +23,7 @@ from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.commands.beside import bundle_place, hand_out, put_beside
 from flux_lora.commands.evaluate import candidate_name, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.run_folder import RunFolder, folder_of
 from flux_lora.commands.summary import note, read_summary, stage
 from flux_lora.commands.writing import EXPORT_DTYPES, check_room, places, proof_in_words, write_proven
@@ -75,7 +76,8 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
     _check_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), EXPORT_DTYPES[config.export.dtype])
     label = _label(config, folder, config.export.name or config.data.trigger)
-    base = Base(path=config.model.path, dtype=machine.dtype, device=machine.device, revision=config.model.revision)
+    painter = open_painter(config, machine)
+    base = Base(transformer=painter.transformer, dtype=machine.dtype)
     proofs = [
         write_proven(
             adapter,
@@ -88,7 +90,7 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
         for dialect, place in wanted.items()
     ]
     expected = _forecasts(config, adapter)
-    beside = put_beside(config, folder, proofs, expected, machine)
+    beside = put_beside(config, folder, proofs, expected, painter, machine)
     note(folder, {"files": [_record(each, checkpoint, strength) for each in proofs]})
     note(folder, {"quantised": {each.rounding: asdict(each.whole) for each in expected}})
     return Shipped(tuple(proofs), expected, beside)

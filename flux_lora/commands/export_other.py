@@ -29,6 +29,7 @@ from flux_lora.config.checks import broken_export
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError
+from flux_lora.models.flux1.load import load_transformer
 from flux_lora.models.flux1.places import part_folder
 
 SUMMARY = ".export.json"
@@ -73,7 +74,7 @@ def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path],
 
 def _base(ask: ShipAsk) -> Base:
     machine = machine_of(ask.hardware)
-    return Base(path=ask.base, dtype=machine.dtype, device=machine.device)
+    return Base(transformer=load_transformer(ask.base, machine.dtype, device=machine.device), dtype=machine.dtype)
 
 
 def _check_free(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], beside: Sequence[Path]) -> None:

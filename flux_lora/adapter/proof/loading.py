@@ -17,7 +17,6 @@ from flux_lora.adapter.attach import PEFT_NAME, load_into, strength
 from flux_lora.adapter.kinds import Change, Decomposed, Layer
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.models.family import Text
-from flux_lora.models.flux1.load import load_transformer
 from flux_lora.models.flux1.velocity import velocity_of
 
 LOUDEST_LOADER = "diffusers.loaders.lora_base"
@@ -31,19 +30,10 @@ GUIDANCE = 3.5
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """The base model that a file is loaded into."""
+    """The base model, opened, that files are loaded into one after the other. The last one stays in it."""
 
-    path: str
+    transformer: FluxTransformer2DModel
     dtype: torch.dtype = torch.float32
-    device: torch.device | str = "cpu"
-    revision: str = ""
-
-
-def fresh(base: Base) -> FluxTransformer2DModel:
-    """The base's transformer."""
-    transformer = load_transformer(base.path, base.dtype, revision=base.revision)
-    nn.Module.to(transformer, base.device)
-    return transformer
 
 
 def weightless() -> FluxTransformer2DModel:

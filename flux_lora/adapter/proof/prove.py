@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import FluxTransformer2DModel
 
+from flux_lora.adapter.attach import detach
 from flux_lora.adapter.files import read_adapter, read_tensors
 from flux_lora.adapter.header import read_header
 from flux_lora.adapter.kinds import Layer
@@ -25,7 +26,7 @@ from flux_lora.adapter.proof.checks import (
     proof_of,
     read_by_table,
 )
-from flux_lora.adapter.proof.loading import Base, fresh, load, output_errors, shapes_of, weightless
+from flux_lora.adapter.proof.loading import Base, load, output_errors, shapes_of, weightless
 from flux_lora.adapter.proof.promises import EVERYTHING, Promise, gaps, promised
 from flux_lora.adapter.readers.architecture import WIDTH, Shapes, flux1_shapes
 from flux_lora.adapter.readers.diffusers import DIFFUSERS
@@ -72,7 +73,9 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Bas
     case = Case(weights, read_tensors(weights), read_header(weights).metadata, adapter)
     check_worth(adapter)
     check_finite(case)
-    transformer = fresh(base) if base else _weightless_if_it_fits(adapter)
+    transformer = base.transformer if base else _weightless_if_it_fits(adapter)
+    if transformer is not None:
+        detach(transformer)
     shapes = flux1_shapes() if transformer is None else shapes_of(transformer)
     promises = promised(dialect, adapter)
     readers = {each.reader.name: read_by_table(case, each, shapes) for each in promises}

@@ -1,4 +1,4 @@
-"""Adapters of the tiny FLUX, and the place of the base."""
+"""Adapters of the tiny FLUX, and the base, opened."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import nn
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.config.choices import AdapterTargets
+from flux_lora.models.flux1.load import load_transformer
 from tests.adapter.made import frozen_transformer, learned, learned_adapter
 
 
@@ -32,4 +33,4 @@ def whole() -> Adapter:
 
 @pytest.fixture(scope="module")
 def base(tiny_flux: Path) -> Base:
-    return Base(path=str(tiny_flux))
+    return Base(transformer=load_transformer(str(tiny_flux), torch.float32))

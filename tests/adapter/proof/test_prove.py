@@ -14,6 +14,7 @@ from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import LOADED, prove
 from flux_lora.adapter.tensors import Adapter, Layer
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.flux1.load import load_transformer
 from tests.adapter.made import learned_adapter
 
 K = "transformer_blocks.0.attn.to_k"
@@ -52,7 +53,8 @@ def test_a_proof_names_size_and_digest(adapter: Adapter, tmp_path: Path):
 
 def test_a_bf16_base_gives_the_same_proof(adapter: Adapter, tiny_flux: Path, tmp_path: Path):
     file = write_dialect(adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
-    error = prove(file, adapter, base=Base(path=str(tiny_flux), dtype=torch.bfloat16)).output_error
+    base = Base(transformer=load_transformer(str(tiny_flux), torch.bfloat16), dtype=torch.bfloat16)
+    error = prove(file, adapter, base=base).output_error
     assert error is not None and error < 0.05
 
 
