@@ -123,7 +123,11 @@ def extracted(before: Weights, after: Weights, names: Iterable[str], rank: int) 
     """
     found: dict[str, tuple[Layer, float]] = {}
     for name in names:
-        change = after(name).float() - before(name).float()
+        known, tuned = before(name), after(name)
+        if known.shape != tuned.shape:
+            sizes = " and ".join(" x ".join(map(str, each.shape)) for each in (known, tuned))
+            raise AdapterFileError(f"{name} is {sizes} in the two models", fix="give a base and its fine-tuned form")
+        change = tuned.float() - known.float()
         if change.any():
             found[name] = low_rank(_finite(name, change), rank)
     return _resized(found)

@@ -12,7 +12,7 @@ from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantised.forecast import Forecast, in_words
-from flux_lora.commands.evaluate import FIRST_SEED, candidate_name, chosen_scores, evaluation_record
+from flux_lora.commands.evaluate import FIRST_SEED, chosen_pictures, chosen_scores, evaluation_record
 from flux_lora.commands.machine import Machine
 from flux_lora.commands.pictures import Painter
 from flux_lora.commands.prepare import encoded_prompts
@@ -126,10 +126,9 @@ def _pictures(
 
 
 def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[Picture, ...]:
-    chosen = read_summary(folder)["chosen"]
-    if not isinstance(chosen, dict):
+    place = chosen_pictures(folder)
+    if place is None:
         return ()
-    place = folder.evaluation / candidate_name(chosen["step"], chosen["strength"])
     others = range(1, min(MOST_PICTURES, len(spec.prompts)))
     files = [(spec.prompts[number], place / f"{number * len(spec.seeds):03d}.png") for number in others]
     return tuple(Picture(prompt, file) for prompt, file in files if file.is_file())

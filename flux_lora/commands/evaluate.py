@@ -141,6 +141,12 @@ def evaluation_record(folder: RunFolder) -> Record | None:
     return Record(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]))
 
 
+def chosen_pictures(folder: RunFolder) -> Path | None:
+    """The folder of what the chosen checkpoint drew while it was judged, if one was chosen."""
+    chosen = read_summary(folder)["chosen"]
+    return folder.evaluation / candidate_name(chosen["step"], chosen["strength"]) if isinstance(chosen, dict) else None
+
+
 def chosen_scores(folder: RunFolder) -> Mapping[str, Any]:
     """What summary.json says of the chosen checkpoint at its strength; empty if none was chosen."""
     known = read_summary(folder)

@@ -21,12 +21,12 @@ from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantised.forecast import Forecast, forecasts, in_words
 from flux_lora.adapter.tensors import Adapter, scaled
 from flux_lora.commands.beside import bundle_place, hand_out, put_beside
-from flux_lora.commands.evaluate import candidate_name, chosen_scores
+from flux_lora.commands.evaluate import chosen_pictures, chosen_scores
 from flux_lora.commands.machine import Machine, machine_of
 from flux_lora.commands.pictures import open_painter
 from flux_lora.commands.run_folder import RunFolder, folder_of
 from flux_lora.commands.summary import note, read_summary, stage
-from flux_lora.commands.writing import EXPORT_DTYPES, check_room, places, proof_in_words, write_proven
+from flux_lora.commands.writing import DTYPES, check_room, places, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ModelError, RunError
 from flux_lora.models.flux1.places import part_folder
@@ -74,7 +74,7 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
     adapter = scaled(read_adapter(checkpoint.adapter_file), strength)
     wanted = places(config.export, folder.export, config.data.trigger)
     _check_places(config, folder, tuple(wanted.values()))
-    check_room(adapter, tuple(wanted), EXPORT_DTYPES[config.export.dtype])
+    check_room(adapter, tuple(wanted), DTYPES[config.export.dtype])
     label = _label(config, folder, config.export.name or config.data.trigger)
     painter = open_painter(config, machine)
     base = Base(transformer=painter.transformer, dtype=machine.dtype)
@@ -83,7 +83,7 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
             adapter,
             place,
             dialect=dialect,
-            dtype=EXPORT_DTYPES[config.export.dtype],
+            dtype=DTYPES[config.export.dtype],
             metadata=metadata_of(label, adapter),
             base=base,
         )
@@ -156,11 +156,9 @@ def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
 
 def _chosen_picture(folder: RunFolder) -> Image.Image | None:
     """The first picture that the chosen checkpoint drew while it was judged."""
-    chosen = read_summary(folder)["chosen"]
-    if not isinstance(chosen, dict):
-        return None
-    file = folder.evaluation / candidate_name(chosen["step"], chosen["strength"]) / "000.png"
-    return Image.open(file).convert("RGB") if file.is_file() else None
+    place = chosen_pictures(folder)
+    file = place / "000.png" if place else None
+    return Image.open(file).convert("RGB") if file and file.is_file() else None
 
 
 def _forecasts(config: RunConfig, adapter: Adapter) -> tuple[Forecast, ...]:

@@ -15,7 +15,7 @@ from flux_lora.commands.machine import machine_of
 from flux_lora.commands.resize import ONLY_TEXT
 from flux_lora.commands.run_folder import write_json
 from flux_lora.commands.writing import (
-    EXPORT_DTYPES,
+    DTYPES,
     check_writable,
     handed_on,
     places,
@@ -42,7 +42,7 @@ def export_other(ask: ShipAsk) -> int:
     source = Path(ask.adapter)
     given = read_any(source)
     introduce(ask.adapter, given, terminal)
-    wanted, dtype = places(ask.export, source.resolve().parent, title_of(source)), EXPORT_DTYPES[ask.export.dtype]
+    wanted, dtype = places(ask.export, source.resolve().parent, title_of(source)), DTYPES[ask.export.dtype]
     first = next(iter(wanted.values()))
     told = first.with_name(f"{title_of(first)}{SUMMARY}")
     _check_free(ask, given, wanted, (told, *([bundle_place(first)] if ask.export.bundle else [])))
@@ -62,7 +62,7 @@ def published(proof: Proof) -> dict[str, object]:
 
 
 def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], terminal: Console) -> Iterator[Proof]:
-    dtype, author = EXPORT_DTYPES[ask.export.dtype], ask.export.author
+    dtype, author = DTYPES[ask.export.dtype], ask.export.author
     metadata = handed_on(given.metadata)[0] | ({"modelspec.author": author} if author else {})
     base = _base(ask) if ask.base else None
     for dialect, place in wanted.items():
@@ -81,7 +81,7 @@ def _check_free(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Pat
     """Refuse before the first file is written what would be refused after it."""
     if not given.adapter.changes:
         raise AdapterFileError(f"{ask.adapter} changes nothing but text encoders", fix=ONLY_TEXT)
-    check_writable(given.adapter, given.text_encoders, wanted, EXPORT_DTYPES[ask.export.dtype])
+    check_writable(given.adapter, given.text_encoders, wanted, DTYPES[ask.export.dtype])
     for place in beside:
         if place.exists():
             raise ConfigError(f"{place} is there already", fix="set export.dir or export.name; nothing is written over")

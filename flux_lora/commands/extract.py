@@ -4,9 +4,8 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
-from flux_lora.adapter.algebra import Weights, extracted
+from flux_lora.adapter.algebra import extracted
 from flux_lora.adapter.bases.shards import open_base
 from flux_lora.adapter.bases.weights import linears_of, weights_of
 from flux_lora.commands.resize import check_rank, error_in_words
@@ -25,7 +24,7 @@ def extract(ask: ExtractAsk) -> int:
     place = new_place(ask.out, ask.to)
     before, after = open_base(Path(ask.before)), open_base(Path(ask.after))
     names = sorted(set(linears_of(before)) & set(linears_of(after)))
-    found = extracted(weights_of(before), _alike(weights_of(before), weights_of(after)), names, ask.rank)
+    found = extracted(weights_of(before), weights_of(after), names, ask.rank)
     if not found.adapter.changes:
         raise AdapterFileError(
             f"{ask.before} and {ask.after} have the same weights", fix="give a base and its fine-tuned form"
@@ -42,16 +41,3 @@ def extract(ask: ExtractAsk) -> int:
     terminal.print(error_in_words(found))
     terminal.print(*proof_in_words(proof), sep="\n")
     return 0
-
-
-def _alike(before: Weights, after: Weights) -> Weights:
-    """The weights after, each found to be of the size that it was of before."""
-
-    def weight(name: str) -> Tensor:
-        changed, known = after(name), before(name)
-        if changed.shape != known.shape:
-            sizes = " and ".join(" x ".join(map(str, each.shape)) for each in (known, changed))
-            raise AdapterFileError(f"{name} is {sizes} in the two models", fix="give a base and its fine-tuned form")
-        return changed
-
-    return weight

@@ -21,20 +21,12 @@ from flux_lora.adapter.proof.checks import check_worth
 from flux_lora.adapter.proof.loading import Base
 from flux_lora.adapter.proof.prove import Proof, prove
 from flux_lora.adapter.tensors import Adapter
-from flux_lora.config.choices import ExportDialect, ExportDtype, FileDtype
+from flux_lora.config.choices import ExportDialect, FileDtype
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError, RunError
 
-DTYPES = {
-    FileDtype.bf16: torch.bfloat16,
-    FileDtype.fp16: torch.float16,
-    FileDtype.fp32: torch.float32,
-}
-EXPORT_DTYPES = {
-    ExportDtype.bf16: torch.bfloat16,
-    ExportDtype.fp16: torch.float16,
-    ExportDtype.fp32: torch.float32,
-}
+DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+"""By the names that ExportDtype and FileDtype share."""
 ENDING = ".safetensors"
 FOLDERS = (ExportDialect.peft,)
 """Dialects that are a folder and not a file."""

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flux_lora.adapter.labels.metadata import is_non_commercial
 from flux_lora.models.flux1.places import HUB_ID, MINI
 
 HUB = "https://huggingface.co"
 OWN_TERMS = "other"
 """What the hub calls a licence that is not in its list; it wants a name and a link beside it."""
-NON_COMMERCIAL = re.compile(r"non-?commercial|\bnc\b", re.IGNORECASE)
 LISTED = {"apache-2.0", "mit", "openrail", "creativeml-openrail-m", "cc-by-4.0", "cc-by-nc-4.0", "cc0-1.0"}
 """Licences that the hub knows by id, as far as FLUX models use them."""
 
@@ -33,7 +33,7 @@ class Base:
     @property
     def non_commercial(self) -> bool:
         """Whether its licence keeps the adapter from commercial use."""
-        return bool(NON_COMMERCIAL.search(self.licence))
+        return is_non_commercial(self.licence)
 
     @property
     def known_to_others(self) -> str:

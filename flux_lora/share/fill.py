@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from flux_lora.adapter.files import replacing
 from flux_lora.errors import RunError
 from flux_lora.share.canvas import to_canvas
 from flux_lora.share.card import MARKER, card_of, picture_name
@@ -68,9 +69,7 @@ def _note(product: Shared) -> str:
 
 
 def _write(file: Path, contents: bytes) -> Path:
-    """Beside, then renamed."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    half_written = file.with_name(f"{file.name}.partial")
-    half_written.write_bytes(contents)
-    half_written.replace(file)
+    with replacing(file) as opened:
+        opened.write(contents)
     return file

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -40,7 +41,7 @@ class BaseFiles:
         """The module that a key of a shard belongs to."""
         return key.removeprefix(self.prefix).removesuffix(WEIGHT)
 
-    @property
+    @cached_property
     def modules(self) -> dict[str, tuple[Path, str]]:
         """Each module that has a weight: the file and the key."""
         keys = ((file, key) for file, header in self.shards.items() for key in header.tensors)

@@ -62,6 +62,11 @@ class Label:
     """Titles of the files that this one was made of."""
 
 
+def is_non_commercial(licence: str) -> bool:
+    """Whether a licence keeps what it is on, and what is made of it, from commercial use."""
+    return bool(NON_COMMERCIAL.search(licence))
+
+
 def metadata_of(label: Label, adapter: Adapter) -> dict[str, str]:
     """The label in the words of modelspec, of sd-scripts and of this package.
 
@@ -122,7 +127,7 @@ def _sd_scripts(label: Label) -> dict[str, str]:
 
 def _ours(label: Label, adapter: Adapter) -> dict[str, str]:
     recipe = _without_places(json.loads(label.recipe))
-    licensed = {"flux_lora.non_commercial": str(bool(NON_COMMERCIAL.search(label.licence))).lower()}
+    licensed = {"flux_lora.non_commercial": str(is_non_commercial(label.licence)).lower()}
     return {
         "flux_lora.base": label.base,
         **(licensed if label.licence else {}),
