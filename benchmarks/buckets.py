@@ -14,9 +14,9 @@ from statistics import mean
 from benchmarks.peer_buckets import Size, ai_toolkit, kohya
 from benchmarks.picture_sizes import sets
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.placing import Limits, Shape, lost_in
-from flux_lora.data.planning.planner import choose
-from flux_lora.data.planning.toll import toll
+from flux_lora.data.planning.placing import BucketLimits, Shape, lost_in
+from flux_lora.data.planning.planner import assign_buckets
+from flux_lora.data.planning.toll import bucketing_cost
 
 RESULTS = Path(__file__).parent / "results" / "buckets.md"
 DRAWS = 6
@@ -81,7 +81,7 @@ class Case:
 
 def ours(sizes: Sequence[Size], resolution: int, batch_size: int) -> list[Bucket]:
     """As `flux-lora check` plans it."""
-    chosen = choose(Counter(Shape(*size, resolution) for size in sizes), Limits(), batch_size)
+    chosen = assign_buckets(Counter(Shape(*size, resolution) for size in sizes), BucketLimits(), batch_size)
     return [chosen[Shape(*size, resolution)] for size in sizes]
 
 
@@ -95,7 +95,7 @@ WAYS: dict[str, Callable[[Sequence[Size], int, int], list[Bucket]]] = {
 def cost_of(sizes: Sequence[Size], buckets: Sequence[Bucket], resolution: int, batch_size: int) -> Cost:
     """What the buckets cost the pictures, by the measure that `flux-lora check` plans with."""
     shapes = [Shape(*size, resolution) for size in sizes]
-    found = toll(Counter(shapes), dict(zip(shapes, buckets, strict=True)), batch_size)
+    found = bucketing_cost(Counter(shapes), dict(zip(shapes, buckets, strict=True)), batch_size)
     dropped = 1 - len(buckets) / len(sizes)
     shares = (found.cropped, found.missed, found.enlarged, dropped, found.empty, found.buckets)
     return Cost(shares, max(lost_in(*size, bucket) for size, bucket in zip(sizes, buckets, strict=True)))

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from benchmarks.ground import table
 from flux_lora.data.cache import Encoders, encode_all
-from flux_lora.data.cache.entries import is_there, read_entry, write_entry
+from flux_lora.data.cache.entries import has_entry, read_entry, write_entry
 from flux_lora.data.cache.stages import peak_bytes
 from flux_lora.data.planning.buckets import Bucket
 from flux_lora.data.planning.crops import Box
 from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.samples import Sample
-from flux_lora.models.family import Text
-from flux_lora.models.posterior import Posterior
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.posterior import LatentDistribution
 
 RESULT = Path(__file__).parent / "results" / "cache.md"
 SHARD = 256
@@ -72,7 +72,7 @@ def stores(count: int, shapes: Shapes, folder: Path) -> list[list[str]]:
 
     written = [seconds(write_files) / count, seconds(lambda: write_shards(tensors, count, sharded)) / count]
     read = [spent(read_file, order), spent(read_shard, order)]
-    looked = spent(lambda number: is_there(single, f"latent-{number}"), order)
+    looked = spent(lambda number: has_entry(single, f"latent-{number}"), order)
     sizes = [sum(file.stat().st_blocks * 512 for file in each.iterdir()) / count for each in (single, sharded)]
     return [
         ["one file an entry", milli(written[0]), milli(read[0]), milli(looked), f"{sizes[0] / 1e3:,.1f}"],
@@ -134,15 +134,15 @@ def listed(count: int, folder: Path) -> list[Prepared]:
 def mean_colours() -> Encoders:
     """Encoders without weights: what is measured is the cache."""
 
-    def open_pictures() -> Callable[[Tensor], Posterior]:
-        def latents(pixels: Tensor) -> Posterior:
+    def open_pictures() -> Callable[[Tensor], LatentDistribution]:
+        def latents(pixels: Tensor) -> LatentDistribution:
             mean = torch.nn.functional.avg_pool2d(pixels, 8)
-            return Posterior(mean, torch.ones_like(mean))
+            return LatentDistribution(mean, torch.ones_like(mean))
 
         return latents
 
-    def open_captions() -> Callable[[str], Text]:
-        return lambda _: Text(t5=torch.ones(1, 8, 32), pooled=torch.ones(1, 32))
+    def open_captions() -> Callable[[str], PromptEmbeds]:
+        return lambda _: PromptEmbeds(t5=torch.ones(1, 8, 32), pooled=torch.ones(1, 32))
 
     return Encoders("mean", open_pictures, "ones", open_captions)
 

@@ -20,16 +20,16 @@ from flux_lora.adapter.attach import attach, parameters_of
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
-from flux_lora.data.cache import Encoded
+from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.times import logit_normal
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.models.mini import mini_folder
 from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.steps import train
+from flux_lora.train.steps import training_steps
 
 Numbers = Mapping[str, int | bool | tuple[int, int, int]]
 """What tells one FLUX architecture from another, as diffusers' config.json names it."""
@@ -116,7 +116,7 @@ class OurStep:
         self._learner = Learner(predict, start, parameters_of(transformer), config)
         self._draw = counted_draw(config.seed, logit_normal(config.time_mean, config.time_std, config.time_shift))
         self._batches = sample_batches(case)
-        self._steps = train(self._learner, self._batches, self._draw)
+        self._steps = training_steps(self._learner, self._batches, self._draw)
 
     def loss(self) -> Tensor:
         """As in flux_lora.train.steps.train, stopped before the gradients."""
@@ -163,15 +163,17 @@ def sample_batches(case: Case) -> Iterator[Batch]:
     texts = [_text(case, generator) for _ in range(SAMPLES + 1)]
     latents = [torch.randn(LATENT_CHANNELS, side, side, generator=generator) for _ in texts[1:]]
     encoded = [
-        Encoded(latent=latent, spread=torch.zeros_like(latent), texts=(text,), plains=(text,))
+        EncodedSample(latent=latent, std=torch.zeros_like(latent), prompt_embeds=(text,), class_prompt_embeds=(text,))
         for latent, text in zip(latents, texts[1:], strict=True)
     ]
     return batches(encoded, texts[0], batch_size=case.batch_size, seed=0)
 
 
-def _text(case: Case, generator: Generator) -> Text:
+def _text(case: Case, generator: Generator) -> PromptEmbeds:
     t5 = torch.randn(1, case.text_tokens, int_of(case.numbers, "joint_attention_dim"), generator=generator)
-    return Text(t5=t5, pooled=torch.randn(1, int_of(case.numbers, "pooled_projection_dim"), generator=generator))
+    return PromptEmbeds(
+        t5=t5, pooled=torch.randn(1, int_of(case.numbers, "pooled_projection_dim"), generator=generator)
+    )
 
 
 def int_of(numbers: Numbers, name: str) -> int:

@@ -31,9 +31,9 @@ from benchmarks.photographs import (
 )
 from benchmarks.spoiled import HARMLESS, PARTS, SPOILED, TWINS
 from flux_lora.data.looks.deep import can_embed, load_embed
-from flux_lora.data.looks.look import Look, look_at
+from flux_lora.data.looks.look import ImageStats, measure
 from flux_lora.data.looks.parts import is_part
-from flux_lora.data.rules.pictures import judge_pictures
+from flux_lora.data.rules.pictures import judge_image_quality
 from flux_lora.data.rules.twins import SCENE_COSINE, near_pairs
 
 RESULTS = Path(__file__).parent / "results" / "photo_rules.md"
@@ -75,9 +75,9 @@ def share(some: int, of_all: int) -> str:
 AS_IT_IS = Way("as it is", same)
 
 
-def looked(name: str, way: Way = AS_IT_IS) -> Look:
+def looked(name: str, way: Way = AS_IT_IS) -> ImageStats:
     """A photograph, spoiled and measured."""
-    return look_at(Path(name), way.change(photograph(name)))
+    return measure(Path(name), way.change(photograph(name)))
 
 
 def count(way: Way, rule: str) -> Row:
@@ -86,9 +86,9 @@ def count(way: Way, rule: str) -> Row:
     return Row(way.name, named)
 
 
-def rules_of(look: Look) -> set[str]:
+def rules_of(look: ImageStats) -> set[str]:
     """What is said of one."""
-    return {finding.rule for finding in judge_pictures([look])}
+    return {finding.rule for finding in judge_image_quality([look])}
 
 
 def false_alarms() -> tuple[list[Row], list[str], Counter[str]]:
@@ -143,7 +143,7 @@ def strangers() -> str:
     )
 
 
-def are_near(one: Look, other: Look) -> bool:
+def are_near(one: ImageStats, other: ImageStats) -> bool:
     """Whether two pictures are called nearly the same."""
     return bool(list(near_pairs([one], [other])))
 
@@ -174,7 +174,7 @@ def seconds_a_look() -> float:
     taken = []
     for _ in range(5):
         start = process_time()
-        look_at(Path("hubble"), picture)
+        measure(Path("hubble"), picture)
         taken.append(process_time() - start)
     return median(taken)
 

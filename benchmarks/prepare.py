@@ -26,10 +26,10 @@ from benchmarks.ground import table
 from benchmarks.photographs import SCENES, photograph
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.cache import encode_all
-from flux_lora.data.cache.sight import see
+from flux_lora.data.cache.sight import preprocess
 from flux_lora.data.pictures.decode import Decoded, decode
-from flux_lora.data.pictures.resize import resized
-from flux_lora.data.planning.plan import Prepared, Wish, plan
+from flux_lora.data.pictures.resize import resize_region
+from flux_lora.data.planning.plan import BucketOptions, Prepared, plan
 from flux_lora.data.samples import Sample
 
 RESULT = Path(__file__).parent / "results" / "prepare.md"
@@ -96,7 +96,7 @@ def smaller(one: Prepared) -> Image.Image:
 def smaller_and_torch(one: Prepared) -> Image.Image:
     """Decoded at a reduced size, resized by torch where it can."""
     decoded = decode(one.sample.image, AlphaPolicy.composite, cover=one.cover)
-    picture = resized(decoded.picture, (one.bucket.width, one.bucket.height), _all_of(one, decoded))
+    picture = resize_region(decoded.picture, (one.bucket.width, one.bucket.height), _all_of(one, decoded))
     sha256(picture.tobytes()).digest()
     return picture
 
@@ -107,7 +107,7 @@ def _all_of(one: Prepared, decoded: Decoded) -> tuple[float, float, float, float
 
 def cached(one: Prepared) -> Image.Image:
     """As the package does it."""
-    sight = see(one, AlphaPolicy.composite, MaskMode.off)
+    sight = preprocess(one, AlphaPolicy.composite, MaskMode.off)
     sha256(sight.pixels_digest.encode()).digest()
     return sight.picture
 
@@ -146,7 +146,7 @@ def rows_for(resolution: int, files: Mapping[str, Path], rounds: int) -> list[li
     """Each size of picture by each way."""
     rows = []
     for named, file in files.items():
-        one = plan([Sample(image=file, caption="a photo")], Wish(resolutions=(resolution,))).prepared[0]
+        one = plan([Sample(image=file, caption="a photo")], BucketOptions(resolutions=(resolution,))).prepared[0]
         costs = measure(one, rounds)
         for name, cost in costs.items():
             ratio = costs[PLAIN].seconds / cost.seconds
@@ -164,7 +164,7 @@ def second_run(file: Path, folder: Path) -> list[str]:
         name.write_bytes(file.read_bytes() + bytes([number]))
         os.utime(name, (name.stat().st_mtime - 3600,) * 2)
     samples = [Sample(image=name, caption=f"photo {number}") for number, name in enumerate(names)]
-    prepared = plan(samples, Wish(resolutions=(RESOLUTIONS[0],))).prepared
+    prepared = plan(samples, BucketOptions(resolutions=(RESOLUTIONS[0],))).prepared
 
     def run() -> None:
         encode_all(prepared, mean_colours(), folder / "cache")

@@ -109,9 +109,9 @@ class ScriptStep:
                 hidden_states=FluxPipeline._pack_latents(noisy, B, C, H, W),  # noqa: SLF001
                 timestep=timesteps / 1000,
                 guidance=torch.tensor([GUIDANCE], device=self._device).expand(B) if hears_guidance else None,
-                pooled_projections=batch.text.pooled,
-                encoder_hidden_states=batch.text.t5,
-                txt_ids=torch.zeros(batch.text.t5.shape[1], 3, device=self._device, dtype=self._dtype),
+                pooled_projections=batch.prompt_embeds.pooled,
+                encoder_hidden_states=batch.prompt_embeds.t5,
+                txt_ids=torch.zeros(batch.prompt_embeds.t5.shape[1], 3, device=self._device, dtype=self._dtype),
                 img_ids=positions,
                 return_dict=False,
             )[0]

@@ -17,7 +17,7 @@ from time import process_time
 from benchmarks.ground import table
 from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, Wanted
+from flux_lora.data.sources.source import Found, SourceOptions
 
 RESULT = Path(__file__).parent / "results" / "sources.md"
 COUNTS = (100, 1_000, 10_000, 100_000)
@@ -68,7 +68,7 @@ def cost_of(source: SourceConfig, count: int) -> Cost:
 
 def read(source: SourceConfig, count: int) -> Found:
     """What the folder holds: all of it."""
-    found = find([source], Wanted())
+    found = find([source], SourceOptions())
     assert len(found.samples) == count, "nothing is left out"
     return found
 

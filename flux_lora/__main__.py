@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flux_lora import __version__
-from flux_lora.config.asks import ShipAsk
+from flux_lora.config.asks import ExportAdapterArgs
 from flux_lora.config.guide import ON_FILES, VERBS, overview, verb_help
 from flux_lora.config.knobs import knobs_of, nearest
 from flux_lora.errors import ConfigError, RunError, UserError
@@ -66,13 +66,13 @@ def do(verb: str, words: Sequence[str]) -> int:
     if verb in ON_FILES:
         return follow_words(verb, ON_FILES[verb], words)
     if verb == "export" and any(each.startswith("adapter=") for each in words):
-        return follow_words("export_other", ShipAsk, words)
+        return follow_words("export_adapter", ExportAdapterArgs, words)
     return tend_cache(words) if verb == "cache" else follow(verb, words)
 
 
 def follow(verb: str, arguments: Sequence[str]) -> int:
     """Compose the run that is asked for, and do the verb on it."""
-    from flux_lora.config.compose import changes_of_this_job, config_of, read_request, through_hydra
+    from flux_lora.config.compose import changes_of_this_job, config_from, read_request, through_hydra
 
     if verb in PHOTOS_ALONE and not any(each.startswith(("recipe=", "run=")) for each in arguments):
         arguments = ["recipe=photos", *arguments]
@@ -85,15 +85,15 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     if request.shows:
         through_hydra(request, job=lambda _: None)
         return 0
-    config = config_of(request)
+    config = config_from(request)
     return command_of(verb)(config)
 
 
 def follow_words(verb: str, ask: type, words: Sequence[str]) -> int:
     """Do a verb that works on files."""
-    from flux_lora.config.words import read_words
+    from flux_lora.config.words import read_key_values
 
-    return command_of(verb)(read_words(ask, verb, words))
+    return command_of(verb)(read_key_values(ask, verb, words))
 
 
 def command_of(verb: str) -> Callable[[Any], int]:

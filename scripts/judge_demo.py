@@ -9,8 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from flux_lora.commands.check import read_material
-from flux_lora.commands.evaluate import BASE, candidate_name, evaluation_spec, pictures_of
+from flux_lora.commands.check import read_dataset
+from flux_lora.commands.evaluate import BASE, candidate_name, evaluation_spec, rendered_images
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.config.compose import read_recipe
 from scripts.mini.captions import ground_words
@@ -25,13 +25,13 @@ def main() -> None:
     """Print the table for a finished run of the demo."""
     folder = RunFolder(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))
     config = read_recipe(folder.recipe)
-    material = read_material(config)
+    material = read_dataset(config)
     shots = evaluation_spec(config, material).shots()
     chosen = json.loads((folder.evaluation / "choice.json").read_text())
     judge = load_judge()
-    base = judge.see(pictures_of(folder, BASE))
+    base = judge.see(rendered_images(folder, BASE))
     name = candidate_name(chosen["step"], chosen["strength"])
-    lora = judge.see(pictures_of(folder, name))
+    lora = judge.see(rendered_images(folder, name))
     told = len(material.suite.trigger) * config.evaluate.seeds
     grounds = [_ground(shot.prompt) for shot in shots[:told]]
     shares = {

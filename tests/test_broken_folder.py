@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flux_lora.commands.material import Material, read_material
+from flux_lora.commands.material import RunDataset, read_dataset
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.config.compose import compose_config
 from flux_lora.data.pictures.decode import open_image
@@ -37,30 +37,30 @@ def flux_tokenizers(folder: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def material(tmp_path_factory: pytest.TempPathFactory) -> RunDataset:
     base = tmp_path_factory.mktemp("base")
     flux_tokenizers(base)
     words = ["data.trigger=zorb", "data.class_word=mug", "data.kind=product"]
-    return read_material(
+    return read_dataset(
         compose_config(
             ["recipe=photos", f"model.path={base}", f"data.folder={FOLDER}", "data.resolution=256", *words],
         )
     )
 
 
-def test_every_planted_defect_is_found_and_nothing_else(material: Material):
+def test_every_planted_defect_is_found_and_nothing_else(material: RunDataset):
     found = Counter(
         (str(each.file.relative_to(FOLDER)), each.rule)
         for each in material.findings
         if each.rule not in ABOUT_THE_MACHINE
     )
-    unheard = set() if material.readers else {"cut-by-clip"}
+    unheard = set() if material.tokenizers else {"cut-by-clip"}
     planted = Counter((file, each) for file, rules in WRONG.items() for each in rules if each not in unheard)
     assert sorted((found - planted).elements()) == [], "said of a file that is well"
     assert sorted((planted - found).elements()) == [], "not found"
 
 
-def test_a_group_names_its_other_pictures(material: Material):
+def test_a_group_names_its_other_pictures(material: RunDataset):
     others = {each.rule: [other.name for other in each.others] for each in material.findings if each.others}
     assert others["near-picture"] == ["mug_18.jpg"]
     assert others["same-picture"] == ["mug_17.webp"]
@@ -68,7 +68,7 @@ def test_a_group_names_its_other_pictures(material: Material):
     assert others["held-out-twin"] == ["mug_01.jpg"]
 
 
-def test_every_finding_says_what_is_wrong_and_what_to_do(material: Material):
+def test_every_finding_says_what_is_wrong_and_what_to_do(material: RunDataset):
     for each in material.findings:
         assert rule(each.rule).severity is each.severity
         assert each.problem and each.fix
@@ -76,8 +76,8 @@ def test_every_finding_says_what_is_wrong_and_what_to_do(material: Material):
 
 
 @pytest.mark.parametrize("name", DECODED)
-def test_what_decoding_puts_right_is_said(name: str, material: Material):
-    notes = {seen.sample.image.name: seen.notes for seen in material.seen}
+def test_what_decoding_puts_right_is_said(name: str, material: RunDataset):
+    notes = {seen.sample.image.name: seen.notes for seen in material.scanned}
     assert notes[name] == (DECODED[name],)
 
 

@@ -8,9 +8,9 @@ import torch
 
 from flux_lora.adapter.layouts.dialects import DIALECTS
 from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.readers.verdicts import verdicts
-from flux_lora.adapter.targets import chosen
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.readers.verdicts import compatibility
+from flux_lora.adapter.targets import matching_layers
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets, ExportDialect
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
@@ -26,16 +26,16 @@ NARROW = 128
 def narrow_lora() -> Adapter:
     """Every layer that the widest preset trains."""
     shapes = flux1_shapes()
-    names = chosen(shapes, AdapterTargets.blocks_all)
+    names = matching_layers(shapes, AdapterTargets.blocks_all)
     sizes = {name: (max(1, outputs // NARROW), max(1, inputs // NARROW)) for name, (outputs, inputs) in shapes.items()}
-    return Adapter({name: Layer(torch.ones(2, sizes[name][1]), torch.ones(sizes[name][0], 2), 2.0) for name in names})
+    return Adapter({name: LoRA(torch.ones(2, sizes[name][1]), torch.ones(sizes[name][0], 2), 2.0) for name in names})
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_the_table_is_what_each_program_does(row: list[str]):
     write = DIALECTS[row[0]].write
     assert write is not None
-    found = {each.reader: each.takes for each in verdicts(write(narrow_lora(), torch.float32), {})}
+    found = {each.reader: each.takes for each in compatibility(write(narrow_lora(), torch.float32), {})}
     assert [found[program] for program in PROGRAMS] == row[1:]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.commands.material import read_material
+from flux_lora.commands.material import read_dataset
 from flux_lora.config.choices import Severity
 from flux_lora.config.compose import compose_config
 from scripts import make_templates
@@ -24,7 +24,7 @@ def test_a_template_has_nothing_to_complain_about(newcomer: make_templates.Newco
             f"data.kind={newcomer.kind}",
         ]
     )
-    material = read_material(config)
+    material = read_dataset(config)
     assert [str(each) for each in material.findings if each.severity is not Severity.note] == []
     assert (len(material.samples), len(material.held_out)) == (make_templates.TRAINING, make_templates.HELD_OUT)
 

@@ -12,10 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer, a_kind, on_tensors, times
+from flux_lora.adapter.kinds import LayerDelta, LoRA, at_strength, map_tensors, type_with_article
 from flux_lora.adapter.layouts.names import diffusers_names, is_bfl
-from flux_lora.adapter.layouts.native import from_native
-from flux_lora.adapter.nearest import layer_of, low_rank, product_of, to_layer
+from flux_lora.adapter.layouts.native import from_bfl
+from flux_lora.adapter.nearest import as_lora, lora_from_spectrum, nearest_lora, nearest_lora_of_matrix
 from flux_lora.adapter.spectrum import of_product
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError, ConfigError
@@ -38,7 +38,7 @@ class Resized:
         return max(self.errors.values(), default=0.0)
 
 
-def merged(adapters: Sequence[Adapter], strengths: Sequence[float]) -> Adapter:
+def merge_adapters(adapters: Sequence[Adapter], strengths: Sequence[float]) -> Adapter:
     """The adapter that does what these do together, each at its strength, exactly.
 
     Where several change one module, up = [s_1 up_1, s_2 up_2] and down = [down_1; down_2]: the
@@ -49,31 +49,31 @@ def merged(adapters: Sequence[Adapter], strengths: Sequence[float]) -> Adapter:
             f"{len(adapters)} adapter(s) are to be merged at {len(strengths)} strength(s)",
             fix="give one strength for each file",
         )
-    parts: dict[str, list[Change]] = {}
+    parts: dict[str, list[LayerDelta]] = {}
     for adapter, strength in zip(adapters, strengths, strict=True):
-        for name, change in adapter.changes.items():
-            parts.setdefault(name, []).append(times(change, strength))
+        for name, change in adapter.deltas.items():
+            parts.setdefault(name, []).append(at_strength(change, strength))
     _check_apart(parts)
     return Adapter({name: _sum(name, changes) for name, changes in parts.items()})
 
 
-def subtracted(adapter: Adapter, other: Adapter) -> Adapter:
+def subtract_adapters(adapter: Adapter, other: Adapter) -> Adapter:
     """What `adapter` does and `other` does not: the difference of their changes, exactly."""
-    return merged((adapter, other), (1.0, -1.0))
+    return merge_adapters((adapter, other), (1.0, -1.0))
 
 
-def resized(adapter: Adapter, rank: int, *, weights: Weights | None = None) -> Resized:
+def resize_adapter(adapter: Adapter, rank: int, *, weights: Weights | None = None) -> Resized:
     """The nearest LoRA of this rank in every module; the base weights are needed for DoRA and OFT only."""
     if rank < 1:
         raise ConfigError(f"rank is {rank}", fix="set rank to 1 or more (16 is a good start)")
-    found: dict[str, tuple[Layer, float]] = {}
-    for name, change in adapter.changes.items():
-        finite = on_tensors(change, partial(_finite, name))
-        found[name] = to_layer(finite, rank, weights(name) if weights else None)
+    found: dict[str, tuple[LoRA, float]] = {}
+    for name, change in adapter.deltas.items():
+        finite = map_tensors(change, partial(_finite, name))
+        found[name] = nearest_lora(finite, rank, weights(name) if weights else None)
     return _resized(found)
 
 
-def resized_by_energy(adapter: Adapter, keep: float) -> Resized:
+def resize_adapter_by_energy(adapter: Adapter, keep: float) -> Resized:
     """The smallest rank for each module that keeps this share of its energy (of the squared singular values).
 
     The error is then at most sqrt(1 - keep): keep=0.99 loses a tenth of the length.
@@ -83,12 +83,12 @@ def resized_by_energy(adapter: Adapter, keep: float) -> Resized:
     return _resized({name: _kept(name, layer, keep) for name, layer in _products(adapter).items()})
 
 
-def energy(layer: Layer) -> Tensor:
+def singular_values(layer: LoRA) -> Tensor:
     """The singular values of what the layer adds, largest first, float64."""
     return of_product(layer.up.double() * layer.scale, layer.down).values
 
 
-def split(adapter: Adapter, pattern: str) -> tuple[Adapter, Adapter]:
+def split_by_pattern(adapter: Adapter, pattern: str) -> tuple[Adapter, Adapter]:
     """The modules whose whole name the pattern matches, and the rest."""
     try:
         wanted = re.compile(pattern)
@@ -96,12 +96,12 @@ def split(adapter: Adapter, pattern: str) -> tuple[Adapter, Adapter]:
         raise ConfigError(
             f"{pattern!r} is not a pattern: {error}", fix=r"write one such as 'single_transformer_blocks\..*'"
         ) from error
-    chosen = {name: change for name, change in adapter.changes.items() if wanted.fullmatch(name)}
-    rest = {name: change for name, change in adapter.changes.items() if name not in chosen}
+    chosen = {name: change for name, change in adapter.deltas.items() if wanted.fullmatch(name)}
+    rest = {name: change for name, change in adapter.deltas.items() if name not in chosen}
     return Adapter(chosen), Adapter(rest)
 
 
-def cast(adapter: Adapter, dtype: torch.dtype) -> Adapter:
+def cast_adapter(adapter: Adapter, dtype: torch.dtype) -> Adapter:
     """The adapter's tensors in this dtype. A number too large for it is refused, not made infinite."""
 
     def act(tensor: Tensor) -> Tensor:
@@ -113,15 +113,15 @@ def cast(adapter: Adapter, dtype: torch.dtype) -> Adapter:
             )
         return after
 
-    return Adapter({name: on_tensors(change, act) for name, change in adapter.changes.items()})
+    return Adapter({name: map_tensors(change, act) for name, change in adapter.deltas.items()})
 
 
-def extracted(before: Weights, after: Weights, names: Iterable[str], rank: int) -> Resized:
+def extract_lora(before: Weights, after: Weights, names: Iterable[str], rank: int) -> Resized:
     """The LoRA that leads from one checkpoint to another: nearest to after - before in each module that differs.
 
     One pair of weights is held at a time.
     """
-    found: dict[str, tuple[Layer, float]] = {}
+    found: dict[str, tuple[LoRA, float]] = {}
     for name in names:
         known, tuned = before(name), after(name)
         if known.shape != tuned.shape:
@@ -129,7 +129,7 @@ def extracted(before: Weights, after: Weights, names: Iterable[str], rank: int) 
             raise AdapterFileError(f"{name} is {sizes} in the two models", fix="give a base and its fine-tuned form")
         change = tuned.float() - known.float()
         if change.any():
-            found[name] = low_rank(_finite(name, change), rank)
+            found[name] = nearest_lora_of_matrix(_finite(name, change), rank)
     return _resized(found)
 
 
@@ -141,25 +141,25 @@ def _finite(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _check_apart(parts: Mapping[str, Sequence[Change]]) -> None:
+def _check_apart(parts: Mapping[str, Sequence[LayerDelta]]) -> None:
     """One adapter's qkv and another's q have no exact sum under either name."""
     for whole in (name for name in parts if is_bfl(name)):
         shared = [name for name in diffusers_names(whole).names if name in parts]
         if shared:
-            kind = a_kind(parts[whole][0])
+            kind = type_with_article(parts[whole][0])
             raise AdapterFileError(
                 f"{whole} is changed by {kind}, and {shared[0]}, a part of it, by another adapter",
                 fix=f"turn the file with {kind} into a LoRA first: flux-lora resize",
             )
 
 
-def _sum(name: str, changes: Sequence[Change]) -> Change:
+def _sum(name: str, changes: Sequence[LayerDelta]) -> LayerDelta:
     if len(changes) == 1:
         return changes[0]
-    layers = [product_of(change) for change in changes]
+    layers = [as_lora(change) for change in changes]
     plain = [layer for layer in layers if layer is not None]
     if len(plain) < len(layers):
-        other = a_kind(changes[layers.index(None)])
+        other = type_with_article(changes[layers.index(None)])
         raise AdapterFileError(
             f"{name} is changed by {other} and by another adapter, and the two have no exact sum",
             fix=f"turn the file with {other} into a LoRA first: flux-lora resize",
@@ -171,28 +171,28 @@ def _sum(name: str, changes: Sequence[Change]) -> Change:
             fix="merge adapters of one base model",
         )
     up = torch.cat([layer.up.float() * layer.scale for layer in plain], dim=1)
-    return Layer(torch.cat([layer.down.float() for layer in plain]), up, float(up.shape[1]))
+    return LoRA(torch.cat([layer.down.float() for layer in plain]), up, float(up.shape[1]))
 
 
-def _products(adapter: Adapter) -> dict[str, Layer]:
+def _products(adapter: Adapter) -> dict[str, LoRA]:
     """The exact LoRA of every module, or the complaint of `layers`."""
-    products = {name: product_of(change) for name, change in adapter.changes.items()}
+    products = {name: as_lora(change) for name, change in adapter.deltas.items()}
     exact = {name: layer for name, layer in products.items() if layer is not None}
     return exact if len(exact) == len(products) else dict(adapter.layers)
 
 
-def _kept(name: str, layer: Layer, keep: float) -> tuple[Layer, float]:
+def _kept(name: str, layer: LoRA, keep: float) -> tuple[LoRA, float]:
     spectrum = of_product(_finite(name, layer.up).double() * layer.scale, _finite(name, layer.down))
     squares = spectrum.values.square()
     whole = squares.sum()
     if not whole:
-        return layer_of(spectrum, 1), 0.0
+        return lora_from_spectrum(spectrum, 1), 0.0
     share = squares.cumsum(0) / whole
     rank = min(int((share < keep).sum()) + 1, len(squares))
-    return layer_of(spectrum, rank), (squares[rank:].sum() / whole).sqrt().item()
+    return lora_from_spectrum(spectrum, rank), (squares[rank:].sum() / whole).sqrt().item()
 
 
-def _resized(found: Mapping[str, tuple[Layer, float]]) -> Resized:
+def _resized(found: Mapping[str, tuple[LoRA, float]]) -> Resized:
     """A LoRA can always be split into diffusers' modules; the other kinds on FLUX's own ones become so here."""
-    layers = from_native({name: layer for name, (layer, _) in found.items()})
+    layers = from_bfl({name: layer for name, (layer, _) in found.items()})
     return Resized(Adapter(layers), {name: error for name, (_, error) in found.items()})

@@ -14,8 +14,8 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor, nn
 
-from flux_lora.adapter.targets import chosen
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.targets import matching_layers
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
 
@@ -40,7 +40,9 @@ def attach(
     """
     detach(transformer)
     linears = {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
-    adapter = Adapter({name: _fresh(linears[name], rank, alpha, generator) for name in chosen(linears, targets)})
+    adapter = Adapter(
+        {name: _fresh(linears[name], rank, alpha, generator) for name in matching_layers(linears, targets)}
+    )
     load_into(transformer, adapter)
     return adapter
 
@@ -71,7 +73,7 @@ def parameters_of(transformer: FluxTransformer2DModel) -> dict[str, Pair]:
     return {name: _pair(module) for name, module in _paths(transformer).items()}
 
 
-def strength(transformer: FluxTransformer2DModel, value: float) -> None:
+def set_strength(transformer: FluxTransformer2DModel, value: float) -> None:
     """How much of the adapter acts: 1 as trained, 0 the base."""
     for module in _paths(transformer).values():
         module.set_scale(PEFT_NAME, value)
@@ -83,11 +85,11 @@ def detach(transformer: FluxTransformer2DModel) -> None:
         transformer.unload_lora()
 
 
-def _fresh(linear: nn.Linear, rank: int, alpha: float, generator: Generator) -> Layer:
+def _fresh(linear: nn.Linear, rank: int, alpha: float, generator: Generator) -> LoRA:
     """peft's own start (Kaiming with a = sqrt 5, so uniform within 1 / sqrt inputs), from our generator."""
     bound = 1 / math.sqrt(linear.in_features)
     down = torch.empty(rank, linear.in_features).uniform_(-bound, bound, generator=generator)
-    return Layer(down=down, up=torch.zeros(linear.out_features, rank), alpha=alpha)
+    return LoRA(down=down, up=torch.zeros(linear.out_features, rank), alpha=alpha)
 
 
 def _check_fit(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
@@ -152,9 +154,9 @@ def _pair(module: LoraLayer) -> Pair:
     return Pair(down=down, up=up)
 
 
-def _layer(module: LoraLayer) -> Layer:
+def _layer(module: LoraLayer) -> LoRA:
     pair = _pair(module)
-    return Layer(_copy(pair.down), _copy(pair.up), module.scaling[PEFT_NAME] * module.r[PEFT_NAME])
+    return LoRA(_copy(pair.down), _copy(pair.up), module.scaling[PEFT_NAME] * module.r[PEFT_NAME])
 
 
 def _copy(parameter: nn.Parameter) -> Tensor:

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from flux_lora.adapter.header import Entry, header_bytes, read_header
 from flux_lora.adapter.layouts.dialects import DIALECTS, detect
-from flux_lora.adapter.layouts.inner import from_inner, is_inner
+from flux_lora.adapter.layouts.inner import from_checkpoint, is_checkpoint
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS, from_peft, peft_config
-from flux_lora.adapter.layouts.reading import Content
-from flux_lora.adapter.layouts.remarks import remarks_on
-from flux_lora.adapter.layouts.scales import config_of
+from flux_lora.adapter.layouts.reading import StateDictContents
+from flux_lora.adapter.layouts.remarks import notes_on_adapter
+from flux_lora.adapter.layouts.scales import parse_peft_config
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -39,7 +39,7 @@ PICKLED = "adapter_model.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class AdapterContents:
     """What a file or a folder holds, whoever wrote it."""
 
     adapter: Adapter
@@ -68,45 +68,45 @@ def write_dialect(
 
 def read_adapter(file: Path) -> Adapter:
     """The adapter of a checkpoint, or of anybody's file or folder; of the transformer only."""
-    return transformer_of(read_any(file), file)
+    return only_transformer(read_contents(file), file)
 
 
-def transformer_of(reading: Reading, place: Path) -> Adapter:
+def only_transformer(reading: AdapterContents, place: Path) -> Adapter:
     """What was read of a file that may change nothing but the transformer."""
-    if reading.text_encoders.changes:
+    if reading.text_encoders.deltas:
         raise AdapterFileError(
-            f"{place} changes text encoders too ({len(reading.text_encoders.changes)} layers), "
+            f"{place} changes text encoders too ({len(reading.text_encoders.deltas)} layers), "
             "and this takes the transformer's adapter only",
             fix="give a LoRA of the transformer alone; flux-lora convert writes one",
         )
     return reading.adapter
 
 
-def read_any(place: Path) -> Reading:
+def read_contents(place: Path) -> AdapterContents:
     """The adapter of a safetensors file in any dialect, or of a folder that peft saved."""
     file = adapter_file(place)
     header = read_header(file)
-    if not is_inner(header.tensors):
+    if not is_checkpoint(header.tensors):
         detect(header.tensors)  # refuses a base model before its gigabytes are read
-    return reading_of(file, read_tensors(file), header.metadata)
+    return contents_of(file, read_tensors(file), header.metadata)
 
 
-def reading_of(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Reading:
+def contents_of(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> AdapterContents:
     """The same of a file whose tensors and metadata were read before."""
-    if is_inner(tensors):
-        return _reading(Content(from_inner(tensors), Adapter({})), "flux_lora checkpoint", metadata)
+    if is_checkpoint(tensors):
+        return _reading(StateDictContents(from_checkpoint(tensors), Adapter({})), "flux_lora checkpoint", metadata)
     dialect = detect(tensors)
     if not dialect.folder:
         return _reading(dialect.read(tensors, metadata), dialect.name, metadata)
-    return _reading(Content(from_peft(tensors, _peft_config(file)), Adapter({})), dialect.name, metadata)
+    return _reading(StateDictContents(from_peft(tensors, _peft_config(file)), Adapter({})), dialect.name, metadata)
 
 
-def _reading(content: Content, dialect: str, metadata: Mapping[str, str]) -> Reading:
-    return Reading(
+def _reading(content: StateDictContents, dialect: str, metadata: Mapping[str, str]) -> AdapterContents:
+    return AdapterContents(
         adapter=content.adapter,
         text_encoders=content.text_encoders,
         dialect=dialect,
-        remarks=(*content.remarks, *remarks_on(content.adapter, metadata)),
+        remarks=(*content.remarks, *notes_on_adapter(content.adapter, metadata)),
         metadata=metadata,
     )
 
@@ -133,7 +133,7 @@ def _peft_config(file: Path) -> Mapping[str, object]:
             f"{file} is in peft's layout, and its alpha stands in {CONFIG}, which is not beside it",
             fix=f"put {CONFIG} into {file.parent}",
         )
-    return config_of(config.read_text(encoding="utf-8", errors="replace"), str(config))
+    return parse_peft_config(config.read_text(encoding="utf-8", errors="replace"), str(config))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from flux_lora.errors import AdapterFileError
 
 
 @dataclass(frozen=True)
-class Layer:
+class LoRA:
     """LoRA: alpha / rank * up @ down is added to the weight."""
 
     down: Tensor  # RI
@@ -37,20 +37,20 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Decomposed:
+class DoRA:
     """DoRA: the sum V of weight and LoRA gets the lengths that were learned: magnitude * V / |V|.
 
     |V| is taken of the sum, as in peft and LyCORIS, along each output's row, or along each
     input's column where `per_input` (LyCORIS without wd_on_out).
     """
 
-    layer: Layer
+    lora: LoRA
     magnitude: Tensor  # O, or I where per_input
     per_input: bool = False
 
 
 @dataclass(frozen=True)
-class Kronecker:
+class LoKr:
     """LoKr: kron(w1, w2), either factor whole or as a product w_a @ w_b.
 
     Scaled by alpha / rank only where a factor is a product; where both are, w2's rank counts
@@ -79,11 +79,11 @@ class Kronecker:
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
         """w1 and w2, each as a whole matrix in float32."""
-        return _whole(self.w1, self.w1_a, self.w1_b), _whole(self.w2, self.w2_a, self.w2_b)
+        return _factor(self.w1, self.w1_a, self.w1_b), _factor(self.w2, self.w2_a, self.w2_b)
 
 
 @dataclass(frozen=True)
-class Hadamard:
+class LoHa:
     """LoHa: alpha / rank * (w1_a @ w1_b) * (w2_a @ w2_b), multiplied element by element."""
 
     w1_a: Tensor  # OR
@@ -104,7 +104,7 @@ class Hadamard:
 
 
 @dataclass(frozen=True)
-class Orthogonal:
+class OFT:
     """OFT: the outputs are turned, block by block. LyCORIS' diag-oft (`oft_blocks`), which ComfyUI reads too.
 
     Q = blocks - blocks', cut to the norm `constraint` where that is above 0;
@@ -117,110 +117,110 @@ class Orthogonal:
     rescale: Tensor | None = None  # O
 
 
-Change = Layer | Decomposed | Kronecker | Hadamard | Orthogonal
+LayerDelta = LoRA | DoRA | LoKr | LoHa | OFT
 
-KINDS: tuple[tuple[type[Change], str], ...] = (
-    (Layer, "LoRA"),
-    (Decomposed, "DoRA"),
-    (Kronecker, "LoKr"),
-    (Hadamard, "LoHa"),
-    (Orthogonal, "OFT"),
+KINDS: tuple[tuple[type[LayerDelta], str], ...] = (
+    (LoRA, "LoRA"),
+    (DoRA, "DoRA"),
+    (LoKr, "LoKr"),
+    (LoHa, "LoHa"),
+    (OFT, "OFT"),
 )
 
-BESIDE_BASE = "turn it into a LoRA beside its base: flux-lora resize base=<folder or file>"
+RESIZE_WITH_BASE = "turn it into a LoRA beside its base: flux-lora resize base=<folder or file>"
 """The way out for what depends on the weight that it changes."""
 
 
-def kind_of(change: Change) -> str:
+def type_name(change: LayerDelta) -> str:
     """LoRA, DoRA, LoKr, LoHa or OFT."""
     return next(name for kind, name in KINDS if isinstance(change, kind))
 
 
-def a_kind(change: Change) -> str:
+def type_with_article(change: LayerDelta) -> str:
     """The same within a sentence: a LoRA, an OFT."""
-    return f"{'an' if isinstance(change, Orthogonal) else 'a'} {kind_of(change)}"
+    return f"{'an' if isinstance(change, OFT) else 'a'} {type_name(change)}"
 
 
-def delta_of(change: Change, weight: Tensor | None = None) -> Tensor:
+def delta_of(change: LayerDelta, weight: Tensor | None = None) -> Tensor:
     """What is added to the weight: OI, float32. DoRA and OFT depend on the base weight they change."""
     match change:
-        case Layer():
+        case LoRA():
             return change.scale * (change.up.float() @ change.down.float())
-        case Kronecker():
+        case LoKr():
             return change.scale * torch.kron(*change.factors)
-        case Hadamard():
+        case LoHa():
             one = change.w1_a.float() @ change.w1_b.float()
             return change.scale * one * (change.w2_a.float() @ change.w2_b.float())
-        case Decomposed():
-            return _dora(change, _needed(change, weight))
-        case Orthogonal():
-            return _turned(change, _needed(change, weight))
+        case DoRA():
+            return _dora(change, _required_weight(change, weight))
+        case OFT():
+            return _oft(change, _required_weight(change, weight))
 
 
-def times(change: Change, strength: float) -> Change:
+def at_strength(change: LayerDelta, strength: float) -> LayerDelta:
     """The same change, stronger or weaker. What DoRA and OFT do is not in proportion to their tensors."""
     match change:
-        case Layer() | Hadamard():
+        case LoRA() | LoHa():
             return replace(change, alpha=change.alpha * strength)
-        case Kronecker(w1=None):
-            return replace(change, w1_a=_whole(change.w1_a, None, None) * strength)
-        case Kronecker():
-            return replace(change, w1=_whole(change.w1, None, None) * strength)
+        case LoKr(w1=None):
+            return replace(change, w1_a=_factor(change.w1_a, None, None) * strength)
+        case LoKr():
+            return replace(change, w1=_factor(change.w1, None, None) * strength)
         case _ if strength == 1.0:
             return change
         case _:
             raise AdapterFileError(
-                f"{a_kind(change)} has no exact form at strength {strength:g}",
-                fix=f"{BESIDE_BASE}; or set the strength where it is loaded",
+                f"{type_with_article(change)} has no exact form at strength {strength:g}",
+                fix=f"{RESIZE_WITH_BASE}; or set the strength where it is loaded",
             )
 
 
-def on_tensors(change: Change, act: Callable[[Tensor], Tensor]) -> Change:
+def map_tensors(change: LayerDelta, act: Callable[[Tensor], Tensor]) -> LayerDelta:
     """The change with `act` done to each of its tensors."""
 
     def maybe(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else act(tensor)
 
     match change:
-        case Layer():
+        case LoRA():
             return replace(change, down=act(change.down), up=act(change.up))
-        case Decomposed():
-            layer = replace(change.layer, down=act(change.layer.down), up=act(change.layer.up))
-            return replace(change, layer=layer, magnitude=act(change.magnitude))
-        case Kronecker():
+        case DoRA():
+            layer = replace(change.lora, down=act(change.lora.down), up=act(change.lora.up))
+            return replace(change, lora=layer, magnitude=act(change.magnitude))
+        case LoKr():
             w1, w1_a, w1_b = maybe(change.w1), maybe(change.w1_a), maybe(change.w1_b)
-            return Kronecker(w1, w1_a, w1_b, maybe(change.w2), maybe(change.w2_a), maybe(change.w2_b), change.alpha)
-        case Hadamard():
+            return LoKr(w1, w1_a, w1_b, maybe(change.w2), maybe(change.w2_a), maybe(change.w2_b), change.alpha)
+        case LoHa():
             w1_a, w1_b = act(change.w1_a), act(change.w1_b)
-            return Hadamard(w1_a, w1_b, act(change.w2_a), act(change.w2_b), change.alpha)
-        case Orthogonal():
+            return LoHa(w1_a, w1_b, act(change.w2_a), act(change.w2_b), change.alpha)
+        case OFT():
             return replace(change, blocks=act(change.blocks), rescale=maybe(change.rescale))
 
 
-def _whole(whole: Tensor | None, a: Tensor | None, b: Tensor | None) -> Tensor:
+def _factor(whole: Tensor | None, a: Tensor | None, b: Tensor | None) -> Tensor:
     if whole is not None:
         return whole.float()
     assert a is not None and b is not None, "a factor is whole or a product"
     return a.float() @ b.float()
 
 
-def _needed(change: Change, weight: Tensor | None) -> Tensor:
+def _required_weight(change: LayerDelta, weight: Tensor | None) -> Tensor:
     if weight is not None:
         return weight.float()
     raise AdapterFileError(
-        f"what {a_kind(change)} changes depends on the weight it changes, and no base weight was given",
-        fix=BESIDE_BASE,
+        f"what {type_with_article(change)} changes depends on the weight it changes, and no base weight was given",
+        fix=RESIZE_WITH_BASE,
     )
 
 
-def _dora(change: Decomposed, weight_OI: Tensor) -> Tensor:
-    total = weight_OI + delta_of(change.layer)
+def _dora(change: DoRA, weight_OI: Tensor) -> Tensor:
+    total = weight_OI + delta_of(change.lora)
     along = 0 if change.per_input else 1
     lengths = torch.linalg.vector_norm(total, dim=along, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     return total * (change.magnitude.float().unsqueeze(along) / lengths) - weight_OI
 
 
-def _turned(change: Orthogonal, weight_OI: Tensor) -> Tensor:
+def _oft(change: OFT, weight_OI: Tensor) -> Tensor:
     blocks = change.blocks.float()
     skew = blocks - blocks.transpose(1, 2)
     if change.constraint > 0:

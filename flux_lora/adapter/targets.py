@@ -33,7 +33,7 @@ TARGETS: Mapping[AdapterTargets, str] = {
 }
 
 
-def chosen(names: Iterable[str], targets: AdapterTargets) -> list[str]:
+def matching_layers(names: Iterable[str], targets: AdapterTargets) -> list[str]:
     """The names that the targets mean, in the order given."""
     pattern = re.compile(TARGETS[targets])
     found = [name for name in names if pattern.fullmatch(name)]

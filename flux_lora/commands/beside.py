@@ -11,34 +11,34 @@ from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.adapter.quantised.forecast import Forecast, in_words
-from flux_lora.commands.evaluate import FIRST_SEED, chosen_pictures, chosen_scores, evaluation_record
-from flux_lora.commands.machine import Machine
-from flux_lora.commands.pictures import Painter
+from flux_lora.adapter.quantised.forecast import Forecast, forecast_in_words
+from flux_lora.commands.evaluate import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
+from flux_lora.commands.machine import DeviceAndDtype
+from flux_lora.commands.pictures import Pipeline
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
 from flux_lora.commands.writing import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
-from flux_lora.models.family import stacked
+from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import Base, base_of
+from flux_lora.share.bases import BaseModel, base_model
 from flux_lora.share.bundle import bundle
-from flux_lora.share.fill import fill
+from flux_lora.share.fill import write_companions
 from flux_lora.share.hub import push
-from flux_lora.share.product import Measure, Picture, Scores, Shared, Training, Variant, example_of
+from flux_lora.share.product import Measure, Scores, SharedImage, SharedModel, Training, Variant, example_of
 
 EXAMPLE = "example.png"
 MOST_PICTURES = 4
 
 
-def put_beside(
+def write_shared_files(
     config: RunConfig,
     folder: RunFolder,
     proofs: Sequence[Proof],
     forecasts: Sequence[Forecast],
-    painter: Painter,
-    machine: Machine,
+    painter: Pipeline,
+    machine: DeviceAndDtype,
 ) -> tuple[Path, ...]:
     """Fill the folder of the exported files; everything in it that is for others."""
     place = Path(proofs[0].file).parent
@@ -46,11 +46,11 @@ def put_beside(
     record = evaluation_record(folder)
     spec = record.spec if record else _spec_without_evaluation(config)
     pictures = _pictures(config, folder, spec, Path(proofs[0].file), painter, machine) if record else ()
-    product = Shared(
+    product = SharedModel(
         title=title_of(Path(proofs[0].file)),
         file=files[0].name,
         variants=tuple(
-            Variant(file.relative_to(place).as_posix(), readers_of(each))
+            Variant(file.relative_to(place).as_posix(), loaders_of(each))
             for file, each in zip(files[1:], proofs[1:], strict=True)
         ),
         trigger=config.data.trigger,
@@ -60,13 +60,13 @@ def put_beside(
         training=_training(config, folder),
         scores=_scores(config, folder),
         pictures=pictures,
-        remarks=(in_words(forecasts),) if forecasts else (),
+        remarks=(forecast_in_words(forecasts),) if forecasts else (),
         author=config.export.author,
         repo=config.export.push_to_hub,
         version=__version__,
     )
     configs = [file.with_name(CONFIG) for file in files if file.parent != place]
-    return tuple(sorted([*fill(place, product), *configs]))
+    return tuple(sorted([*write_companions(place, product), *configs]))
 
 
 def bundle_place(first: Path) -> Path:
@@ -74,7 +74,7 @@ def bundle_place(first: Path) -> Path:
     return first.with_name(f"{title_of(first)}.zip")
 
 
-def hand_out(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
+def publish(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
     """The .zip and the upload, where they are asked for."""
     terminal, place = Console(soft_wrap=True, highlight=False, markup=False), first.parent
     if wanted.bundle:
@@ -85,14 +85,14 @@ def hand_out(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> None:
         terminal.print(f"{'would go to' if wanted.dry_run else 'uploaded to'} {sent.url}: {', '.join(sent.files)}")
 
 
-def readers_of(proof: Proof) -> str:
+def loaders_of(proof: Proof) -> str:
     """The programs that a file was proven for, as a person says it."""
     return ", ".join(each.reader for each in proof.readers)
 
 
-def _base(config: RunConfig) -> Base:
+def _base(config: RunConfig) -> BaseModel:
     """The base as others know it where the folder leaves this machine, else as this machine can open it."""
-    base = base_of(config.model.name, config.model.path, config.model.licence)
+    base = base_model(config.model.name, config.model.path, config.model.licence)
     return replace(base, place=base.known_to_others) if config.export.bundle else base
 
 
@@ -114,24 +114,24 @@ def _spec_without_evaluation(config: RunConfig) -> RenderSpec:
 
 
 def _pictures(
-    config: RunConfig, folder: RunFolder, spec: RenderSpec, file: Path, painter: Painter, machine: Machine
-) -> tuple[Picture, ...]:
+    config: RunConfig, folder: RunFolder, spec: RenderSpec, file: Path, painter: Pipeline, machine: DeviceAndDtype
+) -> tuple[SharedImage, ...]:
     """The example as the exported file draws it, which is what the snippet draws; then some that it was judged by."""
     example = example_of(spec)
     load_into(painter.transformer, read_adapter(file))
-    text = stacked(encoded_prompts(config, folder, example.prompts, machine))
+    text = stack_prompt_embeds(encoded_prompts(config, folder, example.prompts, machine))
     drawn = folder.evaluation / EXAMPLE
-    painter.paint(text, example)[0].save(drawn)
-    return (Picture(example.prompts[0], drawn), *_judged(folder, spec))
+    painter.render(text, example)[0].save(drawn)
+    return (SharedImage(example.prompts[0], drawn), *_judged(folder, spec))
 
 
-def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[Picture, ...]:
-    place = chosen_pictures(folder)
+def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
+    place = chosen_images_folder(folder)
     if place is None:
         return ()
     others = range(1, min(MOST_PICTURES, len(spec.prompts)))
     files = [(spec.prompts[number], place / f"{number * len(spec.seeds):03d}.png") for number in others]
-    return tuple(Picture(prompt, file) for prompt, file in files if file.is_file())
+    return tuple(SharedImage(prompt, file) for prompt, file in files if file.is_file())
 
 
 def _training(config: RunConfig, folder: RunFolder) -> Training:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from flux_lora.commands.machine import machine_of
-from flux_lora.commands.material import reading_of, sources_of
+from flux_lora.commands.machine import device_and_dtype
+from flux_lora.commands.material import source_options, sources_of
 from flux_lora.config.material import DataConfig
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.captioning.captioner import Proposal, as_diff, lacks_caption, propose, write
 from flux_lora.data.captioning.describe import open_describer
-from flux_lora.data.captioning.phrase import Phrase
+from flux_lora.data.captioning.phrase import CaptionTemplate
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
 
@@ -21,7 +21,7 @@ COLOURS = {"-": "red", "+": "green"}
 def caption(config: RunConfig) -> int:
     """Show a caption for each picture that has none, and write it if captioner.write is set."""
     wanted = config.captioner
-    phrase = Phrase(wanted.template, config.data.trigger, config.data.class_word)
+    phrase = CaptionTemplate(wanted.template, config.data.trigger, config.data.class_word)
     samples = _to_describe(config.data, overwrite=wanted.overwrite)
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
     if not samples:
@@ -32,7 +32,7 @@ def caption(config: RunConfig) -> int:
         wanted.revision,
         prompt=wanted.prompt,
         max_tokens=wanted.max_tokens,
-        device=str(machine_of(config.hardware).device),
+        device=str(device_and_dtype(config.hardware).device),
     )
     made = 0
     for number, proposal in enumerate(propose(samples, describe, phrase, overwrite=wanted.overwrite), start=1):
@@ -45,7 +45,7 @@ def caption(config: RunConfig) -> int:
 
 
 def _to_describe(wanted: DataConfig, *, overwrite: bool) -> Sequence[Sample]:
-    found = find(sources_of(wanted), reading_of(wanted)).samples
+    found = find(sources_of(wanted), source_options(wanted)).samples
     return [sample for sample in found if overwrite or lacks_caption(sample)]
 
 

@@ -4,45 +4,45 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.files import Reading, read_any
+from flux_lora.adapter.files import AdapterContents, read_contents
 from flux_lora.commands.writing import (
     check_writable,
     dtype_for,
-    handed_on,
+    inherited_facts,
     new_place,
     proof_in_words,
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ConvertAsk
+from flux_lora.config.asks import ConvertArgs
 from flux_lora.errors import AdapterFileError
 
 
-def convert(ask: ConvertAsk) -> int:
+def convert(ask: ConvertArgs) -> int:
     """One file in, one file out; text encoders go into a file of their own."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     place = new_place(ask.out, ask.to)
-    given = read_any(Path(ask.file))
+    given = read_contents(Path(ask.file))
     introduce(ask.file, given, terminal)
     dtype = dtype_for(ask.dtype, given.adapter, given.text_encoders)
     check_writable(given.adapter, given.text_encoders, {ask.to: place}, dtype)
-    if given.adapter.changes:
-        metadata, _ = handed_on(given.metadata)
+    if given.adapter.deltas:
+        metadata, _ = inherited_facts(given.metadata)
         proof = write_proven(given.adapter, place, dialect=ask.to, dtype=dtype, metadata=metadata)
         terminal.print(f"{place}: {ask.to} names, {proof.bytes / 1e6:.1f} MB, sha256 {proof.sha256[:12]}")
         terminal.print(*proof_in_words(proof), sep="\n")
     beside = write_text_encoders(given.text_encoders, place, dtype)
     if beside:
-        terminal.print(f"{beside}: {len(given.text_encoders.changes)} layers of the text encoders, kohya names")
+        terminal.print(f"{beside}: {len(given.text_encoders.deltas)} layers of the text encoders, kohya names")
     return 0
 
 
-def introduce(file: str, given: Reading, terminal: Console) -> None:
+def introduce(file: str, given: AdapterContents, terminal: Console) -> None:
     """Say what was read, and what its owner may want to know."""
-    if not given.adapter.changes and not given.text_encoders.changes:
+    if not given.adapter.deltas and not given.text_encoders.deltas:
         raise AdapterFileError(f"{file} changes no layer", fix="give a LoRA for FLUX.1")
-    terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.changes)} modules")
-    _, left_out = handed_on(given.metadata)
+    terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.deltas)} modules")
+    _, left_out = inherited_facts(given.metadata)
     remarks = [f"its {', '.join(left_out)} would be too long for a header, and is left out"] if left_out else []
     for remark in (*given.remarks, *remarks):
         terminal.print(f"note: {remark}")

@@ -9,7 +9,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as processes
 
-from flux_lora.data.cache import Share
+from flux_lora.data.cache import ProcessShare
 
 FAILED = 2
 LONGEST_WAIT = timedelta(days=7)
@@ -17,22 +17,22 @@ LONGEST_WAIT = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Crew:
+class ProcessGroup:
     """Which process of how many this is."""
 
-    share: Share
+    share: ProcessShare
 
     @property
     def alone(self) -> bool:
         """Whether there is nobody to wait for."""
-        return self.share.world == 1
+        return self.share.world_size == 1
 
     @property
     def first(self) -> bool:
         """Whether this one speaks, and writes what there is one of."""
         return self.share.rank == 0
 
-    def worst(self, code: int) -> int:
+    def all_max(self, code: int) -> int:
         """The highest of all processes' codes. None goes on before all have come this far."""
         if self.alone:
             return code
@@ -40,7 +40,7 @@ class Crew:
         processes.all_reduce(codes, op=processes.ReduceOp.MAX)
         return int(codes)
 
-    def heard(self, said: str) -> str:
+    def broadcast(self, said: str) -> str:
         """What the first one says, as all hear it."""
         content = torch.frombuffer(bytearray(said.encode()), dtype=torch.uint8)
         length = torch.tensor([len(content)])
@@ -50,28 +50,28 @@ class Crew:
         return content.numpy().tobytes().decode()
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def fail_together(self) -> Iterator[None]:
         """A piece of work that all wait for. Where it fails for one, none goes on: that one says why."""
         try:
             yield
         except Exception:
-            self.worst(FAILED)
+            self.all_max(FAILED)
             raise
-        if self.worst(0):
+        if self.all_max(0):
             raise SystemExit(FAILED)
 
 
 @contextmanager
-def crew_of(environment: Mapping[str, str] = os.environ) -> Iterator[Crew]:
+def process_group(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
     """All processes that were started together; this one alone where no launcher did."""
-    share = Share(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
-    if share.world == 1:
-        yield Crew(share)
+    share = ProcessShare(int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1")))
+    if share.world_size == 1:
+        yield ProcessGroup(share)
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    processes.init_process_group("gloo", rank=share.rank, world_size=share.world, timeout=LONGEST_WAIT)
+    processes.init_process_group("gloo", rank=share.rank, world_size=share.world_size, timeout=LONGEST_WAIT)
     try:
-        yield Crew(share)
+        yield ProcessGroup(share)
     finally:
         processes.destroy_process_group()

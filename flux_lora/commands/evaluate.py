@@ -9,25 +9,25 @@ from typing import Any
 from PIL import Image
 from rich.console import Console
 
-from flux_lora.adapter.attach import load_into, strength
+from flux_lora.adapter.attach import load_into, set_strength
 from flux_lora.adapter.files import read_adapter
-from flux_lora.commands.machine import Machine, machine_of
-from flux_lora.commands.material import Material, read_material
-from flux_lora.commands.pictures import open_painter
+from flux_lora.commands.machine import DeviceAndDtype, device_and_dtype
+from flux_lora.commands.material import RunDataset, read_dataset
+from flux_lora.commands.pictures import load_pipeline
 from flux_lora.commands.prepare import encoded_prompts
 from flux_lora.commands.run_folder import RunFolder, folder_of, write_json
 from flux_lora.commands.summary import note, read_summary, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.judge import refuse
+from flux_lora.data.judge import refuse_errors
 from flux_lora.data.pictures.decode import open_image
 from flux_lora.errors import RunError
-from flux_lora.evaluate.choice import Choice, Limits, choose
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, choose_checkpoint
 from flux_lora.evaluate.clip import load_scorer
-from flux_lora.evaluate.scores import Score, Yardstick, measure_base, score, sort_pictures
-from flux_lora.models.family import stacked
+from flux_lora.evaluate.scores import Baseline, Score, measure_baseline, score, sort_images
+from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
-from flux_lora.train.checkpoints import Checkpoint, whole
+from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
 FIRST_SEED = 1000
 """Not a seed of training or previews."""
@@ -49,7 +49,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Record:
+class EvaluationRecord:
     """How the scores came to be, for whoever tells of them later."""
 
     spec: RenderSpec
@@ -60,7 +60,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Evaluation:
     """All scores, and the candidate that was chosen."""
 
     scores: tuple[Score, ...]
@@ -70,46 +70,46 @@ class Verdict:
 
 def evaluate(config: RunConfig) -> int:
     """Render, score and choose; everything is kept under evaluation/."""
-    material = read_material(config)
-    refuse(material.findings)
+    material = read_dataset(config)
+    refuse_errors(material.findings)
     folder = folder_of(config)
     with stage(folder, "evaluate"):
-        verdict = compare(config, folder, material, machine_of(config.hardware))
-    Console(soft_wrap=True, highlight=False).print(in_words(verdict.choice))
+        verdict = compare(config, folder, material, device_and_dtype(config.hardware))
+    Console(soft_wrap=True, highlight=False).print(choice_in_words(verdict.choice))
     return 0
 
 
-def compare(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Verdict:
+def compare(config: RunConfig, folder: RunFolder, material: RunDataset, machine: DeviceAndDtype) -> Evaluation:
     """Base first, then every candidate with the same prompts and noise."""
     candidates = _candidates(config, folder)
     spec = evaluation_spec(config, material)
-    text = stacked(encoded_prompts(config, folder, spec.prompts, machine))
+    text = stack_prompt_embeds(encoded_prompts(config, folder, spec.prompts, machine))
     scorer = load_scorer(config.model.scorer, machine.device)
-    painter = open_painter(config, machine)
+    painter = load_pipeline(config, machine)
     held_out = [open_image(sample.image, config.data.alpha) for sample in material.held_out]
     with Console(stderr=True).status("rendering") as status:
         status.update(f"rendering {len(spec.shots())} pictures of the base")
-        base = sort_pictures(_kept(folder, BASE, painter.paint(text, spec)), material.suite)
-        yardstick = measure_base(scorer, material.suite, base, held_out)
+        base = sort_images(_kept(folder, BASE, painter.render(text, spec)), material.suite)
+        yardstick = measure_baseline(scorer, material.suite, base, held_out)
         scores = []
         for candidate in candidates:
             status.update(f"rendering {len(spec.shots())} pictures of {candidate.name}")
             load_into(painter.transformer, read_adapter(candidate.checkpoint.adapter_file))
-            strength(painter.transformer, candidate.strength)
-            pictures = sort_pictures(_kept(folder, candidate.name, painter.paint(text, spec)), material.suite)
+            set_strength(painter.transformer, candidate.strength)
+            pictures = sort_images(_kept(folder, candidate.name, painter.render(text, spec)), material.suite)
             scores.append(
                 score(scorer, yardstick, pictures, step=candidate.checkpoint.step, strength=candidate.strength)
             )
-    write_json(asdict(Record(spec, len(held_out), yardstick.doubts)), _record(folder))
+    write_json(asdict(EvaluationRecord(spec, len(held_out), yardstick.doubts)), _record(folder))
     return _decide(config, folder, scores, yardstick)
 
 
-def in_words(choice: Choice) -> str:
+def choice_in_words(choice: Choice) -> str:
     """The choice in a sentence or two."""
     return f"step {choice.step} at strength {choice.strength:g}. {choice.why}"
 
 
-def evaluation_spec(config: RunConfig, material: Material) -> RenderSpec:
+def evaluation_spec(config: RunConfig, material: RunDataset) -> RenderSpec:
     """What every candidate is asked to draw."""
     return RenderSpec(
         prompts=material.suite.prompts,
@@ -127,21 +127,21 @@ def candidate_name(step: int, strength: float) -> str:
     return f"step-{step:06d}-strength-{strength:g}"
 
 
-def pictures_of(folder: RunFolder, name: str) -> list[Image.Image]:
+def rendered_images(folder: RunFolder, name: str) -> list[Image.Image]:
     """The pictures of a candidate, or of the base, in the order of the spec's shots."""
     return [Image.open(file).convert("RGB") for file in sorted((folder.evaluation / name).glob("*.png"))]
 
 
-def evaluation_record(folder: RunFolder) -> Record | None:
+def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:
     """How the run was judged, if it was."""
     if not _record(folder).is_file():
         return None
     kept = json.loads(_record(folder).read_text(encoding="utf-8"))
     spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
-    return Record(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]))
+    return EvaluationRecord(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]))
 
 
-def chosen_pictures(folder: RunFolder) -> Path | None:
+def chosen_images_folder(folder: RunFolder) -> Path | None:
     """The folder of what the chosen checkpoint drew while it was judged, if one was chosen."""
     chosen = read_summary(folder)["chosen"]
     return folder.evaluation / candidate_name(chosen["step"], chosen["strength"]) if isinstance(chosen, dict) else None
@@ -156,13 +156,13 @@ def chosen_scores(folder: RunFolder) -> Mapping[str, Any]:
     return next((each for each in scores if (each["step"], each["strength"]) == wanted), {})
 
 
-def limits_of(config: RunConfig) -> Limits:
+def limits_of(config: RunConfig) -> ChoiceLimits:
     """What an adapter may spoil."""
-    return Limits(max_leakage=config.evaluate.max_leakage, min_adherence=config.evaluate.min_adherence)
+    return ChoiceLimits(max_leakage=config.evaluate.max_leakage, min_adherence=config.evaluate.min_adherence)
 
 
 def _candidates(config: RunConfig, folder: RunFolder) -> list[Candidate]:
-    kept = whole(folder.root)
+    kept = complete_checkpoints(folder.root)
     if not kept:
         raise RunError(f"{folder.root} has no checkpoint to evaluate", fix=f"run: flux-lora train run={folder.root}")
     count = min(config.evaluate.checkpoints, len(kept))
@@ -187,15 +187,15 @@ def _rows(pictures: Sequence[Image.Image], length: int) -> Iterator[Sequence[Ima
         yield pictures[first : first + length]
 
 
-def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], yardstick: Yardstick) -> Verdict:
-    choice = choose(scores, limits_of(config))
+def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], yardstick: Baseline) -> Evaluation:
+    choice = choose_checkpoint(scores, limits_of(config))
     lines = [json.dumps(asdict(each)) for each in scores]
     half_written = folder.evaluation / "scores.partial"
     half_written.write_text("".join(f"{line}\n" for line in lines))
     half_written.replace(folder.evaluation / "scores.jsonl")
     write_json(asdict(choice), folder.evaluation / "choice.json")
     note(folder, {"chosen": asdict(choice), "scores": [_short(each) for each in scores]})
-    return Verdict(tuple(scores), choice, yardstick.doubts)
+    return Evaluation(tuple(scores), choice, yardstick.doubts)
 
 
 def _record(folder: RunFolder) -> Path:

@@ -12,33 +12,33 @@ from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.adapter.bases.shards import open_base
-from flux_lora.adapter.bases.weights import weights_of
+from flux_lora.adapter.bases.weights import weight_reader
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.labels.metadata import Label, metadata_of
 from flux_lora.adapter.labels.thumbnail import thumbnail
-from flux_lora.adapter.proof.loading import Base
+from flux_lora.adapter.proof.loading import LoadedBase
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.adapter.quantised.forecast import Forecast, forecasts, in_words
-from flux_lora.adapter.tensors import Adapter, scaled
-from flux_lora.commands.beside import bundle_place, hand_out, put_beside
-from flux_lora.commands.evaluate import chosen_pictures, chosen_scores
-from flux_lora.commands.machine import Machine, machine_of
-from flux_lora.commands.pictures import open_painter
+from flux_lora.adapter.quantised.forecast import Forecast, forecast_in_words, forecasts
+from flux_lora.adapter.tensors import Adapter, adapter_at_strength
+from flux_lora.commands.beside import bundle_place, publish, write_shared_files
+from flux_lora.commands.evaluate import chosen_images_folder, chosen_scores
+from flux_lora.commands.machine import DeviceAndDtype, device_and_dtype
+from flux_lora.commands.pictures import load_pipeline
 from flux_lora.commands.run_folder import RunFolder, folder_of
 from flux_lora.commands.summary import note, read_summary, stage
-from flux_lora.commands.writing import DTYPES, check_room, places, proof_in_words, write_proven
+from flux_lora.commands.writing import DTYPES, check_room, export_paths, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ModelError, RunError
 from flux_lora.models.flux1.places import part_folder
 from flux_lora.share.card import PICTURES
 from flux_lora.share.fill import CANVAS, EXAMPLE, PROMPT
-from flux_lora.train.checkpoints import Checkpoint, whole
+from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
 
 @dataclass(frozen=True)
-class Shipped:
+class Exported:
     """The files of one adapter, and what was seen when each was read back."""
 
     proofs: tuple[Proof, ...]
@@ -62,22 +62,22 @@ def export(config: RunConfig) -> int:
     """Ship the chosen checkpoint, or the last one if none was chosen."""
     folder = folder_of(config)
     with stage(folder, "export"):
-        shipped = ship(config, folder, machine_of(config.hardware))
-    Console(soft_wrap=True, highlight=False, markup=False).print(*shipped_in_words(shipped), sep="\n")
-    hand_out(config.export, shipped.file, shipped.beside)
+        shipped = export_run(config, folder, device_and_dtype(config.hardware))
+    Console(soft_wrap=True, highlight=False, markup=False).print(*exported_in_words(shipped), sep="\n")
+    publish(config.export, shipped.file, shipped.beside)
     return 0
 
 
-def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
+def export_run(config: RunConfig, folder: RunFolder, machine: DeviceAndDtype) -> Exported:
     """Write each dialect with the chosen strength folded in, so that it is right at 1.0, and prove it."""
     checkpoint, strength = _chosen(folder)
-    adapter = scaled(read_adapter(checkpoint.adapter_file), strength)
-    wanted = places(config.export, folder.export, config.data.trigger)
+    adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
+    wanted = export_paths(config.export, folder.export, config.data.trigger)
     _check_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), DTYPES[config.export.dtype])
     label = _label(config, folder, config.export.name or config.data.trigger)
-    painter = open_painter(config, machine)
-    base = Base(transformer=painter.transformer, dtype=machine.dtype)
+    painter = load_pipeline(config, machine)
+    base = LoadedBase(transformer=painter.transformer, dtype=machine.dtype)
     proofs = [
         write_proven(
             adapter,
@@ -90,23 +90,23 @@ def ship(config: RunConfig, folder: RunFolder, machine: Machine) -> Shipped:
         for dialect, place in wanted.items()
     ]
     expected = _forecasts(config, adapter)
-    beside = put_beside(config, folder, proofs, expected, painter, machine)
+    beside = write_shared_files(config, folder, proofs, expected, painter, machine)
     note(folder, {"files": [_record(each, checkpoint, strength) for each in proofs]})
     note(folder, {"quantised": {each.rounding: asdict(each.whole) for each in expected}})
-    return Shipped(tuple(proofs), expected, beside)
+    return Exported(tuple(proofs), expected, beside)
 
 
-def shipped_in_words(shipped: Shipped) -> Sequence[str]:
+def exported_in_words(shipped: Exported) -> Sequence[str]:
     """What was written, and how each file was proven."""
     lines = []
     for proof in shipped.proofs:
         lines.append(f"{proof.file} ({proof.bytes / 1e6:.1f} MB, {proof.dialect} names, sha256 {proof.sha256[:12]})")
         lines += [f"  {line}" for line in proof_in_words(proof)]
-    return [*lines, *([in_words(shipped.forecasts)] if shipped.forecasts else [])]
+    return [*lines, *([forecast_in_words(shipped.forecasts)] if shipped.forecasts else [])]
 
 
 def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
-    kept = {checkpoint.step: checkpoint for checkpoint in whole(folder.root)}
+    kept = {checkpoint.step: checkpoint for checkpoint in complete_checkpoints(folder.root)}
     if not kept:
         raise RunError(f"{folder.root} has no checkpoint to export", fix=f"run: flux-lora train run={folder.root}")
     chosen = read_summary(folder)["chosen"]
@@ -156,7 +156,7 @@ def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
 
 def _chosen_picture(folder: RunFolder) -> Image.Image | None:
     """The first picture that the chosen checkpoint drew while it was judged."""
-    place = chosen_pictures(folder)
+    place = chosen_images_folder(folder)
     file = place / "000.png" if place else None
     return Image.open(file).convert("RGB") if file and file.is_file() else None
 
@@ -165,7 +165,7 @@ def _forecasts(config: RunConfig, adapter: Adapter) -> tuple[Forecast, ...]:
     """From the base's weights; for a base of 12 billion a minute or two of reading. One in 8 bits tells nothing."""
     folder = part_folder(config.model.path, "transformer", config.model.revision)
     try:
-        return forecasts(adapter, weights_of(open_base(folder)))
+        return forecasts(adapter, weight_reader(open_base(folder)))
     except ModelError:
         return ()
 

@@ -5,17 +5,17 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from flux_lora.adapter.algebra import extracted
+from flux_lora.adapter.algebra import extract_lora
 from flux_lora.adapter.bases.shards import open_base
-from flux_lora.adapter.bases.weights import linears_of, weights_of
+from flux_lora.adapter.bases.weights import linear_modules, weight_reader
 from flux_lora.commands.resize import check_rank, error_in_words
 from flux_lora.commands.writing import DTYPES, new_place, proof_in_words, title_of, write_proven
-from flux_lora.config.asks import ExtractAsk
+from flux_lora.config.asks import ExtractArgs
 from flux_lora.config.choices import FileDtype
 from flux_lora.errors import AdapterFileError, ConfigError
 
 
-def extract(ask: ExtractAsk) -> int:
+def extract(ask: ExtractArgs) -> int:
     """The nearest LoRA of a rank in every layer that differs, with the error said."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     if ask.rank < 1:
@@ -23,9 +23,9 @@ def extract(ask: ExtractAsk) -> int:
     check_rank(ask.rank)
     place = new_place(ask.out, ask.to)
     before, after = open_base(Path(ask.before)), open_base(Path(ask.after))
-    names = sorted(set(linears_of(before)) & set(linears_of(after)))
-    found = extracted(weights_of(before), weights_of(after), names, ask.rank)
-    if not found.adapter.changes:
+    names = sorted(set(linear_modules(before)) & set(linear_modules(after)))
+    found = extract_lora(weight_reader(before), weight_reader(after), names, ask.rank)
+    if not found.adapter.deltas:
         raise AdapterFileError(
             f"{ask.before} and {ask.after} have the same weights", fix="give a base and its fine-tuned form"
         )
@@ -36,7 +36,7 @@ def extract(ask: ExtractAsk) -> int:
     }
     dtype = torch.float32 if ask.dtype is FileDtype.same else DTYPES[ask.dtype]
     proof = write_proven(found.adapter, place, dialect=ask.to, dtype=dtype, metadata=metadata)
-    differ = f"{len(found.adapter.changes)} of {len(names)} layers differ"
+    differ = f"{len(found.adapter.deltas)} of {len(names)} layers differ"
     terminal.print(f"{place}: {differ}; rank {ask.rank}, {proof.bytes / 1e6:.1f} MB")
     terminal.print(error_in_words(found))
     terminal.print(*proof_in_words(proof), sep="\n")

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.bases.fuse import fuse as fused
+from flux_lora.adapter.bases.fuse import fuse_into_base as fused
 from flux_lora.adapter.files import read_adapter
 from flux_lora.commands.writing import disk_explained
-from flux_lora.config.asks import FuseAsk
+from flux_lora.config.asks import FuseArgs
 
 
-def fuse(ask: FuseAsk) -> int:
+def fuse(ask: FuseArgs) -> int:
     """Write the fused model, and say how much of the LoRA the base's dtype rounded away."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     told = {"flux_lora.fused": json.dumps({"file": Path(ask.file).name, "strength": ask.strength})}

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from flux_lora.adapter.inspection.describe import Description, describe
 from flux_lora.adapter.inspection.groups import Group
-from flux_lora.config.asks import InspectAsk
+from flux_lora.config.asks import InspectArgs
 from flux_lora.config.choices import PrintFormat
 
 HEIGHTS = "▁▂▃▄▅▆▇█"
@@ -25,7 +25,7 @@ MOST_BLOCKS = 64
 MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "none": "does not take it"}
 
 
-def inspect(ask: InspectAsk) -> int:
+def inspect(ask: InspectArgs) -> int:
     """Print what the file says and holds."""
     terminal = Console(highlight=False, soft_wrap=True, markup=False)
     found = describe(Path(ask.file))

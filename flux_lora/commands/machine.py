@@ -14,14 +14,14 @@ DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Machine:
+class DeviceAndDtype:
     """A device and a dtype for the transformer."""
 
     device: torch.device
     dtype: torch.dtype
 
 
-def machine_of(hardware: HardwareConfig) -> Machine:
+def device_and_dtype(hardware: HardwareConfig) -> DeviceAndDtype:
     """The machine that is asked for, if it is here; the libraries' own progress bars are put away."""
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
@@ -34,4 +34,4 @@ def machine_of(hardware: HardwareConfig) -> Machine:
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     on_gpu = has_gpu and hardware.device is not Device.cpu
-    return Machine(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])
+    return DeviceAndDtype(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])

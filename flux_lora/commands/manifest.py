@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from flux_lora.commands.remember import Memory
+from flux_lora.commands.remember import ClassImage
 from flux_lora.commands.run_folder import RunFolder
-from flux_lora.data.cache import Keys, Made
+from flux_lora.data.cache import EncodeResult, EntryNames
 from flux_lora.data.planning.plan import Plan, Prepared
 from flux_lora.errors import RunError
 
 
-def fingerprint_of(planned: Plan, keys: Sequence[Keys]) -> str:
+def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
     """Of what is trained on: the cache's names stand for every pixel and word, and for who encoded them."""
     shown = [one.exposures for one in planned.prepared]
     return sha256(repr(list(zip(keys, shown, strict=True))).encode()).hexdigest()[:32]
@@ -31,7 +31,7 @@ def refuse_other_pictures(folder: RunFolder, fingerprint: str) -> None:
 
 
 def write_manifest(
-    folder: RunFolder, planned: Plan, made: Made, remembered: Sequence[Memory], fingerprint: str
+    folder: RunFolder, planned: Plan, made: EncodeResult, remembered: Sequence[ClassImage], fingerprint: str
 ) -> None:
     """The first line is about the set, then one line a picture, and one for each that the base is to make."""
     about = {"fingerprint": fingerprint, "pictures": len(planned.prepared), "texts": made.words}
@@ -57,6 +57,6 @@ def _line(one: Prepared) -> dict[str, object]:
     }
 
 
-def _named(keys: Keys) -> dict[str, object]:
+def _named(keys: EntryNames) -> dict[str, object]:
     """The entries that a picture needs; `flux-lora cache prune` spares them."""
     return {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}

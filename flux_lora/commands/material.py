@@ -11,21 +11,21 @@ from flux_lora.commands.run_folder import folder_of
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.config.material import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache.recall import Recall
+from flux_lora.data.cache.recall import SubjectBoxes
 from flux_lora.data.findings import Finding
-from flux_lora.data.judge import binding, judge_sight, judge_words
+from flux_lora.data.judge import judge_captions, judge_images, without_switched_off
 from flux_lora.data.looks.deep import can_embed, load_embed
 from flux_lora.data.looks.reading import can_read, load_read
-from flux_lora.data.planning.crops import kept_part
-from flux_lora.data.planning.plan import Plan, Wish, plan
-from flux_lora.data.rules.fit import judge_plan
-from flux_lora.data.rules.tokens import UNCOUNTED, Readers
-from flux_lora.data.rules.whole import sentence
-from flux_lora.data.rules.words import Words
+from flux_lora.data.planning.crops import protected_box
+from flux_lora.data.planning.plan import BucketOptions, Plan, plan
+from flux_lora.data.rules.fit import judge_bucket_fit
+from flux_lora.data.rules.tokens import UNCOUNTED, CaptionTokenizers
+from flux_lora.data.rules.whole import dataset_summary
+from flux_lora.data.rules.words import SubjectWords
 from flux_lora.data.samples import Sample
-from flux_lora.data.seen import Eye, Seen, see_all
+from flux_lora.data.seen import ScannedImage, ScanOptions, scan_all
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, Wanted
+from flux_lora.data.sources.source import Found, SourceOptions
 from flux_lora.errors import ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.flux1.tokenizers import load_tokenizers
@@ -34,23 +34,23 @@ HELD_OUT = "held_out"
 
 
 @dataclass(frozen=True)
-class Material:
+class RunDataset:
     """All that is known of the pictures before a model is loaded."""
 
     samples: tuple[Sample, ...]
     held_out: tuple[Sample, ...]
     suite: Suite
     findings: tuple[Finding, ...]
-    seen: tuple[Seen, ...] = ()
-    compared: tuple[Seen, ...] = ()
+    scanned: tuple[ScannedImage, ...] = ()
+    scanned_held_out: tuple[ScannedImage, ...] = ()
     """The held-out pictures, looked at."""
-    recall: Recall | None = None
+    subject_boxes: SubjectBoxes | None = None
     """What of the pictures crops must keep; new things are to be written into the cache."""
     plan: Plan | None = None
     """None where no picture can be read."""
-    readers: Readers | None = None
+    tokenizers: CaptionTokenizers | None = None
     remarks: tuple[str, ...] = ()
-    sentence: str = ""
+    summary: str = ""
     """What the set can teach, and what it cannot."""
 
     @property
@@ -60,69 +60,69 @@ class Material:
         return self.plan
 
 
-def read_material(config: RunConfig, *, draws: bool = False) -> Material:
+def read_dataset(config: RunConfig, *, draws: bool = False) -> RunDataset:
     """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written.
 
     `draws` keeps a small copy of each picture, for a page.
     """
     wanted = config.data
     found, compared = _found(wanted), _held_out(wanted)
-    words = Words(wanted.trigger, wanted.class_word, wanted.kind.value)
+    words = SubjectWords(wanted.trigger, wanted.class_word, wanted.kind.value)
     readers = _readers(config)
-    eye = Eye(
+    eye = ScanOptions(
         alpha=wanted.alpha,
         embed=load_embed() if can_embed() else None,
         read=load_read() if can_read() else None,
         draws=draws,
     )
     with bar("looking at") as told:
-        looked = see_all([*found.samples, *compared.samples], eye, told=told)
+        looked = scan_all([*found.samples, *compared.samples], eye, progress=told)
     seen, apart = looked[: len(found.samples)], looked[len(found.samples) :]
-    sizes = {one.sample.image: (one.look.width, one.look.height) for one in seen if one.look}
+    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in seen if one.stats}
     recall = _recall(config)
-    planned = _plan(config, [one.sample for one in seen if one.look], sizes, recall)
+    planned = _plan(config, [one.sample for one in seen if one.stats], sizes, recall)
     findings = [
         *found.findings,
-        *judge_words(found.samples, words, readers),
-        *judge_sight(seen, apart, words, resolution=wanted.resolution),
-        *(judge_plan(planned, wanted.allow_crop) if planned else ()),
+        *judge_captions(found.samples, words, readers),
+        *judge_images(seen, apart, words, resolution=wanted.resolution),
+        *(judge_bucket_fit(planned, wanted.allow_crop) if planned else ()),
         *(() if readers else (_uncounted(config, wanted),)),
     ]
-    return Material(
+    return RunDataset(
         samples=found.samples,
         held_out=compared.samples,
         suite=_suite(wanted),
-        findings=tuple(binding(findings, reasons_off(config.check))),
-        seen=tuple(seen),
-        compared=tuple(apart),
-        recall=recall,
+        findings=tuple(without_switched_off(findings, reasons_off(config.check))),
+        scanned=tuple(seen),
+        scanned_held_out=tuple(apart),
+        subject_boxes=recall,
         plan=planned,
-        readers=readers,
+        tokenizers=readers,
         remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen)),
-        sentence=sentence([one.look for one in seen if one.look], found.samples, words),
+        summary=dataset_summary([one.stats for one in seen if one.stats], found.samples, words),
     )
 
 
-def sketch_material(config: RunConfig, sizes: Mapping[Path, tuple[int, int]]) -> Material:
+def outline_dataset(config: RunConfig, sizes: Mapping[Path, tuple[int, int]]) -> RunDataset:
     """What encoding needs, for a process beside the one that judged: that one's sizes, and no picture is decoded."""
     found = _found(config.data)
     readable = [sample for sample in found.samples if sample.image in sizes]
-    return Material(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes, _recall(config)))
+    return RunDataset(found.samples, (), _suite(config.data), (), plan=_plan(config, readable, sizes, _recall(config)))
 
 
-def said_sizes(material: Material) -> str:
+def sizes_to_json(material: RunDataset) -> str:
     """Every picture that was planned for and its size, to be told to the other processes."""
     return json.dumps({str(one.sample.image): one.size for one in material.planned.prepared})
 
 
-def read_sizes(said: str) -> dict[Path, tuple[int, int]]:
+def sizes_from_json(said: str) -> dict[Path, tuple[int, int]]:
     """What `said_sizes` wrote."""
     return {Path(file): (width, height) for file, (width, height) in json.loads(said).items()}
 
 
-def _masked_by_alpha(wanted: DataConfig, seen: Sequence[Seen]) -> Iterator[str]:
+def _masked_by_alpha(wanted: DataConfig, seen: Sequence[ScannedImage]) -> Iterator[str]:
     """That transparency is the mask is said like any other mask."""
-    masked = sum(bool(one.look and one.look.masked and one.sample.mask is None) for one in seen)
+    masked = sum(bool(one.stats and one.stats.masked and one.sample.mask is None) for one in seen)
     if masked and wanted.alpha is AlphaPolicy.mask and wanted.masks is MaskMode.auto:
         yield f"{masked} of {len(seen)} images are masked by their transparency; masked loss on"
 
@@ -146,7 +146,7 @@ def sources_of(wanted: DataConfig) -> list[SourceConfig]:
 
 
 def _found(wanted: DataConfig) -> Found:
-    return find(sources_of(wanted), reading_of(wanted))
+    return find(sources_of(wanted), source_options(wanted))
 
 
 def _held_out(wanted: DataConfig) -> Found:
@@ -154,13 +154,13 @@ def _held_out(wanted: DataConfig) -> Found:
     folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
     if not wanted.held_out and not folder.is_dir():
         return Found()
-    found = find([SourceConfig(path=str(folder))], replace(reading_of(wanted), mask_folder=None, apart=()))
+    found = find([SourceConfig(path=str(folder))], replace(source_options(wanted), mask_folder=None, apart=()))
     return Found(samples=found.samples)
 
 
-def reading_of(wanted: DataConfig) -> Wanted:
+def source_options(wanted: DataConfig) -> SourceOptions:
     """How the sources are read; what is held out is never trained on, wherever it lies."""
-    return Wanted(
+    return SourceOptions(
         recursive=wanted.recursive,
         caption_lines=wanted.caption_lines,
         masks=wanted.masks,
@@ -169,16 +169,18 @@ def reading_of(wanted: DataConfig) -> Wanted:
     )
 
 
-def _recall(config: RunConfig) -> Recall:
+def _recall(config: RunConfig) -> SubjectBoxes:
     crop, alpha = config.data.crop, config.data.alpha
-    return Recall(folder_of(config).cache, partial(kept_part, crop=crop, alpha=alpha), crop.value, alpha.value)
+    return SubjectBoxes(
+        folder_of(config).cache, partial(protected_box, crop=crop, alpha=alpha), crop.value, alpha.value
+    )
 
 
 def _plan(
-    config: RunConfig, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]], recall: Recall
+    config: RunConfig, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]], recall: SubjectBoxes
 ) -> Plan | None:
     """Buckets and crops for the pictures that can be read."""
-    wish = Wish(
+    wish = BucketOptions(
         resolutions=(config.data.resolution, *config.data.more_resolutions),
         batch_size=config.train.batch_size,
         crop=config.data.crop,
@@ -187,15 +189,15 @@ def _plan(
         most_cropped=config.data.allow_crop,
         seed=config.train.seed,
     )
-    return plan(readable, wish, sizes=sizes.__getitem__, keep=recall.part) if readable else None
+    return plan(readable, wish, sizes=sizes.__getitem__, keep=recall.box_of) if readable else None
 
 
-def _readers(config: RunConfig) -> Readers | None:
+def _readers(config: RunConfig) -> CaptionTokenizers | None:
     try:
         clip, t5 = load_tokenizers(config.model.path, config.model.revision)
     except ModelError:
         return None
-    return Readers(t5_tokenizer=t5, clip_tokenizer=clip, t5_limit=config.model.text_tokens)
+    return CaptionTokenizers(t5_tokenizer=t5, clip_tokenizer=clip, t5_limit=config.model.text_tokens)
 
 
 def _uncounted(config: RunConfig, wanted: DataConfig) -> Finding:

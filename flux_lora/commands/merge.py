@@ -4,29 +4,29 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.algebra import merged, resized
-from flux_lora.adapter.files import read_any, transformer_of
-from flux_lora.adapter.labels.lineage import of_merged
+from flux_lora.adapter.algebra import merge_adapters, resize_adapter
+from flux_lora.adapter.files import only_transformer, read_contents
+from flux_lora.adapter.labels.lineage import merged_metadata
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.resize import check_rank, error_in_words
 from flux_lora.commands.writing import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
-from flux_lora.config.asks import MergeAsk
+from flux_lora.config.asks import MergeArgs
 from flux_lora.errors import ConfigError
 
 
-def merge(ask: MergeAsk) -> int:
+def merge(ask: MergeArgs) -> int:
     """The exact sum, each file at its strength; cut to a rank if one is given, with the error said."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     check_rank(ask.rank)
     place, strengths = new_place(ask.out, ask.to), _strengths(ask)
-    read = {file: read_any(Path(file)) for file in ask.files}
-    adapters = [transformer_of(read[file], Path(file)) for file in ask.files]
-    whole = merged(adapters, strengths)
+    read = {file: read_contents(Path(file)) for file in ask.files}
+    adapters = [only_transformer(read[file], Path(file)) for file in ask.files]
+    whole = merge_adapters(adapters, strengths)
     if ask.rank:
-        cut = resized(whole, ask.rank)
+        cut = resize_adapter(whole, ask.rank)
         terminal.print(error_in_words(cut))
         whole = cut.adapter
-    metadata = of_merged(
+    metadata = merged_metadata(
         [read[file].metadata for file in ask.files],
         [title_of(Path(file)) for file in ask.files],
         title_of(place),
@@ -40,7 +40,7 @@ def merge(ask: MergeAsk) -> int:
     return 0
 
 
-def _strengths(ask: MergeAsk) -> tuple[float, ...]:
+def _strengths(ask: MergeArgs) -> tuple[float, ...]:
     if len(ask.files) < 2:
         raise ConfigError(f"files names {len(ask.files)} file(s)", fix="give two or more: files=[a,b]")
     if ask.strengths and len(ask.strengths) != len(ask.files):

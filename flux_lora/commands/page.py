@@ -6,31 +6,31 @@ from pathlib import Path
 
 from PIL import Image
 
-from flux_lora.adapter.quantised.forecast import in_words
-from flux_lora.commands.evaluate import BASE, Verdict, candidate_name, evaluation_spec, limits_of, pictures_of
-from flux_lora.commands.export import Shipped
-from flux_lora.commands.material import Material
+from flux_lora.adapter.quantised.forecast import forecast_in_words
+from flux_lora.commands.evaluate import BASE, Evaluation, candidate_name, evaluation_spec, limits_of, rendered_images
+from flux_lora.commands.export import Exported
+from flux_lora.commands.material import RunDataset
 from flux_lora.commands.prepare import preview_prompts
 from flux_lora.commands.run_folder import RunFolder
 from flux_lora.commands.summary import read_summary
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.pictures.decode import open_image
 from flux_lora.evaluate.report import (
-    Check,
+    ComparedPair,
     Curve,
     Dataset,
     ExportedFile,
+    FileCheck,
     Frame,
-    Pair,
     Report,
-    Stage,
+    StageSeconds,
     Thumbnail,
     Trio,
     write_report,
 )
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
-from flux_lora.train.checkpoints import whole
+from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.reporters import read_metrics
 
 MOST_THUMBNAILS = 24
@@ -38,11 +38,13 @@ MOST_TRIOS = 6
 MOST_PAIRS = 8
 
 
-def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict: Verdict, shipped: Shipped) -> Path:
+def write_run_report(
+    config: RunConfig, folder: RunFolder, material: RunDataset, verdict: Evaluation, shipped: Exported
+) -> Path:
     """Write report.html."""
     spec = evaluation_spec(config, material)
     chosen = candidate_name(verdict.choice.step, verdict.choice.strength)
-    base, lora = pictures_of(folder, BASE), pictures_of(folder, chosen)
+    base, lora = rendered_images(folder, BASE), rendered_images(folder, chosen)
     prompt = material.suite.trigger[0]
     report = Report(
         title=f"{config.data.trigger} {config.data.class_word}",
@@ -71,13 +73,13 @@ def write_page(config: RunConfig, folder: RunFolder, material: Material, verdict
     return write_report(report, folder.report)
 
 
-def _stages(folder: RunFolder) -> tuple[Stage, ...]:
+def _stages(folder: RunFolder) -> tuple[StageSeconds, ...]:
     seconds = read_summary(folder)["seconds"]
     assert isinstance(seconds, dict), "the summary is ours"
-    return tuple(Stage(name, float(spent)) for name, spent in seconds.items())
+    return tuple(StageSeconds(name, float(spent)) for name, spent in seconds.items())
 
 
-def _dataset(config: RunConfig, material: Material) -> Dataset:
+def _dataset(config: RunConfig, material: RunDataset) -> Dataset:
     shown = material.samples[:MOST_THUMBNAILS]
     return Dataset(
         count=len(material.samples),
@@ -87,7 +89,7 @@ def _dataset(config: RunConfig, material: Material) -> Dataset:
 
 
 def _trios(
-    config: RunConfig, material: Material, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image]
+    config: RunConfig, material: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image]
 ) -> tuple[Trio, ...]:
     """The first seed of the first trigger prompts, beside held-out photos in turn."""
     photos = [open_image(sample.image, config.data.alpha) for sample in material.held_out]
@@ -100,8 +102,8 @@ def _trios(
 
 
 def _pairs(
-    material: Material, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], verdict: Verdict
-) -> tuple[Pair, ...]:
+    material: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], verdict: Evaluation
+) -> tuple[ComparedPair, ...]:
     """The first seed of class and unrelated prompts, as many of each."""
     chosen = next(
         each for each in verdict.scores if (each.step, each.strength) == (verdict.choice.step, verdict.choice.strength)
@@ -115,7 +117,7 @@ def _pairs(
     for number in picked:
         place = (first + number) * seeds
         change = chosen.leakage.each[number][0]
-        pairs.append(Pair(shots[place].prompt, kinds[number], base[place], lora[place], change))
+        pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
     return tuple(pairs)
 
 
@@ -123,7 +125,7 @@ def _curve(folder: RunFolder) -> Curve:
     lines = read_metrics(folder.metrics)
     return Curve(
         losses=tuple((int(line["step"]), line["loss"]) for line in lines),
-        checkpoints=tuple(each.step for each in whole(folder.root)),
+        checkpoints=tuple(each.step for each in complete_checkpoints(folder.root)),
     )
 
 
@@ -134,7 +136,7 @@ def _frames(folder: RunFolder) -> Iterator[Frame]:
             yield Frame(int(place.name.removeprefix("step-")), Image.open(pictures[0]).convert("RGB"))
 
 
-def _exported(shipped: Shipped) -> ExportedFile:
+def _exported(shipped: Exported) -> ExportedFile:
     proof = shipped.proof
     others = [Path(each.file).name for each in shipped.proofs[1:]]
     return ExportedFile(
@@ -143,17 +145,17 @@ def _exported(shipped: Shipped) -> ExportedFile:
         sha256=proof.sha256,
         dialect=f"{', '.join(each.dialect for each in shipped.proofs)} names, the chosen strength folded in",
         loads_in=tuple(dict.fromkeys(each.reader for one in shipped.proofs for each in one.readers)),
-        merged=in_words(shipped.forecasts) if shipped.forecasts else "",
+        merged=forecast_in_words(shipped.forecasts) if shipped.forecasts else "",
     )
 
 
-def _checks(shipped: Shipped) -> tuple[Check, ...]:
+def _checks(shipped: Exported) -> tuple[FileCheck, ...]:
     """One line per file and program; a file that a program would not take whole has not come this far."""
-    checks: list[Check] = []
+    checks: list[FileCheck] = []
     for proof in shipped.proofs:
         named = f"{proof.dialect} names: " if len(shipped.proofs) > 1 else ""
         checks += [
-            Check(
+            FileCheck(
                 f"{named}{each.reader}, {each.how}",
                 f"{each.modules} layers, {each.unused} unused keys, {each.missing} missing, "
                 f"{each.worst_error:.2%} off what was trained at most",
@@ -161,8 +163,8 @@ def _checks(shipped: Shipped) -> tuple[Check, ...]:
             )
             for each in proof.readers
         ]
-        checks += [Check(f"{named}known of these names", gap, True) for gap in proof.gaps]
+        checks += [FileCheck(f"{named}known of these names", gap, True) for gap in proof.gaps]
         if proof.output_error is not None:
             answer = f"{named}the base's answer, with the file against with the adapter read out of it"
-            checks.append(Check(answer, f"{proof.output_error:.1e} apart" if proof.output_error else "equal", True))
+            checks.append(FileCheck(answer, f"{proof.output_error:.1e} apart" if proof.output_error else "equal", True))
     return tuple(checks)

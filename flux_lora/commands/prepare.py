@@ -8,48 +8,48 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from flux_lora.commands.check import clear
-from flux_lora.commands.crew import Crew, crew_of
+from flux_lora.commands.crew import ProcessGroup, process_group
 from flux_lora.commands.dataset_page import write_dataset_page
-from flux_lora.commands.machine import Machine, machine_of
+from flux_lora.commands.machine import DeviceAndDtype, device_and_dtype
 from flux_lora.commands.manifest import fingerprint_of, refuse_other_pictures, write_manifest
-from flux_lora.commands.material import Material, read_sizes, said_sizes, sketch_material
+from flux_lora.commands.material import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
 from flux_lora.commands.progress import bar
-from flux_lora.commands.remember import Memory, memories, prompts_to_keep
+from flux_lora.commands.remember import ClassImage, class_images_of, class_prompts
 from flux_lora.commands.run_folder import RunFolder, folder_of, open_folder
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import (
+    EncodedDataset,
+    EncodeOptions,
     Encoders,
-    Share,
-    Shelf,
-    Stage,
-    Wanted,
+    ProcessShare,
+    StageProfile,
     encode_all,
     encode_captions,
     encode_share,
 )
 from flux_lora.data.encoders import flux1_encoders
 from flux_lora.data.plain import without_trigger
-from flux_lora.data.told import Told, nobody
-from flux_lora.models.family import Text
+from flux_lora.data.told import Progress, no_progress
+from flux_lora.models.family import PromptEmbeds
 
 
 @dataclass(frozen=True)
-class Ready:
+class PreparedRun:
     """All that training and rendering need of photos and words."""
 
-    material: Material
-    encoded: Shelf
+    material: RunDataset
+    encoded: EncodedDataset
     """One for each of material.planned.prepared, in that order."""
-    empty: Text
-    memories: tuple[Memory, ...]
+    empty: PromptEmbeds
+    memories: tuple[ClassImage, ...]
     fingerprint: str
     """Changes with any pixel, crop or caption."""
 
 
 def prepare(config: RunConfig) -> int:
     """Check, plan and encode; 1 if there are warnings and strict is set. Processes started together share the work."""
-    with crew_of() as crew:
+    with process_group() as crew:
         if not crew.alone:
             return _prepare_together(config, crew)
         material, code = clear(config)
@@ -57,48 +57,50 @@ def prepare(config: RunConfig) -> int:
             return code
         folder = open_folder(config)
         with stage(folder, "prepare"):
-            get_ready(config, folder, material, machine_of(config.hardware))
+            encode_dataset(config, folder, material, device_and_dtype(config.hardware))
         return 0
 
 
-def _prepare_together(config: RunConfig, crew: Crew) -> int:
+def _prepare_together(config: RunConfig, crew: ProcessGroup) -> int:
     """The first judges, and at the end finds everything encoded and writes it down; all take their part between."""
     material, code, folder = None, 0, folder_of(config)
-    with crew.together():
+    with crew.fail_together():
         if crew.first:
             material, code = clear(config)
             folder = folder if code else open_folder(config)
-    code = crew.worst(code)
+    code = crew.all_max(code)
     if code:
         return code
-    sizes = read_sizes(crew.heard(said_sizes(material) if material else "{}"))
+    sizes = sizes_from_json(crew.broadcast(sizes_to_json(material) if material else "{}"))
     with stage(folder, "prepare") if crew.first else nullcontext():
-        machine = machine_of(config.hardware)
-        with crew.together():
-            stages = _encode_part(config, material or sketch_material(config, sizes), machine, crew.share)
+        machine = device_and_dtype(config.hardware)
+        with crew.fail_together():
+            stages = _encode_part(config, material or outline_dataset(config, sizes), machine, crew.share)
         if crew.first and material:
-            get_ready(config, folder, material, machine)
+            encode_dataset(config, folder, material, machine)
             note(folder, {"encoding": [_in_numbers(each) for each in stages]})
     return 0
 
 
-def _encode_part(config: RunConfig, material: Material, machine: Machine, share: Share) -> tuple[Stage, ...]:
+def _encode_part(
+    config: RunConfig, material: RunDataset, machine: DeviceAndDtype, share: ProcessShare
+) -> tuple[StageProfile, ...]:
     encoders = _encoders(config, machine)
     wanted, _ = _wanted(config, material, encoders)
     prepared = material.planned.prepared
-    with _kept_when_stopped("encoding") if share.rank == 0 else nullcontext(nobody) as told:
-        return encode_share(prepared, encoders, folder_of(config).cache, share, wanted=wanted, told=told)
+    with _kept_when_stopped("encoding") if share.rank == 0 else nullcontext(no_progress) as told:
+        return encode_share(prepared, encoders, folder_of(config).cache, share, wanted=wanted, progress=told)
 
 
-def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine: Machine) -> Ready:
+def encode_dataset(config: RunConfig, folder: RunFolder, material: RunDataset, machine: DeviceAndDtype) -> PreparedRun:
     """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
     planned = material.planned
     encoders = _encoders(config, machine)
     wanted, remembered = _wanted(config, material, encoders)
-    if material.recall:
-        material.recall.write(folder.cache)
+    if material.subject_boxes:
+        material.subject_boxes.write(folder.cache)
     with _kept_when_stopped("encoding") as told:
-        made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, told=told)
+        made = encode_all(planned.prepared, encoders, folder.cache, wanted=wanted, progress=told)
     fingerprint = fingerprint_of(planned, made.encoded.keys)
     refuse_other_pictures(folder, fingerprint)
     write_manifest(folder, planned, made, remembered, fingerprint)
@@ -106,15 +108,17 @@ def get_ready(config: RunConfig, folder: RunFolder, material: Material, machine:
         write_dataset_page(config, material, folder.dataset_page)
     note(folder, {"encoding": [_in_numbers(each) for each in made.stages]})
     empty = encode_captions([""], encoders, folder.cache)[0]
-    return Ready(material, made.encoded, empty, remembered, fingerprint)
+    return PreparedRun(material, made.encoded, empty, remembered, fingerprint)
 
 
-def encoded_prompts(config: RunConfig, folder: RunFolder, prompts: Sequence[str], machine: Machine) -> list[Text]:
+def encoded_prompts(
+    config: RunConfig, folder: RunFolder, prompts: Sequence[str], machine: DeviceAndDtype
+) -> list[PromptEmbeds]:
     """Prompts as the transformer hears them, each a batch of one; from the cache where they were prepared."""
     return encode_captions(prompts, _encoders(config, machine), folder.cache)
 
 
-def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
+def preview_prompts(config: RunConfig, material: RunDataset) -> tuple[str, ...]:
     """What previews show: the recipe's prompts, or the first two that the adapter is judged by."""
     words = {"{trigger}": config.data.trigger, "{class}": config.data.class_word}
     chosen = []
@@ -125,20 +129,22 @@ def preview_prompts(config: RunConfig, material: Material) -> tuple[str, ...]:
     return tuple(chosen) or material.suite.trigger[:2]
 
 
-def _wanted(config: RunConfig, material: Material, encoders: Encoders) -> tuple[Wanted, tuple[Memory, ...]]:
+def _wanted(
+    config: RunConfig, material: RunDataset, encoders: Encoders
+) -> tuple[EncodeOptions, tuple[ClassImage, ...]]:
     """What is made of each picture, and every word that a run will need: plain captions for preservation only."""
     prompts = ("", *material.suite.prompts, *preview_prompts(config, material))
-    wanted = Wanted(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
+    wanted = EncodeOptions(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
     if not config.train.preservation:
         return wanted, ()
     plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
     plains = [plain(caption) for one in material.planned.prepared for caption in one.sample.captions]
-    remembered = memories(config, prompts_to_keep(plains, material.suite.kept), encoders.captions)
+    remembered = class_images_of(config, class_prompts(plains, material.suite.kept), encoders.caption_fingerprint)
     return replace(wanted, plain=plain, words=(*prompts, *(each.prompt for each in remembered))), remembered
 
 
 @contextmanager
-def _kept_when_stopped(doing: str) -> Iterator[Told]:
+def _kept_when_stopped(doing: str) -> Iterator[Progress]:
     """A bar; whoever stops it hears how far it was, and that the next run goes on from there."""
     heard = deque(["nothing was missing yet"], maxlen=1)
     with bar(doing) as shown:
@@ -154,7 +160,7 @@ def _kept_when_stopped(doing: str) -> Iterator[Told]:
             raise
 
 
-def _encoders(config: RunConfig, machine: Machine) -> Encoders:
+def _encoders(config: RunConfig, machine: DeviceAndDtype) -> Encoders:
     return flux1_encoders(
         config.model.path,
         tokens=config.model.text_tokens,
@@ -164,7 +170,7 @@ def _encoders(config: RunConfig, machine: Machine) -> Encoders:
     )
 
 
-def _in_numbers(made: Stage) -> dict[str, object]:
+def _in_numbers(made: StageProfile) -> dict[str, object]:
     seconds, gib = round(made.seconds, 2), 2**30
     return {
         "stage": made.name,

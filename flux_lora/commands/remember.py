@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from flux_lora.commands.pictures import Painter
+from flux_lora.commands.pictures import Pipeline
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import Encoded, Keys, Shelf
-from flux_lora.data.cache.entries import LATENT, TEXT, is_there, name_of, write_entry
-from flux_lora.models.family import Text, stacked
+from flux_lora.data.cache import EncodedDataset, EncodedSample, EntryNames
+from flux_lora.data.cache.entries import LATENT, TEXT, entry_name, has_entry, write_entry
+from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
 from flux_lora.models.fingerprint import fingerprint
 from flux_lora.models.flux1.places import part_folder
 from flux_lora.render.sampler import imagine
@@ -22,44 +22,46 @@ FIRST_SEED = 10_000
 
 
 @dataclass(frozen=True)
-class Memory:
+class ClassImage:
     """One picture that the base is to make: of what, from which noise, and where it is kept."""
 
     prompt: str
     seed: int
-    keys: Keys
+    keys: EntryNames
 
 
-def memories(config: RunConfig, prompts: Sequence[str], texts: str) -> tuple[Memory, ...]:
+def class_images_of(config: RunConfig, prompts: Sequence[str], texts: str) -> tuple[ClassImage, ...]:
     """The pictures to make, prompt after prompt and then again with other noise. `texts` names the text encoders."""
     base = fingerprint(part_folder(config.model.path, "transformer", config.model.revision))
     chosen = [prompts[number % len(prompts)] for number in range(config.train.memories)] if prompts else []
     seeds = [FIRST_SEED + number // len(prompts) for number in range(len(chosen))]
     return tuple(
-        Memory(prompt, seed, _keys(prompt, texts, (base, str(spec_for(config, prompt, seed)))))
+        ClassImage(prompt, seed, _keys(prompt, texts, (base, str(class_image_spec(config, prompt, seed)))))
         for prompt, seed in zip(chosen, seeds, strict=True)
     )
 
 
-def remember(config: RunConfig, wanted: Sequence[Memory], texts: Sequence[Text], painter: Painter, cache: Path) -> None:
+def render_class_images(
+    config: RunConfig, wanted: Sequence[ClassImage], texts: Sequence[PromptEmbeds], painter: Pipeline, cache: Path
+) -> None:
     """Have the base make what the cache lacks; `painter` must hold no adapter yet. `texts` go with `wanted`."""
-    missing = [pair for pair in zip(wanted, texts, strict=True) if not is_there(cache, pair[0].keys.latent)]
+    missing = [pair for pair in zip(wanted, texts, strict=True) if not has_entry(cache, pair[0].keys.latent)]
     for seed in sorted({memory.seed for memory, _ in missing}):
         these = [(memory, text) for memory, text in missing if memory.seed == seed]
-        spec = replace(spec_for(config, "", seed), prompts=tuple(memory.prompt for memory, _ in these))
-        text = stacked([text for _, text in these])
+        spec = replace(class_image_spec(config, "", seed), prompts=tuple(memory.prompt for memory, _ in these))
+        text = stack_prompt_embeds([text for _, text in these])
         made = imagine(painter.transformer, painter.vae, painter.scheduler, text, spec).float()
         for (memory, _), latent in zip(these, made, strict=True):
             write_entry(cache, memory.keys.latent, {"latent": latent, "spread": torch.zeros_like(latent)})
 
 
-def reminders(encoded: Shelf, cache: Path, wanted: Sequence[Memory]) -> Sequence[Encoded]:
+def preservation_samples(encoded: EncodedDataset, cache: Path, wanted: Sequence[ClassImage]) -> Sequence[EncodedSample]:
     """Every training picture under its caption without the trigger, and every memory."""
     plain = [replace(keys, texts=keys.plains, mask="") for keys in encoded.keys]
-    return Shelf(cache, [*plain, *(memory.keys for memory in wanted)])
+    return EncodedDataset(cache, [*plain, *(memory.keys for memory in wanted)])
 
 
-def spec_for(config: RunConfig, prompt: str, seed: int) -> RenderSpec:
+def class_image_spec(config: RunConfig, prompt: str, seed: int) -> RenderSpec:
     """A square picture, made as evaluation makes its own."""
     return RenderSpec(
         prompts=(prompt,),
@@ -72,7 +74,7 @@ def spec_for(config: RunConfig, prompt: str, seed: int) -> RenderSpec:
     )
 
 
-def prompts_to_keep(plains: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:
+def class_prompts(plains: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:
     """Ordinary things of the class and quite other things, in turn."""
     ordinary, other = list(dict.fromkeys(plains)), list(dict.fromkeys(kept))
     turns = [pair for both in zip(ordinary, other, strict=False) for pair in both]
@@ -80,6 +82,6 @@ def prompts_to_keep(plains: Sequence[str], kept: Sequence[str]) -> tuple[str, ..
     return (*turns, *islice(longer, min(len(ordinary), len(other)), None))
 
 
-def _keys(prompt: str, texts: str, made_by: tuple[str, str]) -> Keys:
-    text = name_of(TEXT, texts, prompt)
-    return Keys(latent=name_of(LATENT, "memory", *made_by), texts=(text,), plains=(text,))
+def _keys(prompt: str, texts: str, made_by: tuple[str, str]) -> EntryNames:
+    text = entry_name(TEXT, texts, prompt)
+    return EntryNames(latent=entry_name(LATENT, "memory", *made_by), texts=(text,), plains=(text,))

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.adapter.header import printable
-from flux_lora.adapter.labels.reproduce import Reproduction, made_how
-from flux_lora.config.asks import ReproduceAsk
+from flux_lora.adapter.labels.reproduce import Reproduction, read_reproduction
+from flux_lora.config.asks import ReproduceArgs
 from flux_lora.config.compose import read_recipe
 from flux_lora.errors import ConfigError, RunError
 
@@ -17,11 +17,11 @@ PACKAGES = ("torch", "diffusers", "transformers", "peft")
 LIST_INDENT = "  "
 
 
-def reproduce(ask: ReproduceAsk) -> int:
+def reproduce(ask: ReproduceArgs) -> int:
     """Write the recipe beside the file; 1 if the file holds none."""
     terminal = Console(highlight=False, soft_wrap=True, markup=False)
     file = Path(ask.file)
-    found = made_how(file, _here())
+    found = read_reproduction(file, _here())
     if not found.recipe:
         _say_what_there_is(terminal, found)
         return 1

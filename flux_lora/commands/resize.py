@@ -5,29 +5,29 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.algebra import Resized, resized, resized_by_energy
+from flux_lora.adapter.algebra import Resized, resize_adapter, resize_adapter_by_energy
 from flux_lora.adapter.bases.shards import open_base
-from flux_lora.adapter.bases.weights import weights_of
-from flux_lora.adapter.files import read_any
+from flux_lora.adapter.bases.weights import weight_reader
+from flux_lora.adapter.files import read_contents
 from flux_lora.adapter.readers.architecture import WIDTH
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.convert import introduce
 from flux_lora.commands.writing import (
     check_writable,
     dtype_for,
-    handed_on,
+    inherited_facts,
     new_place,
     proof_in_words,
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ResizeAsk
+from flux_lora.config.asks import ResizeArgs
 from flux_lora.errors import AdapterFileError, ConfigError
 
 ONLY_TEXT = "write its own file for them: flux-lora convert"
 
 
-def resize(ask: ResizeAsk) -> int:
+def resize(ask: ResizeArgs) -> int:
     """The nearest LoRA of this rank, or of as much rank as it takes to keep a share."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     if bool(ask.rank) == bool(ask.keep):
@@ -38,9 +38,9 @@ def resize(ask: ResizeAsk) -> int:
             "base is for a DoRA or OFT, and those are resized by rank", fix="give rank=16 in place of keep"
         )
     place = new_place(ask.out, ask.to)
-    given = read_any(Path(ask.file))
+    given = read_contents(Path(ask.file))
     introduce(ask.file, given, terminal)
-    if not given.adapter.changes:
+    if not given.adapter.deltas:
         raise AdapterFileError(f"{ask.file} changes nothing but text encoders", fix=ONLY_TEXT)
     found = _resized(given.adapter, ask)
     dtype = dtype_for(ask.dtype, given.adapter)
@@ -73,15 +73,15 @@ def ranks_in_words(adapter: Adapter) -> str:
     return f"rank {least}" if least == most else f"ranks {least} to {most}"
 
 
-def _resized(adapter: Adapter, ask: ResizeAsk) -> Resized:
+def _resized(adapter: Adapter, ask: ResizeArgs) -> Resized:
     if ask.keep:
-        return resized_by_energy(adapter, ask.keep)
-    return resized(adapter, ask.rank, weights=weights_of(open_base(Path(ask.base))) if ask.base else None)
+        return resize_adapter_by_energy(adapter, ask.keep)
+    return resize_adapter(adapter, ask.rank, weights=weight_reader(open_base(Path(ask.base))) if ask.base else None)
 
 
 def _metadata(before: Mapping[str, str]) -> dict[str, str]:
     """What is still true of the adapter at another rank: not the alpha that went with the old one."""
-    facts, _ = handed_on(before)
+    facts, _ = inherited_facts(before)
     return {key: value for key, value in facts.items() if key != "flux_lora.alpha"}
 
 

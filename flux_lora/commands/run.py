@@ -2,16 +2,16 @@
 
 from rich.console import Console
 
-from flux_lora.commands.beside import hand_out
+from flux_lora.commands.beside import publish
 from flux_lora.commands.check import clear
-from flux_lora.commands.evaluate import compare, in_words
-from flux_lora.commands.export import ship, shipped_in_words
-from flux_lora.commands.machine import machine_of
-from flux_lora.commands.page import write_page
-from flux_lora.commands.prepare import get_ready
+from flux_lora.commands.evaluate import choice_in_words, compare
+from flux_lora.commands.export import export_run, exported_in_words
+from flux_lora.commands.machine import device_and_dtype
+from flux_lora.commands.page import write_run_report
+from flux_lora.commands.prepare import encode_dataset
 from flux_lora.commands.run_folder import open_folder
 from flux_lora.commands.summary import note, stage
-from flux_lora.commands.train import teach
+from flux_lora.commands.train import train_adapter
 from flux_lora.config.schema import RunConfig
 
 
@@ -20,21 +20,21 @@ def run(config: RunConfig) -> int:
     material, code = clear(config)
     if code:
         return code
-    machine, folder = machine_of(config.hardware), open_folder(config)
+    machine, folder = device_and_dtype(config.hardware), open_folder(config)
     terminal = Console(soft_wrap=True, highlight=False)
     with stage(folder, "prepare"):
-        ready = get_ready(config, folder, material, machine)
+        ready = encode_dataset(config, folder, material, machine)
     with stage(folder, "train", continues=True):
-        teach(config, folder, ready, machine)
+        train_adapter(config, folder, ready, machine)
     with stage(folder, "evaluate"):
         verdict = compare(config, folder, material, machine)
-    terminal.print(in_words(verdict.choice))
+    terminal.print(choice_in_words(verdict.choice))
     with stage(folder, "export"):
-        shipped = ship(config, folder, machine)
-    terminal.print(*shipped_in_words(shipped), sep="\n")
+        shipped = export_run(config, folder, machine)
+    terminal.print(*exported_in_words(shipped), sep="\n")
     with stage(folder, "report"):
-        write_page(config, folder, material, verdict, shipped)
+        write_run_report(config, folder, material, verdict, shipped)
     note(folder, {"report": str(folder.report)})
     terminal.print(f"report: {folder.report.resolve()}")
-    hand_out(config.export, shipped.file, shipped.beside)
+    publish(config.export, shipped.file, shipped.beside)
     return 0

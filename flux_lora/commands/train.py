@@ -6,30 +6,30 @@ from itertools import islice
 
 from PIL import Image
 
-from flux_lora.adapter.attach import attach, parameters_of, strength
+from flux_lora.adapter.attach import attach, parameters_of, set_strength
 from flux_lora.commands.check import clear
-from flux_lora.commands.machine import Machine, machine_of
-from flux_lora.commands.pictures import Painter, open_painter
-from flux_lora.commands.prepare import Ready, encoded_prompts, get_ready, preview_prompts
-from flux_lora.commands.remember import remember, reminders
+from flux_lora.commands.machine import DeviceAndDtype, device_and_dtype
+from flux_lora.commands.pictures import Pipeline, load_pipeline
+from flux_lora.commands.prepare import PreparedRun, encode_dataset, encoded_prompts, preview_prompts
+from flux_lora.commands.remember import preservation_samples, render_class_images
 from flux_lora.commands.run_folder import RunFolder, open_folder, settings
 from flux_lora.commands.summary import note, stage
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.batches import Feed, fed
-from flux_lora.data.order import by_shape
+from flux_lora.data.batches import BatchOptions, batches_from
+from flux_lora.data.order import group_by_shape
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import TimeSampler, evenly, logit_normal
-from flux_lora.models.family import stacked
+from flux_lora.flow.times import SigmaSampler, logit_normal, uniform
+from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.render.sampler import shift_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.train import checkpoints
 from flux_lora.train.console import Console
 from flux_lora.train.learner import Learner
-from flux_lora.train.preservation import Preservation, quiet
-from flux_lora.train.reporters import Jsonl, Reporter, Started, together
-from flux_lora.train.steps import train as steps_of
+from flux_lora.train.preservation import Preservation, without_adapter
+from flux_lora.train.reporters import Jsonl, Reporter, Started, combined
+from flux_lora.train.steps import training_steps as steps_of
 from flux_lora.train.trackers import tracker_for
 
 
@@ -38,37 +38,37 @@ def train(config: RunConfig) -> int:
     material, code = clear(config)
     if code:
         return code
-    machine, folder = machine_of(config.hardware), open_folder(config)
+    machine, folder = device_and_dtype(config.hardware), open_folder(config)
     with stage(folder, "prepare"):
-        ready = get_ready(config, folder, material, machine)
+        ready = encode_dataset(config, folder, material, machine)
     with stage(folder, "train", continues=True):
-        teach(config, folder, ready, machine)
+        train_adapter(config, folder, ready, machine)
     return 0
 
 
-def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) -> None:
+def train_adapter(config: RunConfig, folder: RunFolder, ready: PreparedRun, machine: DeviceAndDtype) -> None:
     """Take the steps that are left, keep checkpoints, show previews."""
-    reporter = together(
+    reporter = combined(
         Jsonl(folder.metrics),
         Console(),
         tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root),
     )
-    painter = open_painter(config, machine)
+    painter = load_pipeline(config, machine)
     if config.train.preservation:
         texts = encoded_prompts(config, folder, [each.prompt for each in ready.memories], machine)
-        remember(config, ready.memories, texts, painter, folder.cache)
+        render_class_images(config, ready.memories, texts, painter, folder.cache)
     learner = _learner(config, painter)
-    last = checkpoints.latest(folder.root)
+    last = checkpoints.latest_checkpoint(folder.root)
     start = checkpoints.restore(last, learner) if last else 0
-    draw = counted_draw(config.train.seed, _times(config))
-    feed = Feed(
+    draw = counted_draw(config.train.seed, _sigma_sampler(config))
+    feed = BatchOptions(
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         caption_dropout=config.train.caption_dropout,
         sample_latents=config.data.sample_latents,
         mask_floor=config.data.mask_floor,
     )
-    looks = fed(ready.encoded, ready.empty, feed, ready.material.planned.groups, start=start)
+    looks = batches_from(ready.encoded, ready.empty, feed, ready.material.planned.groups, start=start)
     previews = _Previews(config, folder, ready, machine, painter)
     reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
     status = "stopped"
@@ -87,7 +87,7 @@ def teach(config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine) 
         reporter.finished(status)
 
 
-def _learner(config: RunConfig, painter: Painter) -> Learner:
+def _learner(config: RunConfig, painter: Pipeline) -> Learner:
     adapter = attach(
         painter.transformer,
         rank=config.adapter.rank,
@@ -102,24 +102,24 @@ def _learner(config: RunConfig, painter: Painter) -> Learner:
 
 
 def _preservation(
-    config: RunConfig, folder: RunFolder, ready: Ready, painter: Painter, learner: Learner, start: int
+    config: RunConfig, folder: RunFolder, ready: PreparedRun, painter: Pipeline, learner: Learner, start: int
 ) -> Preservation | None:
     if not config.train.preservation:
         return None
-    feed = Feed(batch_size=config.train.batch_size, seed=config.train.seed + 1)
-    pool = reminders(ready.encoded, folder.cache, ready.memories)
+    feed = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
+    pool = preservation_samples(ready.encoded, folder.cache, ready.memories)
     side = config.data.resolution
     shapes = [(one.bucket.height, one.bucket.width) for one in ready.material.planned.prepared]
-    groups = by_shape([*shapes, *((side, side) for _ in ready.memories)])
+    groups = group_by_shape([*shapes, *((side, side) for _ in ready.memories)])
     return Preservation(
-        base=quiet(learner.predict, partial(strength, painter.transformer)),
-        reminders=fed(pool, ready.empty, feed, groups, start=start),
-        draw=counted_draw(config.train.seed, evenly(shift_of(painter.scheduler, side, side)), purpose="reminder"),
+        base=without_adapter(learner.predict, partial(set_strength, painter.transformer)),
+        batches=batches_from(pool, ready.empty, feed, groups, start=start),
+        draw=counted_draw(config.train.seed, uniform(shift_of(painter.scheduler, side, side)), purpose="reminder"),
         weight=config.train.preservation,
     )
 
 
-def _times(config: RunConfig) -> TimeSampler:
+def _sigma_sampler(config: RunConfig) -> SigmaSampler:
     return logit_normal(config.train.time_mean, config.train.time_std, config.train.time_shift)
 
 
@@ -130,12 +130,14 @@ def _due(number: int, every: int, last: int) -> bool:
 class _Previews:
     """The same prompts and noise, again and again, as the adapter grows."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, ready: Ready, machine: Machine, painter: Painter) -> None:
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, ready: PreparedRun, machine: DeviceAndDtype, painter: Pipeline
+    ) -> None:
         prompts = preview_prompts(config, ready.material)
         size = config.preview.size or config.data.resolution
         self._folder = folder.samples
         self._painter = painter
-        self._text = stacked(encoded_prompts(config, folder, prompts, machine))
+        self._text = stack_prompt_embeds(encoded_prompts(config, folder, prompts, machine))
         self._spec = RenderSpec(
             prompts=prompts,
             seeds=(config.preview.seed,),
@@ -149,10 +151,10 @@ class _Previews:
     def show(self, number: int, reporter: Reporter) -> None:
         """Render and keep the previews of a step."""
         pictures: Mapping[str, Image.Image] = dict(
-            zip(self._spec.prompts, self._painter.paint(self._text, self._spec), strict=True)
+            zip(self._spec.prompts, self._painter.render(self._text, self._spec), strict=True)
         )
         folder = self._folder / f"step-{number:06d}"
         folder.mkdir(parents=True, exist_ok=True)
         for index, picture in enumerate(pictures.values()):
             picture.save(folder / f"{index:02d}.png")
-        reporter.pictured(number, pictures)
+        reporter.previewed(number, pictures)

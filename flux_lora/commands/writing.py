@@ -10,15 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.algebra import cast
+from flux_lora.adapter.algebra import cast_adapter
 from flux_lora.adapter.files import write_dialect, write_tensors
-from flux_lora.adapter.kinds import on_tensors
-from flux_lora.adapter.labels.lineage import inherited
-from flux_lora.adapter.labels.tell import MOST_FACTS, tell
+from flux_lora.adapter.kinds import map_tensors
+from flux_lora.adapter.labels.lineage import inherited_metadata
+from flux_lora.adapter.labels.tell import MOST_FACTS, add_metadata
 from flux_lora.adapter.layouts.dialects import DIALECTS
 from flux_lora.adapter.layouts.text_encoders import to_text_encoders
-from flux_lora.adapter.proof.checks import check_worth
-from flux_lora.adapter.proof.loading import Base
+from flux_lora.adapter.proof.checks import check_not_empty
+from flux_lora.adapter.proof.loading import LoadedBase
 from flux_lora.adapter.proof.prove import Proof, prove
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.config.choices import ExportDialect, FileDtype
@@ -42,7 +42,7 @@ def write_proven(
     dialect: ExportDialect,
     dtype: torch.dtype,
     metadata: Mapping[str, str],
-    base: Base | None = None,
+    base: LoadedBase | None = None,
 ) -> Proof:
     """Write the adapter, read it back as its programs will, and say what was seen, here and in the file.
 
@@ -56,13 +56,13 @@ def write_proven(
     if dialect in FOLDERS:
         return proof
     with disk_explained(place):
-        known = tell(place, {PROOF: json.dumps([asdict(each) for each in proof.readers])})
+        known = add_metadata(place, {PROOF: json.dumps([asdict(each) for each in proof.readers])})
     return replace(proof, sha256=known.sha256, bytes=place.stat().st_size)
 
 
 def write_text_encoders(text_encoders: Adapter, place: Path, dtype: torch.dtype) -> Path | None:
     """What a file changes of CLIP and T5 goes into a file of its own beside the other; none if it changes nothing."""
-    if not text_encoders.changes:
+    if not text_encoders.deltas:
         return None
     file = text_encoders_place(place)
     with disk_explained(file):
@@ -77,17 +77,17 @@ def check_writable(
     room for, a number that the dtype cannot hold."""
     for dialect, place in wanted.items():
         new_place(str(place), dialect)
-    if text_encoders.changes:
+    if text_encoders.deltas:
         file = text_encoders_place(next(iter(wanted.values())))
         new_place(str(file), ExportDialect.kohya)
         to_text_encoders(text_encoders, dtype)
-    if len(wanted) > 1 or text_encoders.changes:
+    if len(wanted) > 1 or text_encoders.deltas:
         check_room(adapter, tuple(wanted), dtype)
 
 
 def check_room(adapter: Adapter, dialects: Sequence[ExportDialect], dtype: torch.dtype) -> None:
     """Refuse, by name, what one of the dialects has no room for."""
-    exact = cast(adapter, torch.float32)
+    exact = cast_adapter(adapter, torch.float32)
     _check_numbers(exact)
     for dialect in dialects:
         chosen = DIALECTS[dialect]
@@ -95,9 +95,9 @@ def check_room(adapter: Adapter, dialects: Sequence[ExportDialect], dtype: torch
         chosen.write(exact, dtype)
 
 
-def handed_on(metadata: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def inherited_facts(metadata: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
     """What a new file says of the old one's metadata, and the names of what was too long to be said again."""
-    facts = {key: value for key, value in inherited(metadata).items() if key != PROOF}
+    facts = {key: value for key, value in inherited_metadata(metadata).items() if key != PROOF}
     sizes = {key: len(json.dumps((key, value))) for key, value in facts.items()}
     left_out: list[str] = []
     for key in sorted(sizes, key=lambda key: -sizes[key]):
@@ -108,7 +108,7 @@ def handed_on(metadata: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, .
     return facts, tuple(left_out)
 
 
-def places(wanted: ExportConfig, folder: Path, name: str) -> dict[ExportDialect, Path]:
+def export_paths(wanted: ExportConfig, folder: Path, name: str) -> dict[ExportDialect, Path]:
     """Where each dialect of an export goes: diffusers' under the plain name, any other with its dialect in the name.
 
     diffusers' comes first, because what lies beside the files is made for the first, and folders come last.
@@ -188,11 +188,11 @@ def _near(error: float, what: str) -> str:
 
 
 def _check_numbers(adapter: Adapter) -> None:
-    for name, change in adapter.changes.items():
+    for name, change in adapter.deltas.items():
         if not all(bool(tensor.isfinite().all()) for tensor in _tensors(Adapter({name: change}))):
             raise AdapterFileError(f"{name} holds numbers that are not finite", fix="take an earlier checkpoint")
-    if adapter.changes:
-        check_worth(adapter)
+    if adapter.deltas:
+        check_not_empty(adapter)
 
 
 def _tensors(adapter: Adapter) -> list[Tensor]:
@@ -202,6 +202,6 @@ def _tensors(adapter: Adapter) -> list[Tensor]:
         found.append(tensor)
         return tensor
 
-    for change in adapter.changes.values():
-        on_tensors(change, keep)
+    for change in adapter.deltas.values():
+        map_tensors(change, keep)
     return found

@@ -7,7 +7,7 @@ from flux_lora.config.schema import ExportConfig, HardwareConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectAsk:
+class InspectArgs:
     """Say what is in a file."""
 
     file: str
@@ -17,7 +17,7 @@ class InspectAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproduceAsk:
+class ReproduceArgs:
     """Write the recipe of a file back."""
 
     file: str
@@ -27,7 +27,7 @@ class ReproduceAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertAsk:
+class ConvertArgs:
     """Write a file in other names."""
 
     file: str
@@ -41,7 +41,7 @@ class ConvertAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MergeAsk:
+class MergeArgs:
     """Several LoRAs in one file."""
 
     files: tuple[str, ...]
@@ -59,7 +59,7 @@ class MergeAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResizeAsk:
+class ResizeArgs:
     """A file of another rank."""
 
     file: str
@@ -79,7 +79,7 @@ class ResizeAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractAsk:
+class ExtractArgs:
     """The difference of two models as a LoRA."""
 
     before: str
@@ -97,7 +97,7 @@ class ExtractAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FuseAsk:
+class FuseArgs:
     """A LoRA inside the weights of its base."""
 
     base: str
@@ -111,7 +111,7 @@ class FuseAsk:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShipAsk:
+class ExportAdapterArgs:
     """Export an adapter that another tool trained."""
 
     adapter: str

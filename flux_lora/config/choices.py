@@ -92,7 +92,7 @@ class OptimizerName(StrEnum):
     adamw8bit = "adamw8bit"
 
 
-class Schedule(StrEnum):
+class LRScheduler(StrEnum):
     """How the learning rate goes on after the warm-up."""
 
     constant = "constant"

@@ -84,15 +84,15 @@ def read_request(arguments: Sequence[str]) -> Request:
 def compose_config(overrides: Sequence[str], *, config_dir: Path | None = None) -> RunConfig:
     """Defaults, then groups, then the recipe, then overrides; typed, frozen and checked."""
     flags = ("--config-dir", str(config_dir)) if config_dir else ()
-    return config_of(read_request([*flags, *overrides]))
+    return config_from(read_request([*flags, *overrides]))
 
 
 def reopen(run_dir: Path, overrides: Sequence[str]) -> RunConfig:
     """The recipe of a run folder, with overrides on top."""
-    return config_of(read_request([f"run={run_dir}", *overrides]))
+    return config_from(read_request([f"run={run_dir}", *overrides]))
 
 
-def config_of(request: Request) -> RunConfig:
+def config_from(request: Request) -> RunConfig:
     """What one run is made of."""
     composed: list[DictConfig] = []
     through_hydra(request, job=lambda tree: composed.append(_with_run_folder(tree)))

@@ -25,13 +25,13 @@ VERBS = {
     "reproduce": "write back the recipe that a LoRA was made by:  flux-lora reproduce file=mug.safetensors",
 }
 ON_FILES = {
-    "inspect": asks.InspectAsk,
-    "convert": asks.ConvertAsk,
-    "merge": asks.MergeAsk,
-    "resize": asks.ResizeAsk,
-    "extract": asks.ExtractAsk,
-    "fuse": asks.FuseAsk,
-    "reproduce": asks.ReproduceAsk,
+    "inspect": asks.InspectArgs,
+    "convert": asks.ConvertArgs,
+    "merge": asks.MergeArgs,
+    "resize": asks.ResizeArgs,
+    "extract": asks.ExtractArgs,
+    "fuse": asks.FuseArgs,
+    "reproduce": asks.ReproduceArgs,
 }
 """Verbs that take files and no recipe, and what they are asked."""
 GROUPS = ("recipe", "model", "hardware", "tracker")
@@ -86,7 +86,7 @@ def verb_help(verb: str) -> str:
         return "\n".join([f"flux-lora {verb} [key=value ...]", f"  {VERBS[verb]}", "", *knobs])
     lines = [f"flux-lora {verb} recipe=<name> [key=value ...]", f"  {VERBS[verb]}"]
     if verb == "export":
-        lines += ["", "of an adapter that another tool trained:", *listed(knobs_of(asks.ShipAsk)[:2])]
+        lines += ["", "of an adapter that another tool trained:", *listed(knobs_of(asks.ExportAdapterArgs)[:2])]
     return "\n".join([*lines, "", "groups", group_lines(), "", "knobs", *listed(all_knobs())])
 
 

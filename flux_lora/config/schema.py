@@ -13,8 +13,8 @@ from flux_lora.config.choices import (
     Device,
     ExportDialect,
     ExportDtype,
+    LRScheduler,
     OptimizerName,
-    Schedule,
     TrackerName,
 )
 from flux_lora.config.material import CaptionerConfig, CheckConfig, DataConfig
@@ -76,7 +76,7 @@ class TrainConfig:
     """Noise, times, order and the adapter's start all follow from it."""
     warmup_steps: int = 0
     """Steps over which the rate climbs from nothing."""
-    schedule: Schedule = Schedule.cosine
+    schedule: LRScheduler = LRScheduler.cosine
     """cosine ends gently at zero; constant lets a run be prolonged."""
     weight_decay: float = 0.01
     """Pull of the adapter towards nothing."""

@@ -16,7 +16,7 @@ from flux_lora.errors import ConfigError
 Ask = TypeVar("Ask")
 
 
-def read_words(ask: type[Ask], verb: str, words: Sequence[str]) -> Ask:
+def read_key_values(ask: type[Ask], verb: str, words: Sequence[str]) -> Ask:
     """The ask that the words after a verb make; every slip is a ConfigError with the nearest right word."""
     knobs = {knob.key: knob for knob in knobs_of(ask)}
     given = dict(_pairs(verb, words, knobs))

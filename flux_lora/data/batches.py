@@ -10,10 +10,10 @@ from itertools import count
 import torch
 from torch import Tensor
 
-from flux_lora.data.cache import Encoded
-from flux_lora.data.order import Groups, by_shape, members_at, part_of
+from flux_lora.data.cache import EncodedSample
+from flux_lora.data.order import Groups, group_by_shape, sample_indices_at, share_of_rank
 from flux_lora.flow.randomness import generator_for
-from flux_lora.models.family import Text, stacked
+from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Batch:
     """Everything one training step reads."""
 
     latents: Tensor  # BCHW
-    text: Text
-    weights: Tensor | None = None  # B1HW in [0, 1]
+    prompt_embeds: PromptEmbeds
+    loss_weights: Tensor | None = None  # B1HW in [0, 1]
     """How much each place counts in the loss; None where all of them do."""
     shares: Tensor | None = None  # B
     """What each picture's loss counts in this process's part of a batch; None where the mean of them is right."""
@@ -31,14 +31,14 @@ class Batch:
         """The same batch elsewhere. What the loss is weighed by stays float32."""
         return Batch(
             latents=self.latents.to(device, dtype),
-            text=self.text.to(device, dtype),
-            weights=None if self.weights is None else self.weights.to(device),
+            prompt_embeds=self.prompt_embeds.to(device, dtype),
+            loss_weights=None if self.loss_weights is None else self.loss_weights.to(device),
             shares=None if self.shares is None else self.shares.to(device),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Feed:
+class BatchOptions:
     """How batches are taken from a set."""
 
     batch_size: int
@@ -51,13 +51,13 @@ class Feed:
     mask_floor: float = 0.0
     """How much what a mask leaves out still counts."""
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
     """Processes that share each batch, and which of them this is. All see the same batches, whatever their number."""
 
 
 def batches(
-    encoded: Sequence[Encoded],
-    empty: Text,
+    encoded: Sequence[EncodedSample],
+    empty: PromptEmbeds,
     *,
     batch_size: int,
     seed: int,
@@ -65,49 +65,55 @@ def batches(
     caption_dropout: float = 0.0,
 ) -> Iterator[Batch]:
     """Batches that show every sample once an epoch, from number `start` on, without end."""
-    feed = Feed(batch_size=batch_size, seed=seed, caption_dropout=caption_dropout)
-    return fed(encoded, empty, feed, grouped(encoded), start=start)
+    feed = BatchOptions(batch_size=batch_size, seed=seed, caption_dropout=caption_dropout)
+    return batches_from(encoded, empty, feed, grouped(encoded), start=start)
 
 
-def fed(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups, *, start: int = 0) -> Iterator[Batch]:
+def batches_from(
+    encoded: Sequence[EncodedSample], empty: PromptEmbeds, feed: BatchOptions, groups: Groups, *, start: int = 0
+) -> Iterator[Batch]:
     """Batches from number `start` on, without end. A plan knows its groups, and no latent is read to find them."""
     for number in count(start):
         yield batch_at(encoded, empty, feed, groups, number)
 
 
-def batch_at(encoded: Sequence[Encoded], empty: Text, feed: Feed, groups: Groups, number: int) -> Batch:
+def batch_at(
+    encoded: Sequence[EncodedSample], empty: PromptEmbeds, feed: BatchOptions, groups: Groups, number: int
+) -> Batch:
     """This process's part of batch `number`."""
-    members = members_at(groups, feed.batch_size, feed.seed, number)
+    members = sample_indices_at(groups, feed.batch_size, feed.seed, number)
     chances = torch.rand(len(members), generator=generator_for(feed.seed, number, "caption dropout"))
     variants = torch.rand(len(members), generator=generator_for(feed.seed, number, "caption variant"))
-    mine = part_of(len(members), feed.rank, feed.world)
+    mine = share_of_rank(len(members), feed.rank, feed.world_size)
     places = mine or (0,)  # a process with nothing to do answers a question that counts for nothing
     samples = [encoded[members[place]] for place in places]
-    drawn = [int(variants[place] * len(sample.texts)) for place, sample in zip(places, samples, strict=True)]
+    drawn = [int(variants[place] * len(sample.prompt_embeds)) for place, sample in zip(places, samples, strict=True)]
     kept = [bool(chances[place] >= feed.caption_dropout) for place in places]
     said = zip(samples, drawn, kept, strict=True)
-    share = feed.world / len(members) if mine else 0.0
+    share = feed.world_size / len(members) if mine else 0.0
     return Batch(
         latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
-        text=stacked([sample.texts[which] if keep else empty for sample, which, keep in said]),
-        weights=_weights(samples, feed.mask_floor),
-        shares=None if feed.world == 1 else torch.full((len(samples),), share),
+        prompt_embeds=stack_prompt_embeds(
+            [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
+        ),
+        loss_weights=_weights(samples, feed.mask_floor),
+        shares=None if feed.world_size == 1 else torch.full((len(samples),), share),
     )
 
 
-def grouped(encoded: Sequence[Encoded]) -> Groups:
+def grouped(encoded: Sequence[EncodedSample]) -> Groups:
     """Sample numbers by the shape of their latents, each shown once an epoch. Every latent is opened for that."""
-    return by_shape([tuple(one.latent.shape[-2:]) for one in encoded])
+    return group_by_shape([tuple(one.latent.shape[-2:]) for one in encoded])
 
 
-def _latent(sample: Encoded, feed: Feed, number: int, place: int) -> Tensor:
+def _latent(sample: EncodedSample, feed: BatchOptions, number: int, place: int) -> Tensor:
     if not feed.sample_latents:
         return sample.latent
     noise = torch.randn(sample.latent.shape, generator=generator_for(feed.seed, number, f"latent {place}"))
-    return sample.latent + sample.spread * noise.to(sample.latent)
+    return sample.latent + sample.std * noise.to(sample.latent)
 
 
-def _weights(samples: Sequence[Encoded], floor: float) -> Tensor | None:
+def _weights(samples: Sequence[EncodedSample], floor: float) -> Tensor | None:
     if all(sample.mask is None for sample in samples):
         return None
     masks = [torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]

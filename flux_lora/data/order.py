@@ -17,7 +17,7 @@ Groups = tuple[tuple[int, ...], ...]
 """Sample numbers that share a bucket; a number stands there once for each time it is shown in an epoch."""
 
 
-def by_shape(shapes: Sequence[tuple[int, ...]]) -> Groups:
+def group_by_shape(shapes: Sequence[tuple[int, ...]]) -> Groups:
     """Sample numbers that have the same height and width, each shown once an epoch."""
     members: dict[tuple[int, ...], list[int]] = {}
     for number, shape in enumerate(shapes):
@@ -30,13 +30,13 @@ def batches_per_epoch(groups: Groups, batch_size: int) -> int:
     return sum(_parts(len(group), batch_size) for group in groups)
 
 
-def members_at(groups: Groups, batch_size: int, seed: int, number: int) -> tuple[int, ...]:
+def sample_indices_at(groups: Groups, batch_size: int, seed: int, number: int) -> tuple[int, ...]:
     """The samples of batch `number`. Each epoch has an order of its own."""
     epoch, place = divmod(number, batches_per_epoch(groups, batch_size))
     return _epoch(groups, batch_size, seed, epoch)[place]
 
 
-def part_of(places: int, rank: int, world: int) -> tuple[int, ...]:
+def share_of_rank(places: int, rank: int, world: int) -> tuple[int, ...]:
     """Which places of a batch a process takes: together they take each once, and none has two more than another."""
     return tuple(range(rank, places, world))
 

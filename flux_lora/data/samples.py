@@ -45,6 +45,6 @@ class Sample:
 def find_samples(folder: Path) -> list[Sample]:
     """The samples directly in a folder, sorted by name. Sub-folders, held_out among them, are left alone."""
     from flux_lora.data.sources.find import find  # it builds samples, so it cannot be imported before they are
-    from flux_lora.data.sources.source import Wanted
+    from flux_lora.data.sources.source import SourceOptions
 
-    return list(find([SourceConfig(path=str(folder))], Wanted(recursive=False)).samples)
+    return list(find([SourceConfig(path=str(folder))], SourceOptions(recursive=False)).samples)

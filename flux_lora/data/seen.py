@@ -13,13 +13,13 @@ from PIL import Image
 from flux_lora.config.choices import AlphaPolicy, Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.looks.deep import Embed, one_core_each
-from flux_lora.data.looks.look import Look, look_at
+from flux_lora.data.looks.look import ImageStats, measure
 from flux_lora.data.looks.reading import Line, Read
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
 from flux_lora.data.pictures.decode import decode
 from flux_lora.data.pictures.masks import has_shape_of, read_mask
 from flux_lora.data.samples import Sample
-from flux_lora.data.told import Told, nobody
+from flux_lora.data.told import Progress, no_progress
 from flux_lora.errors import DataError
 
 UNREADABLE = Rule("unreadable", Severity.error, "A picture cannot be decoded whole, or not as the recipe wants it.")
@@ -29,11 +29,11 @@ RULES: tuple[Rule, ...] = (UNREADABLE, UNREADABLE_MASK, MASK_SHAPE)
 
 
 @dataclass(frozen=True)
-class Seen:
+class ScannedImage:
     """One picture after it was looked at."""
 
     sample: Sample
-    look: Look | None = None
+    stats: ImageStats | None = None
     """None where it cannot be decoded."""
     notes: tuple[str, ...] = ()
     """What decoding did to it."""
@@ -48,7 +48,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Eye:
+class ScanOptions:
     """How pictures are looked at."""
 
     alpha: AlphaPolicy = AlphaPolicy.composite
@@ -60,25 +60,27 @@ class Eye:
     """Whether small copies are made for a page."""
 
 
-def see_all(samples: Sequence[Sample], eye: Eye, *, told: Told = nobody) -> list[Seen]:
+def scan_all(samples: Sequence[Sample], eye: ScanOptions, *, progress: Progress = no_progress) -> list[ScannedImage]:
     """Every sample, in order, looked at by as many threads as there are cores."""
     with one_core_each() if eye.embed else nullcontext(), ThreadPoolExecutor(os.cpu_count()) as threads:
-        return list(_counted(threads.map(lambda sample: see(sample, eye, len(samples)), samples), len(samples), told))
+        return list(
+            _counted(threads.map(lambda sample: scan(sample, eye, len(samples)), samples), len(samples), progress)
+        )
 
 
-def see(sample: Sample, eye: Eye, count: int = 1) -> Seen:
+def scan(sample: Sample, eye: ScanOptions, count: int = 1) -> ScannedImage:
     """Decode a picture and its mask, and measure. `count`: how many pictures a page would show."""
     try:
         decoded = decode(sample.image, eye.alpha)
     except DataError as error:
         problem = error.problem.removeprefix(f"{sample.image} ")
-        return Seen(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
+        return ScannedImage(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
     picture = decoded.picture
     mask, findings = _mask_of(sample, picture.size)
     mask = mask or decoded.opacity
-    return Seen(
+    return ScannedImage(
         sample,
-        look=look_at(sample.image, picture, mask=mask),
+        stats=measure(sample.image, picture, mask=mask),
         notes=decoded.notes,
         thumbnail=thumbnail_of(picture, count) if eye.draws else b"",
         outline=outline_of(mask, count) if eye.draws and mask else b"",
@@ -106,7 +108,7 @@ def _mask_of(sample: Sample, size: tuple[int, int]) -> tuple[Image.Image | None,
     )
 
 
-def _counted(seen: Iterator[Seen], total: int, told: Told) -> Iterator[Seen]:
+def _counted(seen: Iterator[ScannedImage], total: int, progress: Progress) -> Iterator[ScannedImage]:
     for done, one in enumerate(seen, start=1):
-        told(done, total, one.sample.image.name)
+        progress(done, total, one.sample.image.name)
         yield one

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-Told = Callable[[int, int, str], None]
+Progress = Callable[[int, int, str], None]
 """Hears (done, total, name) after each file or caption."""
 
 
-def nobody(_done: int, _total: int, _name: str) -> None:
+def no_progress(_done: int, _total: int, _name: str) -> None:
     """Hears and does nothing."""

@@ -17,7 +17,7 @@ FAINT = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChoiceLimits:
     """What an adapter may spoil."""
 
     max_leakage: float = 0.25
@@ -35,7 +35,7 @@ class Choice:
     passes: bool
 
 
-def choose(scores: Sequence[Score], limits: Limits) -> Choice:
+def choose_checkpoint(scores: Sequence[Score], limits: ChoiceLimits) -> Choice:
     """The most alike of those within the limits; the least spoilt if there is none."""
     within = [each for each in scores if _excess(each, limits) == 0]
     if not within:
@@ -47,7 +47,7 @@ def choose(scores: Sequence[Score], limits: Limits) -> Choice:
     return Choice(chosen.step, chosen.strength, _why(chosen, top, len(within), len(scores), limits), passes=True)
 
 
-def _excess(score: Score, limits: Limits) -> float:
+def _excess(score: Score, limits: ChoiceLimits) -> float:
     """How far beyond the limits, 0 within them."""
     leaked = max(0.0, score.leakage.value / limits.max_leakage - 1)
     return leaked + max(0.0, 1 - score.adherence.value / limits.min_adherence)
@@ -58,7 +58,7 @@ def _no_clear_gap(top: Score, other: Score) -> bool:
     return gap.low <= 0 and gap.value < CLEAR
 
 
-def _why(chosen: Score, top: Score, within: int, tried: int, limits: Limits) -> str:
+def _why(chosen: Score, top: Score, within: int, tried: int, limits: ChoiceLimits) -> str:
     share = f"{within} of the {tried} candidates keep" if tried > 1 else "The one candidate keeps"
     words = [
         f"{share} leakage at or below {limits.max_leakage:.0%} and prompt following at or above "
@@ -89,7 +89,7 @@ def _in_percent(share: float) -> int:
     return round(100 * share)
 
 
-def _why_none(best: Score, limits: Limits) -> str:
+def _why_none(best: Score, limits: ChoiceLimits) -> str:
     faults, advice = [], []
     if best.leakage.value > limits.max_leakage:
         faults.append(f"leakage is {best.leakage.value:.0%} (at most {limits.max_leakage:.0%})")

@@ -10,7 +10,7 @@ OUTLIERS = 0.02
 
 
 @dataclass(frozen=True)
-class Tick:
+class AxisTick:
     """A label and how far along its axis it stands, in percent from the left or the top."""
 
     label: str
@@ -23,8 +23,8 @@ class Drawing:
 
     raw: str
     smooth: str
-    steps: tuple[Tick, ...]
-    losses: tuple[Tick, ...]
+    steps: tuple[AxisTick, ...]
+    losses: tuple[AxisTick, ...]
     first: float
     last: float
 
@@ -47,8 +47,8 @@ def draw(points: Sequence[tuple[int, float]]) -> Drawing:
     return Drawing(
         raw=place(losses),
         smooth=place(smooth),
-        steps=tuple(Tick(f"{step:,.0f}", along(step, steps)) for step in _rounds(0, steps[-1]) if step >= steps[0]),
-        losses=tuple(Tick(f"{loss:g}", _down(loss, low, high)) for loss in _rounds(low, high)),
+        steps=tuple(AxisTick(f"{step:,.0f}", along(step, steps)) for step in _rounds(0, steps[-1]) if step >= steps[0]),
+        losses=tuple(AxisTick(f"{loss:g}", _down(loss, low, high)) for loss in _rounds(low, high)),
         first=smooth[0],
         last=smooth[-1],
     )

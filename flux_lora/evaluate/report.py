@@ -10,14 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from flux_lora.evaluate import wording
-from flux_lora.evaluate.choice import Choice, Limits
+from flux_lora.evaluate.choice import Choice, ChoiceLimits
 from flux_lora.evaluate.curve import along, draw
 from flux_lora.evaluate.scores import Score
-from flux_lora.evaluate.webpictures import data_uri
+from flux_lora.evaluate.webpictures import image_data_uri
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageSeconds:
     """A part of the run and how long it took."""
 
     name: str
@@ -52,7 +52,7 @@ class Trio:
 
 
 @dataclass(frozen=True)
-class Pair:
+class ComparedPair:
     """Base and LoRA on a prompt without the trigger. change: 0 the same picture, 1 another prompt's."""
 
     prompt: str
@@ -92,7 +92,7 @@ class ExportedFile:
 
 
 @dataclass(frozen=True)
-class Check:
+class FileCheck:
     """Something that was tried on the exported file, and what was seen."""
 
     name: str
@@ -110,19 +110,19 @@ class Report:
     base: str
     when: str
     scorer: str
-    stages: tuple[Stage, ...]
+    stages: tuple[StageSeconds, ...]
     dataset: Dataset
     trios: tuple[Trio, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[ComparedPair, ...]
     scores: tuple[Score, ...]
     doubts: tuple[str, ...] = ()
-    limits: Limits
+    limits: ChoiceLimits
     choice: Choice
     curve: Curve
     frames: tuple[Frame, ...] = ()
     frames_prompt: str = ""
     file: ExportedFile
-    checks: tuple[Check, ...]
+    checks: tuple[FileCheck, ...]
     recipe: str
     snippet: str
     comfy: str
@@ -145,7 +145,7 @@ def write_report(report: Report, file: Path) -> Path:
             chosen=report.chosen,
             drawing=draw(report.curve.losses) if len(report.curve.losses) > 1 else None,
             marks=[(step, along(step, [step for step, _ in report.curve.losses])) for step in report.curve.checkpoints],
-            sentence=wording.learned(report.trigger, report.class_word, report.chosen),
+            sentence=wording.result_in_words(report.trigger, report.class_word, report.chosen),
             small=all(max(trio.lora.size) <= 256 for trio in report.trios),
         )
     )
@@ -166,10 +166,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        uri=data_uri,
+        uri=image_data_uri,
         percent=wording.percent,
         duration=wording.duration,
-        size=wording.size,
-        held=wording.held,
+        size=wording.bytes_in_words,
+        held=wording.within_limits,
     )
     return environment

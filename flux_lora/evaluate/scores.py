@@ -40,7 +40,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Pictures:
+class SuiteImages:
     """One picture for each prompt of a suite and each seed; all seeds of a prompt stand together."""
 
     trigger: tuple[Image.Image, ...]
@@ -60,7 +60,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Yardstick:
+class Baseline:
     """What the base and the held-out pictures say; every checkpoint is measured against it."""
 
     centre: Tensor  # D
@@ -68,9 +68,9 @@ class Yardstick:
     floor: float  # likeness of the base, a cosine
     ceiling: float  # likeness of the held-out pictures to each other
     prompts: Tensor  # PD, of the class prompts
-    told: Tensor  # PS, how well the base's class pictures tell their prompt
+    prompt_margin: Tensor  # PS, how well the base's class pictures tell their prompt
     untouched: Tensor  # ND, the base's class and unrelated pictures
-    apart: float  # mean distance of the base's pictures of different prompts
+    spread: float  # mean distance of the base's pictures of different prompts
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -81,21 +81,21 @@ class Yardstick:
                 "Likeness says little here: to the scorer the held-out pictures are hardly more alike "
                 f"({self.ceiling:.2f}) than the base's renders are to them ({self.floor:.2f})."
             )
-        if float(self.told.mean()) < SMALLEST_SPAN:
+        if float(self.prompt_margin.mean()) < SMALLEST_SPAN:
             found.append("Adherence says little here: the scorer cannot tell the base's own pictures apart by prompt.")
         return tuple(found)
 
 
-def sort_pictures(images: Sequence[Image.Image], suite: Suite) -> Pictures:
+def sort_images(images: Sequence[Image.Image], suite: Suite) -> SuiteImages:
     """Renders of suite.prompts, in the order of RenderSpec.shots -> by kind."""
     seeds, left = divmod(len(images), len(suite.prompts))
     assert seeds and not left, f"{len(images)} pictures for {len(suite.prompts)} prompts"
     first = len(suite.trigger) * seeds
     second = first + len(suite.class_) * seeds
-    return Pictures(tuple(images[:first]), tuple(images[first:second]), tuple(images[second:]))
+    return SuiteImages(tuple(images[:first]), tuple(images[first:second]), tuple(images[second:]))
 
 
-def measure_base(scorer: Scorer, suite: Suite, base: Pictures, held_out: Sequence[Image.Image]) -> Yardstick:
+def measure_baseline(scorer: Scorer, suite: Suite, base: SuiteImages, held_out: Sequence[Image.Image]) -> Baseline:
     """Everything that stays the same for all checkpoints."""
     if len(held_out) < 2:
         raise DataError(
@@ -109,36 +109,38 @@ def measure_base(scorer: Scorer, suite: Suite, base: Pictures, held_out: Sequenc
     untouched = scorer.image_features(base.class_ + base.unrelated)
     prompts = scorer.text_features(suite.class_)
     class_pictures = untouched[: len(base.class_)]
-    return Yardstick(
+    return Baseline(
         centre=centre,
         held_out=held,
-        floor=float(_alike(started, held, centre).mean()),
+        floor=float(_likeness(started, held, centre).mean()),
         ceiling=_alike_each_other(held),
         prompts=prompts,
-        told=_telling(class_pictures, prompts).reshape(len(suite.class_), -1),
+        prompt_margin=_prompt_margin(class_pictures, prompts).reshape(len(suite.class_), -1),
         untouched=untouched,
-        apart=_apart(untouched, len(suite.class_ + suite.unrelated)),
+        spread=_spread(untouched, len(suite.class_ + suite.unrelated)),
     )
 
 
-def score(scorer: Scorer, yardstick: Yardstick, pictures: Pictures, *, step: int, strength: float) -> Score:
+def score(scorer: Scorer, yardstick: Baseline, pictures: SuiteImages, *, step: int, strength: float) -> Score:
     """Measure the pictures of one checkpoint at one strength."""
     shown = scorer.image_features(pictures.trigger)
     span = max(yardstick.ceiling - yardstick.floor, SMALLEST_SPAN)
-    alike = (_alike(shown, yardstick.held_out, yardstick.centre) - yardstick.floor) / span
+    alike = (_likeness(shown, yardstick.held_out, yardstick.centre) - yardstick.floor) / span
     now = scorer.image_features(pictures.class_ + pictures.unrelated)
-    moved = (1 - (now * yardstick.untouched).sum(dim=-1)) / yardstick.apart
+    moved = (1 - (now * yardstick.untouched).sum(dim=-1)) / yardstick.spread
     seeds = len(shown) // len(yardstick.prompts)
     return Score(
         step=step,
         strength=strength,
         likeness=estimate(alike.reshape(-1, seeds)),
-        adherence=_share_told(_telling(shown, yardstick.prompts).reshape(-1, seeds), yardstick.told),
+        adherence=_prompt_margin_share(
+            _prompt_margin(shown, yardstick.prompts).reshape(-1, seeds), yardstick.prompt_margin
+        ),
         leakage=estimate(moved.reshape(-1, seeds)),
     )
 
 
-def _alike(features_ND: Tensor, held_out_HD: Tensor, centre: Tensor) -> Tensor:
+def _likeness(features_ND: Tensor, held_out_HD: Tensor, centre: Tensor) -> Tensor:
     """Mean cosine of each picture to the held-out ones, seen from the centre: N."""
     return (normalize(features_ND - centre, dim=-1) @ held_out_HD.T).mean(dim=1)
 
@@ -150,7 +152,7 @@ def _alike_each_other(held_out_HD: Tensor) -> float:
     return float(cosines[others].mean())
 
 
-def _telling(features_ND: Tensor, prompts_PD: Tensor) -> Tensor:
+def _prompt_margin(features_ND: Tensor, prompts_PD: Tensor) -> Tensor:
     """How much closer each picture is to its own prompt than to the other ones: N."""
     cosines = features_ND @ prompts_PD.T
     count = len(prompts_PD)
@@ -159,13 +161,13 @@ def _telling(features_ND: Tensor, prompts_PD: Tensor) -> Tensor:
     return mine - (cosines.sum(dim=1) - mine) / (count - 1)
 
 
-def _share_told(told_PS: Tensor, base_told_PS: Tensor) -> Estimate:
+def _prompt_margin_share(told_PS: Tensor, base_told_PS: Tensor) -> Estimate:
     if float(base_told_PS.mean()) < SMALLEST_SPAN:
         return estimate(told_PS / SMALLEST_SPAN)
     return ratio(told_PS, base_told_PS)
 
 
-def _apart(features_ND: Tensor, prompts: int) -> float:
+def _spread(features_ND: Tensor, prompts: int) -> float:
     """Mean distance of pictures of different prompts made from the same seed."""
     features_SPD = features_ND.reshape(prompts, -1, features_ND.shape[-1]).transpose(0, 1)
     distances_SPP = 1 - features_SPD @ features_SPD.transpose(1, 2)

@@ -10,7 +10,7 @@ SMALL = 256
 QUALITY = 86
 
 
-def data_uri(image: Image.Image, longest: int = 640) -> str:
+def image_data_uri(image: Image.Image, longest: int = 640) -> str:
     """A picture as a data: address, shrunk to fit; small ones without loss."""
     picture = image.convert("RGB")
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)

@@ -1,6 +1,6 @@
 """Numbers as a person says them."""
 
-from flux_lora.evaluate.choice import Limits
+from flux_lora.evaluate.choice import ChoiceLimits
 from flux_lora.evaluate.scores import Score
 
 
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
-def size(count: int) -> str:
+def bytes_in_words(count: int) -> str:
     """1300000 -> 1.3 MB."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
         if count >= unit:
@@ -28,12 +28,12 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def held(score: Score, limits: Limits) -> bool:
+def within_limits(score: Score, limits: ChoiceLimits) -> bool:
     """Whether a score keeps within the limits."""
     return score.leakage.value <= limits.max_leakage and score.adherence.value >= limits.min_adherence
 
 
-def learned(trigger: str, class_word: str, score: Score) -> str:
+def result_in_words(trigger: str, class_word: str, score: Score) -> str:
     """The whole result in two plain sentences."""
     return (
         f"Say “{trigger}” and the picture comes {_way(score.likeness.value)} from the base’s idea of "

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import TimeSampler
+from flux_lora.flow.times import SigmaSampler
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class FlowPoint:
     """One training question: from here, at this time, which way is the noise?"""
 
     noisy: Tensor  # BCHW, in the latents' dtype
-    time: Tensor  # B, float32, in (0, 1)
+    sigma: Tensor  # B, float32, in (0, 1)
     velocity: Tensor  # BCHW, float32, the answer: d noisy / d time
 
 
@@ -26,7 +26,7 @@ Draw = Callable[[Tensor, int], FlowPoint]
 """(latents BCHW, number of the batch) -> a question about them"""
 
 
-def point_at(latents: Tensor, noise: Tensor, time: Tensor) -> FlowPoint:
+def point_at(latents: Tensor, noise: Tensor, sigma: Tensor) -> FlowPoint:
     """The point at `time` on the line from the latents to the noise.
 
         noisy = (1 - time) * latents + time * noise        velocity = noise - latents
@@ -34,22 +34,22 @@ def point_at(latents: Tensor, noise: Tensor, time: Tensor) -> FlowPoint:
     Worked out in float32, so that bfloat16 latents do not blur the answer.
     """
     start, end = latents.float(), noise.float()
-    time = time.to(device=latents.device, dtype=torch.float32)
-    noisy = torch.lerp(start, end, time.view(-1, 1, 1, 1))
-    return FlowPoint(noisy=noisy.to(latents.dtype), time=time, velocity=end - start)
+    sigma = sigma.to(device=latents.device, dtype=torch.float32)
+    noisy = torch.lerp(start, end, sigma.view(-1, 1, 1, 1))
+    return FlowPoint(noisy=noisy.to(latents.dtype), sigma=sigma, velocity=end - start)
 
 
-def draw_point(latents: Tensor, sample_times: TimeSampler, generator: Generator) -> FlowPoint:
+def draw_point(latents: Tensor, sample_sigmas: SigmaSampler, generator: Generator) -> FlowPoint:
     """A random question about these latents. All draws are made on the CPU, so every device sees the same."""
-    time = sample_times(latents.shape[0], generator)
+    sigma = sample_sigmas(latents.shape[0], generator)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    return point_at(latents, noise, time)
+    return point_at(latents, noise, sigma)
 
 
-def counted_draw(seed: int, sample_times: TimeSampler, *, purpose: str = "flow") -> Draw:
+def counted_draw(seed: int, sample_sigmas: SigmaSampler, *, purpose: str = "flow") -> Draw:
     """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing."""
 
     def draw(latents: Tensor, number: int) -> FlowPoint:
-        return draw_point(latents, sample_times, generator_for(seed, number, purpose))
+        return draw_point(latents, sample_sigmas, generator_for(seed, number, purpose))
 
     return draw

@@ -11,21 +11,21 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Text:
+class PromptEmbeds:
     """Captions as the transformer hears them. One caption is a batch of one."""
 
     t5: Tensor  # BTD
     pooled: Tensor  # BP
 
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Text":
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "PromptEmbeds":
         """The same text elsewhere."""
-        return Text(t5=self.t5.to(device, dtype), pooled=self.pooled.to(device, dtype))
+        return PromptEmbeds(t5=self.t5.to(device, dtype), pooled=self.pooled.to(device, dtype))
 
 
-Velocity = Callable[[Tensor, Tensor, Text], Tensor]
+Velocity = Callable[[Tensor, Tensor, PromptEmbeds], Tensor]
 """(noisy BCHW, time B, text) -> velocity BCHW"""
 
 
-def stacked(texts: Sequence[Text]) -> Text:
+def stack_prompt_embeds(texts: Sequence[PromptEmbeds]) -> PromptEmbeds:
     """Several texts as one batch, in order."""
-    return Text(t5=torch.cat([text.t5 for text in texts]), pooled=torch.cat([text.pooled for text in texts]))
+    return PromptEmbeds(t5=torch.cat([text.t5 for text in texts]), pooled=torch.cat([text.pooled for text in texts]))

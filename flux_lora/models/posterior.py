@@ -9,8 +9,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Posterior:
+class LatentDistribution:
     """Latents in the transformer's units: a normal distribution for each number."""
 
     mean: Tensor  # BCHW
-    spread: Tensor  # BCHW, the standard deviation
+    std: Tensor  # BCHW, the standard deviation

@@ -10,7 +10,7 @@ from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.packing import unpack
 from flux_lora.render.spec import RenderSpec
@@ -26,7 +26,7 @@ def render(
     transformer: FluxTransformer2DModel,
     vae: AutoencoderKL,
     scheduler: FlowMatchEulerDiscreteScheduler,
-    text: Text,
+    text: PromptEmbeds,
     spec: RenderSpec,
 ) -> list[Image.Image]:
     """One picture for each of spec.shots(), in that order; text has one row for each of spec.prompts.
@@ -47,14 +47,14 @@ def imagine(
     transformer: FluxTransformer2DModel,
     vae: AutoencoderKL,
     scheduler: FlowMatchEulerDiscreteScheduler,
-    text: Text,
+    text: PromptEmbeds,
     spec: RenderSpec,
 ) -> Tensor:
     """The latents of the same pictures, BCHW on the CPU, as the transformer left them: the VAE is not used."""
     return torch.cat([latents.cpu() for latents in _latents(_pipeline(transformer, vae, scheduler), text, spec)])
 
 
-def _latents(pipeline: FluxPipeline, text: Text, spec: RenderSpec) -> Iterator[Tensor]:
+def _latents(pipeline: FluxPipeline, text: PromptEmbeds, spec: RenderSpec) -> Iterator[Tensor]:
     assert text.t5.shape[:2] == (len(spec.prompts), spec.text_tokens), "text must be encoded from this spec"
     seeds = spec.seeds * len(spec.prompts)
     rows = [row for row in range(len(spec.prompts)) for _ in spec.seeds]
@@ -90,12 +90,12 @@ def _pipeline(
     return pipeline
 
 
-def _rows(text: Text, rows: list[int]) -> Text:
-    return Text(t5=text.t5[rows], pooled=text.pooled[rows])
+def _rows(text: PromptEmbeds, rows: list[int]) -> PromptEmbeds:
+    return PromptEmbeds(t5=text.t5[rows], pooled=text.pooled[rows])
 
 
 @torch.no_grad()
-def _sample(pipeline: FluxPipeline, text: Text, seeds: tuple[int, ...], spec: RenderSpec) -> Tensor:
+def _sample(pipeline: FluxPipeline, text: PromptEmbeds, seeds: tuple[int, ...], spec: RenderSpec) -> Tensor:
     """Latents BCHW: the VAE keeps its own dtype, and reminders need no pixels."""
     text = text.to(pipeline.transformer.device, pipeline.transformer.dtype)
     (tokens,) = pipeline(

@@ -15,7 +15,7 @@ LISTED = {"apache-2.0", "mit", "openrail", "creativeml-openrail-m", "cc-by-4.0",
 
 
 @dataclass(frozen=True, kw_only=True)
-class Base:
+class BaseModel:
     """The model that the adapter was trained on, as other programs and people know it."""
 
     name: str
@@ -27,7 +27,7 @@ class Base:
     """File name in ComfyUI/models/diffusion_models."""
     licence: str = ""
     licence_link: str = ""
-    moves_times: bool = True
+    shifts_sigmas: bool = True
     """Larger pictures spend more steps on high noise: FLUX.1-dev does, FLUX.1-schnell does not."""
 
     @property
@@ -46,7 +46,7 @@ class Base:
         return self.licence if self.licence in LISTED or not self.licence else OWN_TERMS
 
 
-DEV = Base(
+DEV = BaseModel(
     name="FLUX.1-dev",
     hub="black-forest-labs/FLUX.1-dev",
     place="black-forest-labs/FLUX.1-dev",
@@ -54,28 +54,28 @@ DEV = Base(
     licence="flux-1-dev-non-commercial-license",
     licence_link=f"{HUB}/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
 )
-SCHNELL = Base(
+SCHNELL = BaseModel(
     name="FLUX.1-schnell",
     hub="black-forest-labs/FLUX.1-schnell",
     place="black-forest-labs/FLUX.1-schnell",
     comfy="flux1-schnell.safetensors",
     licence="apache-2.0",
-    moves_times=False,
+    shifts_sigmas=False,
 )
 
 
-def base_of(name: str, path: str, licence: str) -> Base:
+def base_model(name: str, path: str, licence: str) -> BaseModel:
     """The base of a run, known by its name or by its hub id; any other is described by what it says itself."""
     for known in (DEV, SCHNELL):
         if known.name.lower() == name.lower() or known.hub == path:
             return replace(known, place=path)
     on_hub = bool(HUB_ID.fullmatch(path)) and not Path(path).exists()
-    return Base(
+    return BaseModel(
         name=name,
         hub=path if on_hub else "",
         place=path,
         comfy=re.sub(r"[^\w.-]+", "-", name).strip("-.").lower() + ".safetensors",
         licence=licence,
         licence_link=f"{HUB}/{path}" if on_hub and licence else "",
-        moves_times="schnell" not in name.lower(),
+        shifts_sigmas="schnell" not in name.lower(),
     )

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from flux_lora.share.nodes import FIXED, NODES, Value, Whole
-from flux_lora.share.workflow import Placed
+from flux_lora.share.nodes import FIXED, NODES, IntWidget, Value
+from flux_lora.share.workflow import WorkflowNode
 
 VERSION = 0.4
 NOTE = "MarkdownNote"
@@ -19,7 +19,7 @@ Wire = tuple[int, int, int, int, int, str]
 """Number, from node and output, to node and input, type."""
 
 
-def to_canvas(nodes: tuple[Placed, ...], note: str) -> str:
+def to_canvas(nodes: tuple[WorkflowNode, ...], note: str) -> str:
     """The JSON that is dropped onto ComfyUI's window; the note is shown beside the first column."""
     wires = list(_wires(nodes))
     places = _places(nodes)
@@ -37,7 +37,7 @@ def to_canvas(nodes: tuple[Placed, ...], note: str) -> str:
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
-def _wires(nodes: Sequence[Placed]) -> Iterator[Wire]:
+def _wires(nodes: Sequence[WorkflowNode]) -> Iterator[Wire]:
     kinds = {each.id: NODES[each.kind] for each in nodes}
     number = 0
     for each in nodes:
@@ -47,7 +47,7 @@ def _wires(nodes: Sequence[Placed]) -> Iterator[Wire]:
             yield number, link.node, link.output, each.id, place, kinds[link.node].gives[link.output]
 
 
-def _node(placed: Placed, order: int, place: tuple[int, int], wires: Sequence[Wire]) -> Mapping[str, object]:
+def _node(placed: WorkflowNode, order: int, place: tuple[int, int], wires: Sequence[Wire]) -> Mapping[str, object]:
     kind = NODES[placed.kind]
     into = {wire[4]: wire[0] for wire in wires if wire[3] == placed.id}
     out_of = [[wire[0] for wire in wires if wire[1:3] == (placed.id, number)] for number in range(len(kind.gives))]
@@ -73,12 +73,12 @@ def _node(placed: Placed, order: int, place: tuple[int, int], wires: Sequence[Wi
     }
 
 
-def _values(placed: Placed) -> Iterator[Value]:
+def _values(placed: WorkflowNode) -> Iterator[Value]:
     """What the widgets hold, by place; behind a seed stands what happens to it afterwards."""
     for widget in NODES[placed.kind].widgets:
         value = placed.values[widget.name]
         yield value.translate(CHOICES) if placed.kind == "CLIPTextEncode" and isinstance(value, str) else value
-        if isinstance(widget, Whole) and widget.seeds:
+        if isinstance(widget, IntWidget) and widget.seeds:
             yield FIXED
 
 
@@ -99,7 +99,7 @@ def _note(text: str, order: int) -> Mapping[str, object]:
     }
 
 
-def _places(nodes: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
+def _places(nodes: Sequence[WorkflowNode]) -> Mapping[int, tuple[int, int]]:
     """A column for each length of the way from the sources; in a column, one below the other."""
     columns: dict[int, int] = {}
     bottoms: dict[int, int] = {}
@@ -112,7 +112,7 @@ def _places(nodes: Sequence[Placed]) -> Mapping[int, tuple[int, int]]:
     return places
 
 
-def _height(placed: Placed) -> int:
+def _height(placed: WorkflowNode) -> int:
     kind = NODES[placed.kind]
     taller = 120 if placed.kind == "CLIPTextEncode" else 0
     return HEAD + taller + ROW * (max(len(kind.sockets), len(kind.gives)) + len(kind.widgets))

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flux_lora.share.bases import OWN_TERMS
-from flux_lora.share.product import Shared
+from flux_lora.share.product import SharedModel
 from flux_lora.share.snippets import diffusers_snippet
 
 MARKER = "<!-- flux_lora writes this file anew with each export; remove this line and it stays as you left it. -->"
@@ -18,12 +18,12 @@ TAGS = ("text-to-image", "flux", "lora", "diffusers", "template:sd-lora")
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
-def card_of(product: Shared) -> str:
+def card_of(product: SharedModel) -> str:
     """The whole text of the card."""
     environment = Environment(  # noqa: S701 (markdown; the filters take the markup out)
         loader=PackageLoader("flux_lora.share"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(plain=plain, quoted=quoted, fenced=fenced, percent=percent)
+    environment.filters.update(plain=plain, quoted=quoted, fenced=fenced, percent=percent_in_card)
     prompt = product.spec.prompts[0]
     base = product.base.known_to_others if product.repo else product.base.place
     file = f"{product.repo}/{product.file}" if product.repo else product.file
@@ -41,7 +41,7 @@ def card_of(product: Shared) -> str:
     )
 
 
-def front_matter(product: Shared) -> str:
+def front_matter(product: SharedModel) -> str:
     """What the hub itself reads, as YAML."""
     base = product.base
     told = ModelCardData(
@@ -86,7 +86,7 @@ def fenced(text: str, language: str) -> str:
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
-def percent(share: float) -> str:
+def percent_in_card(share: float) -> str:
     """0.863 -> 86 %."""
     return f"{round(100 * share)} %"
 

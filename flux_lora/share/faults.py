@@ -4,13 +4,23 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from flux_lora.share.canvas import NOTE
-from flux_lora.share.nodes import AFTER_SEED, NODES, Node, Number, Pick, Value, Whole, Widget, Words
-from flux_lora.share.workflow import Link, Placed
+from flux_lora.share.nodes import (
+    AFTER_SEED,
+    NODES,
+    ChoiceWidget,
+    FloatWidget,
+    IntWidget,
+    NodeType,
+    TextWidget,
+    Value,
+    Widget,
+)
+from flux_lora.share.workflow import Link, WorkflowNode
 
-AFTER = Pick("control_after_generate", AFTER_SEED)
+AFTER = ChoiceWidget("control_after_generate", AFTER_SEED)
 
 
-def faults(text: str) -> list[str]:
+def workflow_faults(text: str) -> list[str]:
     """Every fault of a workflow, in either of ComfyUI's two forms; none if it can be run."""
     contents = json.loads(text)
     if "nodes" in contents:
@@ -18,13 +28,13 @@ def faults(text: str) -> list[str]:
     return list(_faults(tuple(_from_api(contents))))
 
 
-def _from_api(contents: Mapping[str, Mapping[str, object]]) -> Iterator[Placed]:
+def _from_api(contents: Mapping[str, Mapping[str, object]]) -> Iterator[WorkflowNode]:
     for name, each in contents.items():
         inputs = each["inputs"]
         assert isinstance(inputs, Mapping), "a node's inputs have names"
         links = {key: Link(int(value[0]), value[1]) for key, value in inputs.items() if isinstance(value, list)}
         values = {key: value for key, value in inputs.items() if not isinstance(value, list)}
-        yield Placed(int(name), str(each["class_type"]), "", values, links)
+        yield WorkflowNode(int(name), str(each["class_type"]), "", values, links)
 
 
 def _canvas_faults(contents: Mapping[str, object]) -> Iterator[str]:
@@ -37,21 +47,21 @@ def _canvas_faults(contents: Mapping[str, object]) -> Iterator[str]:
             yield from (f"node {number} ({kind}) {fault}" for fault in _held_faults(NODES[kind], held))
             values = {widget.name: value for widget, value in zip(_on_canvas(NODES[kind]), held, strict=False)}
             values.pop(AFTER.name, None)
-            placed.append(Placed(number, kind, "", values, links))
+            placed.append(WorkflowNode(number, kind, "", values, links))
         elif kind != NOTE:
-            placed.append(Placed(number, kind, "", links=links))
+            placed.append(WorkflowNode(number, kind, "", links=links))
     yield from _faults(tuple(placed))
 
 
-def _on_canvas(kind: Node) -> Iterator[Widget]:
+def _on_canvas(kind: NodeType) -> Iterator[Widget]:
     """A canvas lists what widgets hold by place, and behind a seed what happens to it afterwards."""
     for widget in kind.widgets:
         yield widget
-        if isinstance(widget, Whole) and widget.seeds:
+        if isinstance(widget, IntWidget) and widget.seeds:
             yield AFTER
 
 
-def _held_faults(kind: Node, held: Sequence[Value]) -> Iterator[str]:
+def _held_faults(kind: NodeType, held: Sequence[Value]) -> Iterator[str]:
     widgets = list(_on_canvas(kind))
     if len(held) != len(widgets):
         yield f"holds {len(held)} values in {len(widgets)} widgets"
@@ -80,7 +90,7 @@ def _listed(contents: Mapping[str, object], name: str) -> list:
     return listed
 
 
-def _faults(nodes: tuple[Placed, ...]) -> Iterator[str]:
+def _faults(nodes: tuple[WorkflowNode, ...]) -> Iterator[str]:
     known = {each.id: each for each in nodes if each.kind in NODES}
     for each in nodes:
         if each.kind not in NODES:
@@ -98,7 +108,7 @@ def _faults(nodes: tuple[Placed, ...]) -> Iterator[str]:
             yield f"node {each.id} ({each.kind}) leads nowhere"
 
 
-def _circle(nodes: tuple[Placed, ...]) -> list[int]:
+def _circle(nodes: tuple[WorkflowNode, ...]) -> list[int]:
     """Nodes that wait for each other, or for one that does."""
     waiting = {each.id: {link.node for link in each.links.values()} for each in nodes}
     while ready := [number for number, sources in waiting.items() if not sources & waiting.keys()]:
@@ -107,7 +117,7 @@ def _circle(nodes: tuple[Placed, ...]) -> list[int]:
     return sorted(waiting)
 
 
-def _node_faults(placed: Placed, kind: Node, nodes: Mapping[int, Placed]) -> Iterator[str]:
+def _node_faults(placed: WorkflowNode, kind: NodeType, nodes: Mapping[int, WorkflowNode]) -> Iterator[str]:
     expected = {each.name for each in (*kind.sockets, *kind.widgets)}
     for name in sorted({*placed.values, *placed.links} - expected):
         yield f"has no input {name}"
@@ -119,11 +129,11 @@ def _node_faults(placed: Placed, kind: Node, nodes: Mapping[int, Placed]) -> Ite
     for widget in kind.widgets:
         if widget.name in placed.values:
             yield from _value_faults(widget, placed.values[widget.name])
-        elif not (isinstance(widget, Pick) and widget.optional):
+        elif not (isinstance(widget, ChoiceWidget) and widget.optional):
             yield f"lacks {widget.name}"
 
 
-def _given(link: Link, nodes: Mapping[int, Placed]) -> str:
+def _given(link: Link, nodes: Mapping[int, WorkflowNode]) -> str:
     if link.node not in nodes:
         return f"nothing: there is no node {link.node}"
     gives = NODES[nodes[link.node].kind].gives
@@ -132,13 +142,13 @@ def _given(link: Link, nodes: Mapping[int, Placed]) -> str:
 
 def _value_faults(widget: Widget, value: Value) -> Iterator[str]:
     match widget:
-        case Whole(name, low, high) if not isinstance(value, int) or not low <= value <= high:
+        case IntWidget(name, low, high) if not isinstance(value, int) or not low <= value <= high:
             yield f"takes a whole number from {low} to {high} as {name}, not {value!r}"
-        case Number(name, low, high) if not isinstance(value, int | float) or not low <= value <= high:
+        case FloatWidget(name, low, high) if not isinstance(value, int | float) or not low <= value <= high:
             yield f"takes a number from {low:g} to {high:g} as {name}, not {value!r}"
-        case Words(name) if not isinstance(value, str):
+        case TextWidget(name) if not isinstance(value, str):
             yield f"takes text as {name}, not {value!r}"
-        case Pick(name, among) if not isinstance(value, str) or (among and value not in among):
+        case ChoiceWidget(name, among) if not isinstance(value, str) or (among and value not in among):
             yield f"takes one of {', '.join(among) or 'the files it finds'} as {name}, not {value!r}"
 
 

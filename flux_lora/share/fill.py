@@ -6,7 +6,7 @@ from flux_lora.adapter.files import replacing
 from flux_lora.errors import RunError
 from flux_lora.share.canvas import to_canvas
 from flux_lora.share.card import MARKER, card_of, picture_name
-from flux_lora.share.product import Shared
+from flux_lora.share.product import SharedModel
 from flux_lora.share.snippets import diffusers_snippet
 from flux_lora.share.workflow import CLIP_FILE, T5_FILE, VAE_FILE, text_to_image, to_api
 
@@ -31,7 +31,7 @@ Other file names: choose yours in the loaders.
 """
 
 
-def fill(folder: Path, product: Shared) -> tuple[Path, ...]:
+def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
     """Write workflow, example, pictures and model card; return these and the adapter files: all that is shared.
 
     A README.md that a person wrote, or made their own, stays as it is.
@@ -51,12 +51,12 @@ def fill(folder: Path, product: Shared) -> tuple[Path, ...]:
     return tuple(sorted([*adapters, *written, card]))
 
 
-def _example(product: Shared) -> str:
+def _example(product: SharedModel) -> str:
     base = product.base.known_to_others if product.repo else product.base.place
     return diffusers_snippet(base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
 
 
-def _note(product: Shared) -> str:
+def _note(product: SharedModel) -> str:
     return NOTE.format(
         title=product.title,
         trigger=product.trigger,

@@ -27,7 +27,7 @@ class Socket:
 
 
 @dataclass(frozen=True)
-class Whole:
+class IntWidget:
     """A widget that holds a whole number."""
 
     name: str
@@ -37,7 +37,7 @@ class Whole:
 
 
 @dataclass(frozen=True)
-class Number:
+class FloatWidget:
     """A widget that holds a number."""
 
     name: str
@@ -46,14 +46,14 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Words:
+class TextWidget:
     """A widget that holds text."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Pick:
+class ChoiceWidget:
     """A widget that holds one of a list. Names of the user's own model files are known to ComfyUI alone."""
 
     name: str
@@ -61,11 +61,11 @@ class Pick:
     optional: bool = False
 
 
-Widget = Whole | Number | Words | Pick
+Widget = IntWidget | FloatWidget | TextWidget | ChoiceWidget
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeType:
     """What a kind of node takes, and the types it gives."""
 
     sockets: tuple[Socket, ...] = ()
@@ -76,7 +76,7 @@ class Node:
 
 
 WEIGHTS = ("default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2")
-SIDES = (Whole("width", 16, LARGEST_SIDE), Whole("height", 16, LARGEST_SIDE))
+SIDES = (IntWidget("width", 16, LARGEST_SIDE), IntWidget("height", 16, LARGEST_SIDE))
 SCHEDULERS = (
     "simple",
     "sgm_uniform",
@@ -89,52 +89,56 @@ SCHEDULERS = (
     "kl_optimal",
 )
 
-NODES: Mapping[str, Node] = {
-    "UNETLoader": Node(widgets=(Pick("unet_name"), Pick("weight_dtype", WEIGHTS)), gives=("MODEL",)),
-    "DualCLIPLoader": Node(
+NODES: Mapping[str, NodeType] = {
+    "UNETLoader": NodeType(
+        widgets=(ChoiceWidget("unet_name"), ChoiceWidget("weight_dtype", WEIGHTS)), gives=("MODEL",)
+    ),
+    "DualCLIPLoader": NodeType(
         widgets=(
-            Pick("clip_name1"),
-            Pick("clip_name2"),
-            Pick("type", ("sdxl", "sd3", "flux", "hunyuan_video", "hidream", "hunyuan_image")),
-            Pick("device", ("default", "cpu"), optional=True),
+            ChoiceWidget("clip_name1"),
+            ChoiceWidget("clip_name2"),
+            ChoiceWidget("type", ("sdxl", "sd3", "flux", "hunyuan_video", "hidream", "hunyuan_image")),
+            ChoiceWidget("device", ("default", "cpu"), optional=True),
         ),
         gives=("CLIP",),
     ),
-    "VAELoader": Node(widgets=(Pick("vae_name"),), gives=("VAE",)),
-    "LoraLoaderModelOnly": Node(
+    "VAELoader": NodeType(widgets=(ChoiceWidget("vae_name"),), gives=("VAE",)),
+    "LoraLoaderModelOnly": NodeType(
         sockets=(Socket("model", "MODEL"),),
-        widgets=(Pick("lora_name"), Number("strength_model", -100.0, 100.0)),
+        widgets=(ChoiceWidget("lora_name"), FloatWidget("strength_model", -100.0, 100.0)),
         gives=("MODEL",),
     ),
-    "ModelSamplingFlux": Node(
+    "ModelSamplingFlux": NodeType(
         sockets=(Socket("model", "MODEL"),),
-        widgets=(Number("max_shift", 0.0, 100.0), Number("base_shift", 0.0, 100.0), *SIDES),
+        widgets=(FloatWidget("max_shift", 0.0, 100.0), FloatWidget("base_shift", 0.0, 100.0), *SIDES),
         gives=("MODEL",),
     ),
-    "T5TokenizerOptions": Node(
+    "T5TokenizerOptions": NodeType(
         sockets=(Socket("clip", "CLIP"),),
-        widgets=(Whole("min_padding", 0, 10000), Whole("min_length", 0, 10000)),
+        widgets=(IntWidget("min_padding", 0, 10000), IntWidget("min_length", 0, 10000)),
         gives=("CLIP",),
     ),
-    "CLIPTextEncode": Node(sockets=(Socket("clip", "CLIP"),), widgets=(Words("text"),), gives=("CONDITIONING",)),
-    "FluxGuidance": Node(
+    "CLIPTextEncode": NodeType(
+        sockets=(Socket("clip", "CLIP"),), widgets=(TextWidget("text"),), gives=("CONDITIONING",)
+    ),
+    "FluxGuidance": NodeType(
         sockets=(Socket("conditioning", "CONDITIONING"),),
-        widgets=(Number("guidance", 0.0, 100.0),),
+        widgets=(FloatWidget("guidance", 0.0, 100.0),),
         gives=("CONDITIONING",),
     ),
-    "BasicGuider": Node(
+    "BasicGuider": NodeType(
         sockets=(Socket("model", "MODEL"), Socket("conditioning", "CONDITIONING")),
         gives=("GUIDER",),
     ),
-    "RandomNoise": Node(widgets=(Whole("noise_seed", 0, LARGEST_SEED, seeds=True),), gives=("NOISE",)),
-    "KSamplerSelect": Node(widgets=(Pick("sampler_name"),), gives=("SAMPLER",)),
-    "BasicScheduler": Node(
+    "RandomNoise": NodeType(widgets=(IntWidget("noise_seed", 0, LARGEST_SEED, seeds=True),), gives=("NOISE",)),
+    "KSamplerSelect": NodeType(widgets=(ChoiceWidget("sampler_name"),), gives=("SAMPLER",)),
+    "BasicScheduler": NodeType(
         sockets=(Socket("model", "MODEL"),),
-        widgets=(Pick("scheduler", SCHEDULERS), Whole("steps", 1, 10000), Number("denoise", 0.0, 1.0)),
+        widgets=(ChoiceWidget("scheduler", SCHEDULERS), IntWidget("steps", 1, 10000), FloatWidget("denoise", 0.0, 1.0)),
         gives=("SIGMAS",),
     ),
-    "EmptySD3LatentImage": Node(widgets=(*SIDES, Whole("batch_size", 1, 4096)), gives=("LATENT",)),
-    "SamplerCustomAdvanced": Node(
+    "EmptySD3LatentImage": NodeType(widgets=(*SIDES, IntWidget("batch_size", 1, 4096)), gives=("LATENT",)),
+    "SamplerCustomAdvanced": NodeType(
         sockets=(
             Socket("noise", "NOISE"),
             Socket("guider", "GUIDER"),
@@ -144,6 +148,6 @@ NODES: Mapping[str, Node] = {
         ),
         gives=("LATENT", "LATENT"),
     ),
-    "VAEDecode": Node(sockets=(Socket("samples", "LATENT"), Socket("vae", "VAE")), gives=("IMAGE",)),
-    "SaveImage": Node(sockets=(Socket("images", "IMAGE"),), widgets=(Words("filename_prefix"),), ends=True),
+    "VAEDecode": NodeType(sockets=(Socket("samples", "LATENT"), Socket("vae", "VAE")), gives=("IMAGE",)),
+    "SaveImage": NodeType(sockets=(Socket("images", "IMAGE"),), widgets=(TextWidget("filename_prefix"),), ends=True),
 }

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import Base
+from flux_lora.share.bases import BaseModel
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Picture:
+class SharedImage:
     """A picture that the file draws, and its prompt."""
 
     prompt: str
@@ -67,7 +67,7 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shared:
+class SharedModel:
     """Everything that can be told about an exported file."""
 
     title: str
@@ -76,13 +76,13 @@ class Shared:
     variants: tuple[Variant, ...] = ()
     trigger: str
     class_word: str
-    base: Base
+    base: BaseModel
     spec: RenderSpec
     """Its first prompt with its first seed is the example."""
     strength: float = 1.0
     training: Training
     scores: Scores | None = None
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[SharedImage, ...] = ()
     remarks: tuple[str, ...] = ()
     """Further limits, one sentence each, such as what a quantised base rounds away."""
     author: str = ""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import Base
+from flux_lora.share.bases import BaseModel
 from flux_lora.share.nodes import Value
 
 BASE_SHIFT, MAX_SHIFT = 0.5, 1.15
@@ -35,7 +35,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Placed:
+class WorkflowNode:
     """One node of a workflow: its kind, what its widgets hold and what fills its sockets."""
 
     id: int
@@ -45,32 +45,36 @@ class Placed:
     links: Mapping[str, Link] = field(default_factory=dict)
 
 
-def text_to_image(base: Base, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> tuple[Placed, ...]:
+def text_to_image(
+    base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0
+) -> tuple[WorkflowNode, ...]:
     """The nodes that draw this prompt with the first seed of the spec; sources come before those they feed."""
-    model, schedule = Link(2), Link(3 if base.moves_times else 2)
+    model, schedule = Link(2), Link(3 if base.shifts_sigmas else 2)
     text = Link(5 if spec.text_tokens != COMFY_T5_TOKENS else 4)
     nodes = [
-        Placed(1, "UNETLoader", "FLUX", {"unet_name": base.comfy, "weight_dtype": "default"}),
-        Placed(2, "LoraLoaderModelOnly", "LoRA", {"lora_name": file, "strength_model": strength}, {"model": Link(1)}),
+        WorkflowNode(1, "UNETLoader", "FLUX", {"unet_name": base.comfy, "weight_dtype": "default"}),
+        WorkflowNode(
+            2, "LoraLoaderModelOnly", "LoRA", {"lora_name": file, "strength_model": strength}, {"model": Link(1)}
+        ),
         *_schedule_of_size(base, spec, model),
         *_text(prompt, spec, text),
-        Placed(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)}),
-        Placed(9, "RandomNoise", "Seed", {"noise_seed": spec.seeds[0]}),
-        Placed(10, "KSamplerSelect", "Sampler", {"sampler_name": "euler"}),
-        Placed(
+        WorkflowNode(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)}),
+        WorkflowNode(9, "RandomNoise", "Seed", {"noise_seed": spec.seeds[0]}),
+        WorkflowNode(10, "KSamplerSelect", "Sampler", {"sampler_name": "euler"}),
+        WorkflowNode(
             11,
             "BasicScheduler",
             "Steps",
             {"scheduler": "simple", "steps": spec.steps, "denoise": 1.0},
             {"model": schedule},
         ),
-        Placed(12, "EmptySD3LatentImage", "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
+        WorkflowNode(12, "EmptySD3LatentImage", "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
         *_picture(file.removesuffix(".safetensors")),
     ]
     return tuple(nodes)
 
 
-def to_api(nodes: tuple[Placed, ...]) -> str:
+def to_api(nodes: tuple[WorkflowNode, ...]) -> str:
     """The JSON that ComfyUI's HTTP interface takes as a prompt."""
     return _text_of(
         {
@@ -88,24 +92,24 @@ def _text_of(contents: Mapping[str, object]) -> str:
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
-def _schedule_of_size(base: Base, spec: RenderSpec, model: Link) -> Iterator[Placed]:
-    if base.moves_times:
+def _schedule_of_size(base: BaseModel, spec: RenderSpec, model: Link) -> Iterator[WorkflowNode]:
+    if base.shifts_sigmas:
         shifts = {"max_shift": MAX_SHIFT, "base_shift": BASE_SHIFT}
         size = {"width": spec.width, "height": spec.height}
-        yield Placed(3, "ModelSamplingFlux", "Schedule for this size", {**shifts, **size}, {"model": model})
+        yield WorkflowNode(3, "ModelSamplingFlux", "Schedule for this size", {**shifts, **size}, {"model": model})
 
 
-def _text(prompt: str, spec: RenderSpec, text: Link) -> Iterator[Placed]:
+def _text(prompt: str, spec: RenderSpec, text: Link) -> Iterator[WorkflowNode]:
     files = {"clip_name1": T5_FILE, "clip_name2": CLIP_FILE, "type": "flux", "device": "default"}
-    yield Placed(4, "DualCLIPLoader", "Text encoders", files)
+    yield WorkflowNode(4, "DualCLIPLoader", "Text encoders", files)
     if text.node == 5:
         padding = {"min_padding": 0, "min_length": spec.text_tokens}
-        yield Placed(5, "T5TokenizerOptions", "Text length", padding, {"clip": Link(4)})
-    yield Placed(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(WEIGHED)}, {"clip": text})
-    yield Placed(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
+        yield WorkflowNode(5, "T5TokenizerOptions", "Text length", padding, {"clip": Link(4)})
+    yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(WEIGHED)}, {"clip": text})
+    yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
 
 
-def _picture(prefix: str) -> Iterator[Placed]:
+def _picture(prefix: str) -> Iterator[WorkflowNode]:
     drawn = {
         "noise": Link(9),
         "guider": Link(8),
@@ -113,7 +117,7 @@ def _picture(prefix: str) -> Iterator[Placed]:
         "sigmas": Link(11),
         "latent_image": Link(12),
     }
-    yield Placed(13, "SamplerCustomAdvanced", "Draw", links=drawn)
-    yield Placed(14, "VAELoader", "VAE", {"vae_name": VAE_FILE})
-    yield Placed(15, "VAEDecode", "To pixels", links={"samples": Link(13), "vae": Link(14)})
-    yield Placed(16, "SaveImage", "Picture", {"filename_prefix": prefix}, {"images": Link(15)})
+    yield WorkflowNode(13, "SamplerCustomAdvanced", "Draw", links=drawn)
+    yield WorkflowNode(14, "VAELoader", "VAE", {"vae_name": VAE_FILE})
+    yield WorkflowNode(15, "VAEDecode", "To pixels", links={"samples": Link(13), "vae": Link(14)})
+    yield WorkflowNode(16, "SaveImage", "Picture", {"filename_prefix": prefix}, {"images": Link(15)})

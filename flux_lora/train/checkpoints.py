@@ -17,7 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from flux_lora.adapter.files import read_adapter, read_header, read_tensors, sync_folder, write_tensors
-from flux_lora.adapter.layouts.inner import to_inner
+from flux_lora.adapter.layouts.inner import to_checkpoint
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.train.learner import Learner
@@ -51,7 +51,7 @@ def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     shutil.rmtree(half_written, ignore_errors=True)
     half_written.mkdir(parents=True)
     tensors, numbers = _flattened(learner)
-    write_tensors(to_inner(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
+    write_tensors(to_checkpoint(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
     write_tensors(tensors, half_written / OPTIMIZER, {})
     state = {"version": VERSION, "step": step, "optimizer": learner.config.optimizer.value, "numbers": numbers}
     (half_written / STATE).write_text(json.dumps(state))
@@ -61,21 +61,21 @@ def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     return Checkpoint(step, folder)
 
 
-def whole(run_dir: Path) -> list[Checkpoint]:
+def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
     """The checkpoints that can be trusted, oldest first."""
     return [checkpoint for checkpoint, problem in _judged(run_dir) if not problem]
 
 
-def half_written(run_dir: Path) -> list[tuple[Path, str]]:
+def incomplete_checkpoints(run_dir: Path) -> list[tuple[Path, str]]:
     """What an interrupted run left behind, and what is wrong with it."""
     return [(checkpoint.folder, problem) for checkpoint, problem in _judged(run_dir) if problem]
 
 
-def latest(run_dir: Path) -> Checkpoint | None:
+def latest_checkpoint(run_dir: Path) -> Checkpoint | None:
     """Where to go on. Half-written folders are left alone, and logged."""
-    for folder, problem in half_written(run_dir):
+    for folder, problem in incomplete_checkpoints(run_dir):
         logger.warning("%s is ignored: %s", folder, problem)
-    checkpoints = whole(run_dir)
+    checkpoints = complete_checkpoints(run_dir)
     return checkpoints[-1] if checkpoints else None
 
 
@@ -89,7 +89,7 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> int:
             f"{checkpoint.folder} was made with train.optimizer={state['optimizer']} (format {state['version']})",
             fix="set train.optimizer back, or run.dir to a new folder",
         )
-    learner.become(adapter)
+    learner.load(adapter)
     groups = learner.optimizer.state_dict()["param_groups"]
     stored = _nested(read_tensors(checkpoint.folder / OPTIMIZER), state["numbers"])
     learner.optimizer.load_state_dict({"state": stored, "param_groups": groups})

@@ -58,7 +58,7 @@ class Console:
         mean = f", mean loss {self._loss / self._weight:.4f}" if self._weight else ""
         self._terminal.print(f"step {checkpoint.step}: saved {checkpoint.folder}{mean}", soft_wrap=True)
 
-    def pictured(self, number: int, pictures: Mapping[str, Image]) -> None:
+    def previewed(self, number: int, pictures: Mapping[str, Image]) -> None:
         """Say how many."""
         self._terminal.print(f"step {number}: {len(pictures)} preview(s)")
 

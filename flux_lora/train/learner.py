@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from flux_lora.adapter.attach import Pair
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import RunError
 from flux_lora.models.family import Velocity
@@ -46,7 +46,7 @@ class Learner:
         ]
         self.masters: list[nn.Parameter] = [_master(parameter) for parameter in self.parameters]
         self.optimizer = optimizer_for(self.masters, config)
-        self.become(start)
+        self.load(start)
 
     def update(self, done: int, loss: Tensor) -> Update:
         """Take the gradients of `loss` (one number) and move, unless something is not finite."""
@@ -60,8 +60,8 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self._forget_gradients()
-        self._copy_down()
+        self._clear_gradients()
+        self._copy_to_model()
         return Update(loss=seen_loss, grad_norm=seen_norm, learning_rate=rate)
 
     def adapter(self) -> Adapter:
@@ -69,17 +69,17 @@ class Learner:
         copies = [master.detach().to("cpu", copy=True) for master in self.masters]
         downs, ups = copies[::2], copies[1::2]
         return Adapter(
-            {name: Layer(down, up, self.alphas[name]) for name, down, up in zip(self.names, downs, ups, strict=True)}
+            {name: LoRA(down, up, self.alphas[name]) for name, down, up in zip(self.names, downs, ups, strict=True)}
         )
 
     @torch.no_grad()
-    def become(self, adapter: Adapter) -> None:
+    def load(self, adapter: Adapter) -> None:
         """Hold this adapter's values, in the masters and in the model."""
         layers = [adapter.layers[name] for name in self.names]
         values = [value for layer in layers for value in (layer.down, layer.up)]
         for master, value in zip(self.masters, values, strict=True):
             master.copy_(value)
-        self._copy_down()
+        self._copy_to_model()
 
     def _gradients(self) -> list[Tensor]:
         gradients = []
@@ -95,18 +95,18 @@ class Learner:
     def _refuse_non_finite(self, number: int, loss: float, norm: float) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        self._forget_gradients()
+        self._clear_gradients()
         raise RunError(
             f"step {number}: the loss is {loss:g} and the gradient's length {norm:g}; the adapter was not moved",
             fix="lower train.learning_rate, or set hardware.dtype=fp32; the last checkpoint is sound",
         )
 
-    def _forget_gradients(self) -> None:
+    def _clear_gradients(self) -> None:
         for master in self.masters:
             master.grad = None
 
     @torch.no_grad()
-    def _copy_down(self) -> None:
+    def _copy_to_model(self) -> None:
         for parameter, master in zip(self.parameters, self.masters, strict=True):
             if master is not parameter:
                 parameter.copy_(master)

@@ -12,9 +12,9 @@ def flow_loss(predict: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
 
     Where a picture has a mask, each place counts by its weight: sum(error * weight) / sum(weight).
     """
-    error = predict(point.noisy, point.time, batch.text).float() - point.velocity
-    if batch.weights is None:
+    error = predict(point.noisy, point.sigma, batch.prompt_embeds).float() - point.velocity
+    if batch.loss_weights is None:
         return error.square().mean(dim=(1, 2, 3))
-    weights = batch.weights.float()
+    weights = batch.loss_weights.float()
     each = error.square().mean(dim=1, keepdim=True)  # B1HW
     return (each * weights).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from flux_lora.config.choices import OptimizerName, Schedule
+from flux_lora.config.choices import LRScheduler, OptimizerName
 from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import ConfigError
 
@@ -42,7 +42,7 @@ def optimizer_for(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
 def learning_rate_at(done: int, config: TrainConfig) -> float:
     """The rate of the update that follows `done` updates: a climb, then a cosine or a plain."""
     climb = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    if config.schedule is Schedule.constant:
+    if config.schedule is LRScheduler.constant:
         return config.learning_rate * climb
     way = (done - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * climb * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, way))))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flux_lora.data.batches import Batch
 from flux_lora.flow.points import Draw, FlowPoint
-from flux_lora.models.family import Text, Velocity
+from flux_lora.models.family import PromptEmbeds, Velocity
 
 
 @dataclass(frozen=True)
@@ -25,24 +25,24 @@ class Preservation:
     """The base's own velocity, what it is asked about, and how much staying with it counts beside learning."""
 
     base: Velocity
-    reminders: Iterator[Batch]
+    batches: Iterator[Batch]
     """Pictures whose captions do not say the trigger, one batch for each update still to come."""
     draw: Draw
     weight: float
 
 
-def drift(predict: Velocity, base: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
+def preservation_loss(predict: Velocity, base: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
     """How far the adapter moves the base's answer, one number per image: B, float32."""
     with torch.no_grad():
-        wanted = base(point.noisy, point.time, batch.text).float()
-    error = predict(point.noisy, point.time, batch.text).float() - wanted
+        wanted = base(point.noisy, point.sigma, batch.prompt_embeds).float()
+    error = predict(point.noisy, point.sigma, batch.prompt_embeds).float() - wanted
     return error.square().mean(dim=(1, 2, 3))
 
 
-def quiet(predict: Velocity, set_strength: Callable[[float], None]) -> Velocity:
+def without_adapter(predict: Velocity, set_strength: Callable[[float], None]) -> Velocity:
     """The same velocity with the adapter silent."""
 
-    def base(noisy: Tensor, time: Tensor, text: Text) -> Tensor:
+    def base(noisy: Tensor, time: Tensor, text: PromptEmbeds) -> Tensor:
         set_strength(0.0)
         try:
             return predict(noisy, time, text)

@@ -41,14 +41,14 @@ class Reporter(Protocol):
     def saved(self, checkpoint: Checkpoint) -> None:
         """A checkpoint is on the disk."""
 
-    def pictured(self, number: int, pictures: Mapping[str, Image]) -> None:
+    def previewed(self, number: int, pictures: Mapping[str, Image]) -> None:
         """Previews were rendered after step `number`, by what they show."""
 
     def finished(self, status: str) -> None:
         """No more steps: done, stopped or failed."""
 
 
-class _Together:
+class _Combined:
     def __init__(self, reporters: tuple[Reporter, ...]) -> None:
         self._reporters = reporters
 
@@ -64,18 +64,18 @@ class _Together:
         for reporter in self._reporters:
             reporter.saved(checkpoint)
 
-    def pictured(self, number: int, pictures: Mapping[str, Image]) -> None:
+    def previewed(self, number: int, pictures: Mapping[str, Image]) -> None:
         for reporter in self._reporters:
-            reporter.pictured(number, pictures)
+            reporter.previewed(number, pictures)
 
     def finished(self, status: str) -> None:
         for reporter in self._reporters:
             reporter.finished(status)
 
 
-def together(*reporters: Reporter) -> Reporter:
+def combined(*reporters: Reporter) -> Reporter:
     """Several reporters as one, told in this order."""
-    return _Together(reporters)
+    return _Combined(reporters)
 
 
 class Jsonl:
@@ -109,7 +109,7 @@ class Jsonl:
         """Lines up to a checkpoint outlive a power cut, as it does."""
         os.fsync(self._descriptor)
 
-    def pictured(self, number: int, pictures: Mapping[str, Image]) -> None:
+    def previewed(self, number: int, pictures: Mapping[str, Image]) -> None:
         """Pictures are files of their own."""
 
     def finished(self, status: str) -> None:  # noqa: ARG002

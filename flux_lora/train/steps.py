@@ -11,7 +11,7 @@ from flux_lora.data.batches import Batch
 from flux_lora.flow.points import Draw, FlowPoint
 from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.preservation import Preservation, drift
+from flux_lora.train.preservation import Preservation, preservation_loss
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Step:
     seconds: float
 
 
-def train(
+def training_steps(
     learner: Learner,
     batches: Iterator[Batch],
     draw: Draw,
@@ -42,11 +42,11 @@ def train(
     place = learner.parameters[0]
     for done, batch in enumerate(batches, start):
         began = perf_counter()
-        question = _asked(batch, draw, done, place)
-        loss = _over_the_batch(flow_loss(learner.predict, *question), batch)
+        question = _noised(batch, draw, done, place)
+        loss = _reduced(flow_loss(learner.predict, *question), batch)
         if preservation:
-            asked = _asked(next(preservation.reminders), preservation.draw, done, place)
-            loss = loss + preservation.weight * drift(learner.predict, preservation.base, *asked).mean()
+            asked = _noised(next(preservation.batches), preservation.draw, done, place)
+            loss = loss + preservation.weight * preservation_loss(learner.predict, preservation.base, *asked).mean()
         update = learner.update(done, loss)
         yield Step(
             number=done + 1,
@@ -57,12 +57,12 @@ def train(
         )
 
 
-def _asked(batch: Batch, draw: Draw, number: int, place: Tensor) -> tuple[Batch, FlowPoint]:
+def _noised(batch: Batch, draw: Draw, number: int, place: Tensor) -> tuple[Batch, FlowPoint]:
     """A batch and a question about it, where the learner computes; the answer stays float32."""
     point = draw(batch.latents.to(place.device, torch.float32), number)
     return batch.to(place.device, place.dtype), replace(point, noisy=point.noisy.to(place.dtype))
 
 
-def _over_the_batch(loss: Tensor, batch: Batch) -> Tensor:
+def _reduced(loss: Tensor, batch: Batch) -> Tensor:
     """The mean over pictures; where processes share a batch, this one's part of it."""
     return loss.mean() if batch.shares is None else (loss * batch.shares.to(loss.device)).sum()

@@ -15,7 +15,7 @@ from PIL.Image import Image
 from flux_lora.config.choices import TrackerName
 from flux_lora.errors import ConfigError
 from flux_lora.train.checkpoints import Checkpoint
-from flux_lora.train.reporters import Reporter, Started, together
+from flux_lora.train.reporters import Reporter, Started, combined
 from flux_lora.train.steps import Step
 
 WANDB_HOST = "https://api.wandb.ai"
@@ -24,7 +24,7 @@ WANDB_HOST = "https://api.wandb.ai"
 def tracker_for(name: TrackerName, *, project: str, run_dir: Path) -> Reporter:
     """The reporter for this tracker. What it writes locally goes into the run folder."""
     if name is TrackerName.none:
-        return together()
+        return combined()
     if find_spec(name.value) is None:
         raise ConfigError(
             f"tracker.name is {name}, and {name} is not installed",
@@ -62,7 +62,7 @@ class _Tracked:
     def saved(self, checkpoint: Checkpoint) -> None:
         """Checkpoints stay on this disk."""
 
-    def pictured(self, number: int, pictures: Mapping[str, Image]) -> None:
+    def previewed(self, number: int, pictures: Mapping[str, Image]) -> None:
         match self._tracker:
             case TensorBoardTracker():
                 arrays = {label: np.asarray(picture.convert("RGB"))[None] for label, picture in pictures.items()}

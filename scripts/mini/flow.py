@@ -215,7 +215,7 @@ def question(sceneries: Sequence[Scenery], ear: Ear, count: int, step: int, seed
     ]
     point = draw_point(scenery.latents[chosen].float(), TIMES, generator_for(seed, step, "point"))
     words, pooled = ear.hear(captions)
-    return Asked(point.noisy, point.time, words, pooled), point.velocity
+    return Asked(point.noisy, point.sigma, words, pooled), point.velocity
 
 
 def optimizers(painter: Painter) -> tuple[torch.optim.Muon, torch.optim.AdamW]:

@@ -5,9 +5,9 @@ from diffusers import FluxTransformer2DModel
 from torch import Generator, Tensor
 
 from flux_lora.adapter.attach import attach
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
 from tests.tiny import TEXT_WIDTH, tiny_transformer
 
@@ -24,7 +24,7 @@ def learned(start: Adapter, size: float = 0.1, seed: int = 1) -> Adapter:
     generator = Generator().manual_seed(seed)
     return Adapter(
         {
-            name: Layer(layer.down, size * torch.randn(layer.up.shape, generator=generator), layer.alpha)
+            name: LoRA(layer.down, size * torch.randn(layer.up.shape, generator=generator), layer.alpha)
             for name, layer in start.layers.items()
         }
     )
@@ -41,7 +41,7 @@ def learned_adapter(
 def answer(transformer: FluxTransformer2DModel) -> Tensor:
     """The velocity at one fixed point."""
     generator = Generator().manual_seed(2)
-    text = Text(
+    text = PromptEmbeds(
         t5=torch.randn(1, 5, TEXT_WIDTH, generator=generator), pooled=torch.randn(1, TEXT_WIDTH, generator=generator)
     )
     noisy = torch.randn(1, 16, 4, 6, generator=generator)

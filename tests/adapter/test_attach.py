@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Generator
 
-from flux_lora.adapter.attach import adapter_of, attach, detach, load_into, parameters_of, strength
-from flux_lora.adapter.targets import chosen
-from flux_lora.adapter.tensors import Adapter, Layer, delta, rounded
+from flux_lora.adapter.attach import adapter_of, attach, detach, load_into, parameters_of, set_strength
+from flux_lora.adapter.targets import matching_layers
+from flux_lora.adapter.tensors import Adapter, LoRA, lora_delta, rounded
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
 from tests.adapter.made import answer, frozen_transformer, learned, learned_adapter
@@ -28,7 +28,7 @@ def test_a_fresh_adapter_changes_nothing():
 
 def test_every_target_and_only_they_can_be_trained():
     transformer = frozen_transformer()
-    names = chosen((name for name, _ in transformer.named_modules()), EVERYTHING)
+    names = matching_layers((name for name, _ in transformer.named_modules()), EVERYTHING)
     adapter = start(transformer)
     trainable = {name for name, parameter in transformer.named_parameters() if parameter.requires_grad}
     assert list(adapter.layers) == names
@@ -51,7 +51,7 @@ def test_a_loaded_adapter_acts_like_the_changed_weights():
     adapter = learned(start(transformer))
     load_into(transformer, adapter)
     for name, layer in adapter.layers.items():
-        merged.get_submodule(name).weight += delta(layer)
+        merged.get_submodule(name).weight += lora_delta(layer)
     torch.testing.assert_close(answer(transformer), answer(merged), rtol=1e-4, atol=1e-5)
 
 
@@ -80,9 +80,9 @@ def test_strength_zero_is_the_base_and_one_is_back():
     before = answer(transformer)
     load_into(transformer, learned_adapter())
     full = answer(transformer)
-    strength(transformer, 0.0)
+    set_strength(transformer, 0.0)
     assert torch.equal(answer(transformer), before) and not torch.equal(full, before)
-    strength(transformer, 1.0)
+    set_strength(transformer, 1.0)
     assert torch.equal(answer(transformer), full)
 
 
@@ -107,7 +107,7 @@ def test_adapters_of_other_and_of_mixed_ranks_take_the_place_of_the_first():
 
 
 def test_an_adapter_of_another_base_is_refused_and_named():
-    layer = Layer(torch.zeros(2, 99), torch.zeros(32, 2), 2.0)
+    layer = LoRA(torch.zeros(2, 99), torch.zeros(32, 2), 2.0)
     with pytest.raises(AdapterFileError, match="to_q .32 x 99., but this base has 32 x 32 there"):
         load_into(frozen_transformer(), Adapter({"transformer_blocks.0.attn.to_q": layer}))
     with pytest.raises(AdapterFileError, match="has no such layer"):

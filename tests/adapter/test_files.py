@@ -7,13 +7,13 @@ import torch
 from safetensors import safe_open
 
 from flux_lora.adapter.files import read_adapter, read_tensors, write_dialect, write_tensors
-from flux_lora.adapter.layouts.inner import to_inner
-from flux_lora.adapter.tensors import Adapter, Layer, delta
+from flux_lora.adapter.layouts.inner import to_checkpoint
+from flux_lora.adapter.tensors import Adapter, LoRA, lora_delta
 from flux_lora.errors import AdapterFileError
 
 
 def small() -> Adapter:
-    return Adapter({"transformer_blocks.0.attn.to_q": Layer(torch.randn(2, 6), torch.randn(4, 2), 5.0)})
+    return Adapter({"transformer_blocks.0.attn.to_q": LoRA(torch.randn(2, 6), torch.randn(4, 2), 5.0)})
 
 
 def test_the_library_reads_what_we_write(tmp_path: Path):
@@ -47,20 +47,20 @@ def test_an_export_reads_back_as_the_same_change(tmp_path: Path):
     )
     after = read_adapter(file)
     for name, layer in adapter.layers.items():
-        torch.testing.assert_close(delta(after.layers[name]), delta(layer))
+        torch.testing.assert_close(lora_delta(after.layers[name]), lora_delta(layer))
     assert list(file.parent.iterdir()) == [file]
 
 
 def test_a_checkpoint_reads_back_exactly(tmp_path: Path):
     adapter = small()
-    write_tensors(to_inner(adapter), tmp_path / "x", {})
+    write_tensors(to_checkpoint(adapter), tmp_path / "x", {})
     ((name, after),) = read_adapter(tmp_path / "x").layers.items()
     before = adapter.layers[name]
     assert torch.equal(after.down, before.down) and torch.equal(after.up, before.up) and after.alpha == before.alpha
 
 
 def test_a_checkpoint_without_an_up_is_refused(tmp_path: Path):
-    tensors = to_inner(small())
+    tensors = to_checkpoint(small())
     del tensors["transformer_blocks.0.attn.to_q.up"]
     write_tensors(tensors, tmp_path / "x", {})
     with pytest.raises(AdapterFileError, match="lacks 1 tensor"):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.adapter.inspection.describe import describe
-from flux_lora.adapter.labels.reproduce import made_how
+from flux_lora.adapter.labels.reproduce import read_reproduction
 from flux_lora.errors import AdapterFileError
 from tests.adapter.spoiled import spoiled
 from tests.adapter.strangers import SEEDS
@@ -101,6 +101,6 @@ def test_odd_metadata_is_read_back_or_refused(metadata: dict[str, str], tmp_path
     file = tmp_path_factory.getbasetemp() / "odd_recipe"
     file.write_bytes(file_of({"__metadata__": metadata}))
     try:
-        made_how(file, {}).recipe.encode()
+        read_reproduction(file, {}).recipe.encode()
     except AdapterFileError as refused:
         assert refused.problem.isprintable() and len(refused.problem) < LONGEST_PROBLEM

@@ -7,8 +7,8 @@ import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from flux_lora.adapter.kinds import Decomposed, Hadamard, Kronecker, Layer, Orthogonal, delta_of, kind_of, times
-from flux_lora.adapter.kinds import on_tensors as on
+from flux_lora.adapter.kinds import OFT, DoRA, LoHa, LoKr, LoRA, at_strength, delta_of, type_name
+from flux_lora.adapter.kinds import map_tensors as on
 from flux_lora.errors import AdapterFileError
 from tests.adapter.changes import INPUTS, KINDS, OUTPUTS, change, drawn, loha, lokr, lora, weight
 
@@ -17,7 +17,7 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 @each_kind
 def test_a_change_says_its_kind(kind: str):
-    assert kind_of(change(kind)) == kind
+    assert type_name(change(kind)) == kind
 
 
 @each_kind
@@ -34,14 +34,14 @@ def test_dora_and_oft_say_that_they_need_the_base(kind: str):
 
 @pytest.mark.parametrize("kind", ["LoRA", "LoKr", "LoHa"])
 def test_strength_multiplies_the_change(kind: str):
-    torch.testing.assert_close(delta_of(times(change(kind), -0.3)), -0.3 * delta_of(change(kind)))
+    torch.testing.assert_close(delta_of(at_strength(change(kind), -0.3)), -0.3 * delta_of(change(kind)))
 
 
 @pytest.mark.parametrize("kind", ["DoRA", "OFT"])
 def test_dora_and_oft_are_refused_at_another_strength_than_one(kind: str):
-    assert times(change(kind), 1.0) is not None
+    assert at_strength(change(kind), 1.0) is not None
     with pytest.raises(AdapterFileError, match=f"{kind} has no exact form at strength 0.5"):
-        times(change(kind), 0.5)
+        at_strength(change(kind), 0.5)
 
 
 @each_kind
@@ -51,24 +51,24 @@ def test_acting_on_every_tensor_leaves_the_numbers_beside_them(kind: str):
 
 
 def test_lokr_is_scaled_only_where_a_factor_is_a_product():
-    whole = Kronecker(drawn(3, 2), None, None, drawn(4, 4), None, None, alpha=6.0)
+    whole = LoKr(drawn(3, 2), None, None, drawn(4, 4), None, None, alpha=6.0)
     assert (whole.rank, whole.scale) == (0, 1.0)
     assert (lokr().rank, lokr().scale) == (2, 3.0)
-    both = Kronecker(None, drawn(3, 1), drawn(1, 2), None, drawn(4, 2), drawn(2, 4), alpha=6.0)
+    both = LoKr(None, drawn(3, 1), drawn(1, 2), None, drawn(4, 2), drawn(2, 4), alpha=6.0)
     assert both.scale == 3.0
-    first = Kronecker(None, drawn(3, 1), drawn(1, 2), drawn(4, 4), None, None, alpha=6.0)
+    first = LoKr(None, drawn(3, 1), drawn(1, 2), drawn(4, 4), None, None, alpha=6.0)
     assert first.scale == 6.0
 
 
 def test_dora_with_the_lengths_of_the_sum_is_the_lora_alone():
     for along, per_input in ((1, False), (0, True)):
         lengths = (weight() + delta_of(lora())).norm(dim=along)
-        torch.testing.assert_close(delta_of(Decomposed(lora(), lengths, per_input), weight()), delta_of(lora()))
+        torch.testing.assert_close(delta_of(DoRA(lora(), lengths, per_input), weight()), delta_of(lora()))
 
 
 def test_dora_gives_every_output_its_learned_length():
     magnitude = 1 + drawn(OUTPUTS).abs()
-    after = weight() + delta_of(Decomposed(lora(), magnitude), weight())
+    after = weight() + delta_of(DoRA(lora(), magnitude), weight())
     torch.testing.assert_close(after.norm(dim=1), magnitude)
 
 
@@ -76,32 +76,32 @@ def test_oft_turns_the_outputs_and_changes_no_length():
     after = weight() + delta_of(change("OFT"), weight())
     torch.testing.assert_close(after.norm(), weight().norm())
     torch.testing.assert_close(after.unflatten(0, (4, 3)).norm(dim=1), weight().unflatten(0, (4, 3)).norm(dim=1))
-    assert not delta_of(Orthogonal(torch.zeros(4, 3, 3)), weight()).any()
+    assert not delta_of(OFT(torch.zeros(4, 3, 3)), weight()).any()
 
 
 def test_a_constraint_holds_the_turn_small():
-    free, held = (delta_of(Orthogonal(drawn(4, 3, 3), constraint), weight()).norm() for constraint in (0.0, 0.1))
+    free, held = (delta_of(OFT(drawn(4, 3, 3), constraint), weight()).norm() for constraint in (0.0, 0.1))
     assert held < 0.2 * free
 
 
 def test_dora_agrees_with_peft():
     model = trained(LoraConfig(r=3, lora_alpha=6, target_modules=["0"], use_dora=True))
     held = parameters(model)
-    ours = Decomposed(Layer(held["lora_A"], held["lora_B"], 6.0), held["lora_magnitude_vector"])
+    ours = DoRA(LoRA(held["lora_A"], held["lora_B"], 6.0), held["lora_magnitude_vector"])
     torch.testing.assert_close(delta_of(ours, weight()), change_of(model))
 
 
 def test_loha_agrees_with_peft():
     model = trained(LoHaConfig(r=2, alpha=6, target_modules=["0"]))
     held = parameters(model)
-    ours = Hadamard(held["hada_w1_a"], held["hada_w1_b"], held["hada_w2_a"], held["hada_w2_b"], alpha=6.0)
+    ours = LoHa(held["hada_w1_a"], held["hada_w1_b"], held["hada_w2_a"], held["hada_w2_b"], alpha=6.0)
     torch.testing.assert_close(delta_of(ours), change_of(model))
 
 
 def test_lokr_agrees_with_peft_where_a_factor_is_a_product():
     model = trained(LoKrConfig(r=1, alpha=6, target_modules=["0"], decompose_factor=2))
     held = parameters(model)
-    ours = Kronecker(held["lokr_w1"], None, None, None, held["lokr_w2_a"], held["lokr_w2_b"], alpha=6.0)
+    ours = LoKr(held["lokr_w1"], None, None, None, held["lokr_w2_a"], held["lokr_w2_b"], alpha=6.0)
     torch.testing.assert_close(delta_of(ours), change_of(model))
 
 
@@ -113,7 +113,7 @@ def test_oft_agrees_with_lycoris(constraint: float, rescaled: bool):
     rescale = 1 + 0.1 * drawn(OUTPUTS) if rescaled else None
     if rescale is not None:
         theirs.rescale.data = rescale[:, None]
-    ours = delta_of(Orthogonal(theirs.oft_blocks.data, float(theirs.constraint), rescale), weight())
+    ours = delta_of(OFT(theirs.oft_blocks.data, float(theirs.constraint), rescale), weight())
     torch.testing.assert_close(ours, theirs.get_merged_weight()[0].data - weight())
 
 
@@ -123,7 +123,7 @@ def test_dora_agrees_with_lycoris_along_outputs_and_inputs(per_output: bool):
     theirs = locon.LoConModule("x", linear(), lora_dim=3, alpha=6, weight_decompose=True, wd_on_out=per_output)
     theirs.lora_up.weight.data, theirs.lora_down.weight.data = lora().up, lora().down
     theirs.dora_scale.data = 1 + drawn(*theirs.dora_scale.shape).abs()
-    ours = delta_of(Decomposed(lora(), theirs.dora_scale.data.flatten(), not per_output), weight())
+    ours = delta_of(DoRA(lora(), theirs.dora_scale.data.flatten(), not per_output), weight())
     torch.testing.assert_close(ours, theirs.get_merged_weight()[0].data - weight())
 
 

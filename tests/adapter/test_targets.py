@@ -3,8 +3,8 @@
 import pytest
 from torch import nn
 
-from flux_lora.adapter.readers.comfyui import places
-from flux_lora.adapter.targets import TARGETS, chosen
+from flux_lora.adapter.readers.comfyui import comfyui_module_names
+from flux_lora.adapter.targets import TARGETS, matching_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import ConfigError
 from tests.tiny import tiny_transformer
@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 @pytest.mark.parametrize("targets", list(AdapterTargets))
 def test_one_double_and_one_single_block_have_this_many_layers(names: list[str], targets: AdapterTargets):
-    assert len(chosen(names, targets)) == EXPECTED[targets]
+    assert len(matching_layers(names, targets)) == EXPECTED[targets]
 
 
 def test_every_name_in_the_recipe_has_a_pattern():
@@ -28,20 +28,22 @@ def test_every_name_in_the_recipe_has_a_pattern():
 
 @pytest.mark.parametrize("targets", list(AdapterTargets))
 def test_the_final_layer_and_the_embedders_are_left_alone(names: list[str], targets: AdapterTargets):
-    assert all("transformer_blocks." in name for name in chosen(names, targets))
+    assert all("transformer_blocks." in name for name in matching_layers(names, targets))
 
 
 def test_blocks_all_means_every_linear_of_every_block(names: list[str]):
-    assert chosen(names, AdapterTargets.blocks_all) == [name for name in names if "transformer_blocks." in name]
+    assert matching_layers(names, AdapterTargets.blocks_all) == [
+        name for name in names if "transformer_blocks." in name
+    ]
 
 
 def test_targets_that_name_nothing_are_refused():
     with pytest.raises(ConfigError, match="names no layer"):
-        chosen(["unet.down.0", "proj_out"], AdapterTargets.attention_mlp)
+        matching_layers(["unet.down.0", "proj_out"], AdapterTargets.attention_mlp)
 
 
 def test_comfyui_knows_every_linear_of_the_transformer_in_both_namings(names: list[str]):
-    known = places(names)
+    known = comfyui_module_names(names)
     assert all(f"transformer.{name}" in known for name in names)
     native = [name for stem, seat in known.items() if stem.startswith("diffusion_model.") for name in seat.parts]
     assert sorted(native) == sorted(names)

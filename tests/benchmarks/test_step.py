@@ -11,7 +11,7 @@ from benchmarks.script_step import ScriptStep
 from benchmarks.step import page as step_page
 from benchmarks.step import ways_for
 from flux_lora.adapter.attach import adapter_of, load_into
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.flow.points import point_at
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.train.loss import flow_loss
@@ -23,7 +23,7 @@ CASE = Case(NUMBERS, pixels=32, text_tokens=3, batch_size=2, dtype=torch.float32
 
 def with_any_values(adapter: Adapter) -> Adapter:
     return Adapter(
-        {name: Layer(layer.down, torch.ones_like(layer.up), layer.alpha) for name, layer in adapter.layers.items()}
+        {name: LoRA(layer.down, torch.ones_like(layer.up), layer.alpha) for name, layer in adapter.layers.items()}
     )
 
 

@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from flux_lora.adapter.files import read_any, write_dialect
+from flux_lora.adapter.files import read_contents, write_dialect
 from flux_lora.adapter.header import read_header
 from flux_lora.adapter.kinds import delta_of
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.convert import convert
-from flux_lora.config.asks import ConvertAsk
+from flux_lora.config.asks import ConvertArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, FileDtype
 from tests.adapter.made import learned, learned_adapter
 from tests.adapter.strangers import CLIP, DOWN_UP, T5, lora
@@ -62,7 +62,7 @@ def with_text_encoders(file: Path, given: Adapter) -> Path:
 
 def deltas(place: Path) -> dict[str, Tensor]:
     """What a file or folder adds to each weight of the transformer."""
-    return {name: delta_of(change) for name, change in read_any(place).adapter.changes.items()}
+    return {name: delta_of(change) for name, change in read_contents(place).adapter.deltas.items()}
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -91,5 +91,5 @@ def names_in(folder: Path) -> list[str]:
 def converted(file: Path, to: ExportDialect, dtype: FileDtype = FileDtype.same, name: str = "new") -> Path:
     """The file, or peft's folder, in another dialect."""
     out = file.parent / f"{name}_{to}{'' if to is ExportDialect.peft else '.safetensors'}"
-    assert convert(ConvertAsk(file=str(file), to=to, out=str(out), dtype=dtype)) == 0
+    assert convert(ConvertArgs(file=str(file), to=to, out=str(out), dtype=dtype)) == 0
     return out

@@ -14,11 +14,11 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 from flux_lora.__main__ import answer
-from flux_lora.adapter.files import read_any
+from flux_lora.adapter.files import read_contents
 from flux_lora.commands.run import run
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import AdapterFileError, RunError
-from flux_lora.share.faults import faults
+from flux_lora.share.faults import workflow_faults
 from tests.commands.made import apart, deltas, names_in, said_of
 from tests.test_path import PROMPTS, photograph, settings
 
@@ -58,7 +58,7 @@ def test_the_folder_holds_everything_that_its_users_need(finished: Path):
     files = set(names_in(made))
     assert BESIDE | {"cup.safetensors", "pictures/00.png"} <= files
     for name in ("workflow.json", "workflow_api.json"):
-        assert not faults((made / name).read_text()) and "cup.safetensors" in (made / name).read_text()
+        assert not workflow_faults((made / name).read_text()) and "cup.safetensors" in (made / name).read_text()
     assert "cup.safetensors" in (made / "diffusers_example.py").read_text()
     ast.parse((made / "diffusers_example.py").read_text())
 
@@ -90,7 +90,7 @@ def test_every_dialect_is_proven_and_stands_in_the_summary_and_on_the_card(finis
         place = Path(each["file"])
         file = place / "adapter_model.safetensors" if place.is_dir() else place
         assert each["sha256"] == sha256(file.read_bytes()).hexdigest()
-        assert apart(deltas(place), first) < 1e-5 and read_any(place).dialect in place.name + "diffusers"
+        assert apart(deltas(place), first) < 1e-5 and read_contents(place).dialect in place.name + "diffusers"
     card = (made / "README.md").read_text()
     assert "zorb.kohya.safetensors" in card and "zorb.peft/adapter_model.safetensors" in card
 
@@ -141,7 +141,7 @@ def test_a_file_of_somebody_else_is_left_alone_and_the_run_s_own_is_made_anew(fi
     out.unlink()
     export(finished, f"export.file={out}")
     export(finished, f"export.file={out}")
-    assert read_any(out).dialect == "diffusers"
+    assert read_contents(out).dialect == "diffusers"
 
 
 def test_the_run_s_own_folder_may_be_named_in_other_words(finished: Path, monkeypatch: pytest.MonkeyPatch):

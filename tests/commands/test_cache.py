@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.commands.cache import cache
-from flux_lora.data.cache import Keys
+from flux_lora.data.cache import EntryNames
 from flux_lora.errors import ConfigError, RunError
 from tests.data.colours import MeanColours, entries, grow_old, made_by, three_photos
 
@@ -21,7 +21,7 @@ def folder(tmp_path) -> Path:
     return folder
 
 
-def name_all(run: Path, keys: tuple[Keys, ...]) -> None:
+def name_all(run: Path, keys: tuple[EntryNames, ...]) -> None:
     file = run / "dataset" / "manifest.jsonl"
     file.parent.mkdir(parents=True)
     lines = [{"fingerprint": "f"}, *({"latent": each.latent, "texts": each.texts + each.plains} for each in keys)]

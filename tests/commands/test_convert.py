@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flux_lora.adapter.files import read_any
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.files import read_contents
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.proof.comparison import DELTA_BOUND
 from flux_lora.commands.convert import convert
 from flux_lora.commands.writing import DTYPES
-from flux_lora.config.asks import ConvertAsk
+from flux_lora.config.asks import ConvertArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
 from flux_lora.errors import AdapterFileError
 from tests.adapter.strangers import DIALECTS
@@ -71,10 +71,10 @@ def test_the_dtype_stays_unless_another_is_asked_for(dtype: torch.dtype, tmp_pat
 def test_every_stranger_becomes_a_file_that_reads_back_the_same(name: str, tmp_path: Path):
     save_file(DIALECTS[name], tmp_path / "x.safetensors")
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
-    before = read_any(tmp_path / "x.safetensors").adapter
-    plain = all(isinstance(change, Layer) for change in before.changes.values())
+    before = read_contents(tmp_path / "x.safetensors").adapter
+    plain = all(isinstance(change, LoRA) for change in before.deltas.values())
     out = converted(tmp_path / "x.safetensors", ExportDialect.comfyui if plain else ExportDialect.lycoris)
-    assert read_any(out).adapter.changes.keys() == before.changes.keys()
+    assert read_contents(out).adapter.deltas.keys() == before.deltas.keys()
     if plain:
         assert apart(deltas(out), deltas(tmp_path / "x.safetensors")) < FP32
 
@@ -125,9 +125,9 @@ def test_text_encoders_go_into_a_file_of_their_own(tmp_path: Path, capsys: pytes
     file = with_text_encoders(tmp_path / "mug.safetensors", adapter())
     out = converted(file, ExportDialect.diffusers)
     beside = tmp_path / "new_diffusers.text_encoders.safetensors"
-    assert not read_any(out).text_encoders.changes and apart(deltas(out), deltas(file)) < FP32
+    assert not read_contents(out).text_encoders.deltas and apart(deltas(out), deltas(file)) < FP32
     assert load_file(beside).keys() == TEXT.keys()
-    assert read_any(beside).text_encoders.changes.keys() == read_any(file).text_encoders.changes.keys()
+    assert read_contents(beside).text_encoders.deltas.keys() == read_contents(file).text_encoders.deltas.keys()
     assert str(beside) in capsys.readouterr().out
 
 
@@ -139,7 +139,7 @@ def test_of_a_file_for_text_encoders_alone_only_their_file_is_written(tmp_path: 
 
 def test_a_folder_with_a_dot_in_its_name_keeps_it_in_the_name_beside(tmp_path: Path):
     file = with_text_encoders(tmp_path / "mug.safetensors", adapter())
-    convert(ConvertAsk(file=str(file), to=ExportDialect.peft, out=str(tmp_path / "mug-v1.5")))
+    convert(ConvertArgs(file=str(file), to=ExportDialect.peft, out=str(tmp_path / "mug-v1.5")))
     assert (tmp_path / "mug-v1.5.text_encoders.safetensors").is_file()
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.convert import convert
-from flux_lora.config.asks import ConvertAsk
+from flux_lora.config.asks import ConvertArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, FileDtype
 from flux_lora.errors import AdapterFileError, ConfigError, RunError
 from tests.adapter.strangers import DIALECTS
@@ -28,13 +28,13 @@ def test_nothing_is_written_over_and_nothing_is_left(taken: str, tmp_path: Path)
     file = with_text_encoders(tmp_path / "mug.safetensors", adapter())
     (tmp_path / taken).write_text("mine")
     with pytest.raises(ConfigError, match=f"{taken} is there already"):
-        convert(ConvertAsk(file=str(file), to=ExportDialect.kohya, out=str(tmp_path / "new.safetensors")))
+        convert(ConvertArgs(file=str(file), to=ExportDialect.kohya, out=str(tmp_path / "new.safetensors")))
     assert names_in(tmp_path) == ["mug.safetensors", taken]
     assert (tmp_path / taken).read_text() == "mine"
 
 
 def loud(given: Adapter, times: float) -> Adapter:
-    return Adapter({name: Layer(each.down, each.up * times, each.alpha) for name, each in given.layers.items()})
+    return Adapter({name: LoRA(each.down, each.up * times, each.alpha) for name, each in given.layers.items()})
 
 
 def test_what_fp16_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path):
@@ -47,7 +47,7 @@ def test_what_fp16_cannot_hold_is_refused_before_anything_is_written(tmp_path: P
 
 def test_fp16_is_refused_where_only_the_folded_scale_is_too_much(tmp_path: Path):
     quiet = loud(adapter(alpha=4.0), 1e4)
-    much = Adapter({name: Layer(each.down, each.up, 4e4) for name, each in quiet.layers.items()})
+    much = Adapter({name: LoRA(each.down, each.up, 4e4) for name, each in quiet.layers.items()})
     file = written(tmp_path / "mug.safetensors", much, dialect="onetrainer")
     with pytest.raises(AdapterFileError, match="more than float16 can"):
         converted(file, ExportDialect.diffusers, FileDtype.fp16)
@@ -70,7 +70,7 @@ def test_numbers_that_are_none_are_refused_and_no_folder_is_made(dialect: str, t
     save_file(tensors, tmp_path / "mug.safetensors")
     out = tmp_path / "new" / "mug.safetensors"
     with pytest.raises(AdapterFileError, match="not finite"):
-        convert(ConvertAsk(file=str(tmp_path / "mug.safetensors"), to=ExportDialect.lycoris, out=str(out)))
+        convert(ConvertArgs(file=str(tmp_path / "mug.safetensors"), to=ExportDialect.lycoris, out=str(out)))
     assert names_in(tmp_path) == ["mug.safetensors"]
 
 
@@ -78,7 +78,7 @@ def test_a_dialect_without_room_names_the_layers_and_leaves_nothing(tmp_path: Pa
     file = written(tmp_path / "mug.safetensors", adapter(targets=AdapterTargets.attention_mlp))
     out = tmp_path / "new" / "mug.safetensors"
     with pytest.raises(AdapterFileError, match=r"xlabs.*transformer_blocks\.0\.ff"):
-        convert(ConvertAsk(file=str(file), to=ExportDialect.xlabs, out=str(out)))
+        convert(ConvertArgs(file=str(file), to=ExportDialect.xlabs, out=str(out)))
     assert names_in(tmp_path) == ["mug.safetensors"]
 
 
@@ -89,14 +89,14 @@ def test_a_dialect_without_room_names_the_layers_and_leaves_nothing(tmp_path: Pa
 def test_a_name_that_would_mislead_is_refused(to: str, out: str, said: str, tmp_path: Path):
     file = written(tmp_path / "mug.safetensors", adapter())
     with pytest.raises(ConfigError, match=said):
-        convert(ConvertAsk(file=str(file), to=ExportDialect(to), out=str(tmp_path / out)))
+        convert(ConvertArgs(file=str(file), to=ExportDialect(to), out=str(tmp_path / out)))
     assert names_in(tmp_path) == ["mug.safetensors"]
 
 
 def test_a_place_that_cannot_be_written_is_said_in_words(tmp_path: Path):
     file = written(tmp_path / "mug.safetensors", adapter())
     with pytest.raises(RunError, match="cannot be written"):
-        convert(ConvertAsk(file=str(file), to=ExportDialect.kohya, out=str(file / "new.safetensors")))
+        convert(ConvertArgs(file=str(file), to=ExportDialect.kohya, out=str(file / "new.safetensors")))
 
 
 def test_a_file_that_is_not_there_or_is_none_is_named(tmp_path: Path):

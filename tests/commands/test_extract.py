@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from flux_lora.adapter.files import read_adapter
 from flux_lora.commands.extract import extract
 from flux_lora.commands.fuse import fuse
-from flux_lora.config.asks import ExtractAsk, FuseAsk
+from flux_lora.config.asks import ExtractArgs, FuseArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
 from flux_lora.errors import AdapterFileError, ConfigError, ModelError
 from tests.adapter.bases.native_base import as_native
@@ -27,12 +27,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(as_native(load_file(folder / "base" / WEIGHTS)), folder / "base.safetensors")
     file = written(folder / "mug.safetensors", adapter(rank=3, alpha=6.0))
     for ending in ("", ".safetensors"):
-        fuse(FuseAsk(base=str(folder / f"base{ending}"), file=str(file), out=str(folder / f"tuned{ending}")))
+        fuse(FuseArgs(base=str(folder / f"base{ending}"), file=str(file), out=str(folder / f"tuned{ending}")))
     return folder
 
 
-def asked(models: Path, out: Path, *, before: str = "base", after: str = "tuned", **more: object) -> ExtractAsk:
-    return ExtractAsk(before=str(models / before), after=str(models / after), out=str(out), **more)  # type: ignore[arg-type]
+def asked(models: Path, out: Path, *, before: str = "base", after: str = "tuned", **more: object) -> ExtractArgs:
+    return ExtractArgs(before=str(models / before), after=str(models / after), out=str(out), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("before", "after"), [("base", "tuned"), ("base.safetensors", "tuned.safetensors")])

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.tensors import scaled
+from flux_lora.adapter.tensors import adapter_at_strength
 from flux_lora.commands.fuse import fuse
-from flux_lora.config.asks import FuseAsk
+from flux_lora.config.asks import FuseArgs
 from flux_lora.errors import AdapterFileError, ModelError
 from tests.adapter.bases.native_base import PREFIX, as_native
 from tests.adapter.made import answer, frozen_transformer
@@ -35,8 +35,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(models: Path, base: str, out: Path, *, file: str = "mug.safetensors", strength: float = 1.0) -> FuseAsk:
-    return FuseAsk(base=str(models / base), file=str(models / file), out=str(out), strength=strength)
+def asked(models: Path, base: str, out: Path, *, file: str = "mug.safetensors", strength: float = 1.0) -> FuseArgs:
+    return FuseArgs(base=str(models / base), file=str(models / file), out=str(out), strength=strength)
 
 
 @pytest.mark.parametrize("base", ["base", "shards"])
@@ -46,7 +46,7 @@ def test_a_fused_folder_answers_as_the_base_with_the_lora_beside_it(
 ):
     assert fuse(asked(models, base, tmp_path / "out", file=file, strength=0.7)) == 0
     beside = frozen_transformer()
-    load_into(beside, scaled(read_adapter(models / file), 0.7))
+    load_into(beside, adapter_at_strength(read_adapter(models / file), 0.7))
     fused = FluxTransformer2DModel.from_pretrained(tmp_path / "out").eval()
     torch.testing.assert_close(answer(fused), answer(beside), rtol=1e-4, atol=1e-5)
     assert names_in(tmp_path / "out") == names_in(models / base)
@@ -74,7 +74,7 @@ def test_the_file_says_what_is_inside_by_name_and_keeps_what_is_still_true(model
 
 def test_fusing_and_then_fusing_its_negative_gives_the_base_again(models: Path, tmp_path: Path):
     fuse(asked(models, "base", tmp_path / "out"))
-    back = FuseAsk(
+    back = FuseArgs(
         base=str(tmp_path / "out"), file=str(models / "mug.safetensors"), strength=-1.0, out=str(tmp_path / "back")
     )
     fuse(back)

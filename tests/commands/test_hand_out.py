@@ -9,8 +9,8 @@ from zipfile import ZipFile
 import pytest
 
 from flux_lora.__main__ import answer
-from flux_lora.commands.export_other import export_other
-from flux_lora.config.asks import ShipAsk
+from flux_lora.commands.export_adapter import export_adapter
+from flux_lora.config.asks import ExportAdapterArgs
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.schema import ExportConfig
 from tests.commands.made import adapter, names_in, written
@@ -19,8 +19,8 @@ from tests.share.stand_in import TOKEN, stand_in
 SEVERAL = (ExportDialect.diffusers, ExportDialect.comfyui, ExportDialect.kohya)
 
 
-def asked(source: Path, **export: object) -> ShipAsk:
-    return ShipAsk(adapter=str(source), export=ExportConfig(**export))  # type: ignore[arg-type]
+def asked(source: Path, **export: object) -> ExportAdapterArgs:
+    return ExportAdapterArgs(adapter=str(source), export=ExportConfig(**export))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_the_zip_lies_beside_the_first_file_with_just_what_was_made(mug: Path, t
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "secret.txt").write_text("mine")
     dialects = (ExportDialect.diffusers, ExportDialect.peft)
-    export_other(asked(mug, dialects=dialects, dir=str(tmp_path / "new"), name="cup", bundle=True))
+    export_adapter(asked(mug, dialects=dialects, dir=str(tmp_path / "new"), name="cup", bundle=True))
     assert sorted(ZipFile(tmp_path / "new" / "cup.zip").namelist()) == [
         "cup/cup.export.json",
         "cup/cup.peft/adapter_config.json",
@@ -55,7 +55,7 @@ def test_in_the_folder_one_stands_in_the_zip_has_a_name_too(mug: Path, tmp_path:
 
 
 def test_a_dry_run_says_what_would_go_up_and_asks_nobody(mug: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    export_other(
+    export_adapter(
         asked(mug, dialects=SEVERAL, dir=str(tmp_path / "new"), name="cup", push_to_hub="me/cup", dry_run=True)
     )
     said = capsys.readouterr().out.splitlines()[-1]

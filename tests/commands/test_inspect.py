@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.commands.inspect import inspect
-from flux_lora.config.asks import InspectAsk
+from flux_lora.config.asks import InspectArgs
 from flux_lora.config.choices import PrintFormat
 from tests.adapter.strangers import DIALECTS, METADATA
 
@@ -17,7 +17,7 @@ NAME = "transformer.transformer_blocks.{}.attn.to_q"
 
 
 def said_of(file: Path, capsys: pytest.CaptureFixture[str], form: PrintFormat = PrintFormat.text) -> str:
-    assert inspect(InspectAsk(file=str(file), format=form)) == 0
+    assert inspect(InspectArgs(file=str(file), format=form)) == 0
     return capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from flux_lora.adapter.files import read_adapter
 from flux_lora.commands.merge import merge
-from flux_lora.config.asks import MergeAsk
+from flux_lora.config.asks import MergeArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, FileDtype
 from flux_lora.errors import AdapterFileError, ConfigError
 from tests.adapter.strangers import DIALECTS
@@ -50,8 +50,8 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return mug, written(tmp_path / "cat.safetensors", more, dialect="kohya", metadata=ABOUT_CAT)
 
 
-def asked(files: tuple[Path, ...], out: str = "both.safetensors", **more: object) -> MergeAsk:
-    return MergeAsk(files=tuple(map(str, files)), out=str(files[0].parent / out), **more)  # type: ignore[arg-type]
+def asked(files: tuple[Path, ...], out: str = "both.safetensors", **more: object) -> MergeArgs:
+    return MergeArgs(files=tuple(map(str, files)), out=str(files[0].parent / out), **more)  # type: ignore[arg-type]
 
 
 def added(files: tuple[Path, Path], strengths: tuple[float, float]) -> dict[str, Tensor]:

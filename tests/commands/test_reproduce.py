@@ -9,14 +9,14 @@ import torch
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.adapter.labels.metadata import Label, metadata_of
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.commands.reproduce import reproduce
-from flux_lora.config.asks import ReproduceAsk
+from flux_lora.config.asks import ReproduceArgs
 from flux_lora.config.compose import compose_config, reopen
 from flux_lora.errors import RunError
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"
-ADAPTER = Adapter({"transformer_blocks.0.attn.to_q": Layer(torch.ones(2, 4), torch.ones(4, 2), 2.0)})
+ADAPTER = Adapter({"transformer_blocks.0.attn.to_q": LoRA(torch.ones(2, 4), torch.ones(4, 2), 2.0)})
 TENSORS = {f"{NAME}.lora_A.weight": torch.ones(2, 4), f"{NAME}.lora_B.weight": torch.ones(4, 2)}
 
 
@@ -35,7 +35,7 @@ def export(folder: Path, recipe: dict) -> Path:
 
 def test_a_new_run_folder_with_the_recipe_is_the_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     config = compose_config(["recipe=demo", "train.steps=999"])
-    assert reproduce(ReproduceAsk(file=str(export(tmp_path, asdict(config))))) == 0
+    assert reproduce(ReproduceArgs(file=str(export(tmp_path, asdict(config))))) == 0
     said = capsys.readouterr().out
     written = tmp_path / "mug 1.recipe.yaml"
     assert f"cp '{written}' runs/again/recipe.yaml" in said and "to mend" not in said
@@ -51,7 +51,7 @@ def test_a_recipe_of_another_version_is_written_and_what_to_mend_in_it_is_said(
 ):
     recipe = asdict(compose_config(["recipe=demo"]))
     recipe["train"]["magic"] = 3
-    assert reproduce(ReproduceAsk(file=str(export(tmp_path, recipe)), out=str(tmp_path / "old.yaml"))) == 0
+    assert reproduce(ReproduceArgs(file=str(export(tmp_path, recipe)), out=str(tmp_path / "old.yaml"))) == 0
     said = capsys.readouterr().out
     assert "to mend in it" in said and "magic" in said and (tmp_path / "old.yaml").is_file()
 
@@ -60,14 +60,14 @@ def test_a_file_in_the_way_is_left_alone(tmp_path: Path):
     file = export(tmp_path, asdict(compose_config(["recipe=demo"])))
     (tmp_path / "mug 1.recipe.yaml").write_text("mine")
     with pytest.raises(RunError, match="exists"):
-        reproduce(ReproduceAsk(file=str(file)))
+        reproduce(ReproduceArgs(file=str(file)))
     assert (tmp_path / "mug 1.recipe.yaml").read_text() == "mine"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path):
     file = export(tmp_path, asdict(compose_config(["recipe=demo"])))
     with pytest.raises(RunError, match="cannot be written"):
-        reproduce(ReproduceAsk(file=str(file), out=str(tmp_path / "nowhere" / "x.yaml")))
+        reproduce(ReproduceArgs(file=str(file), out=str(tmp_path / "nowhere" / "x.yaml")))
 
 
 def test_of_another_tool_s_file_its_settings_are_shown_and_nothing_is_written(
@@ -75,7 +75,7 @@ def test_of_another_tool_s_file_its_settings_are_shown_and_nothing_is_written(
 ):
     metadata = {"ss_network_dim": "32", "ss_max_train_steps": "1600", "ss_comment": "\x1b[2Jhello"}
     write_tensors(TENSORS, tmp_path / "x.safetensors", metadata)
-    assert reproduce(ReproduceAsk(file=str(tmp_path / "x.safetensors"))) == 1
+    assert reproduce(ReproduceArgs(file=str(tmp_path / "x.safetensors"))) == 1
     said = capsys.readouterr().out
     assert "ss_comment:  [2Jhello" in said and "adapter.rank=32 train.steps=1600" in said
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]

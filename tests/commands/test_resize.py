@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flux_lora.adapter.files import read_adapter, read_any
+from flux_lora.adapter.files import read_adapter, read_contents
 from flux_lora.adapter.kinds import delta_of
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.resize import resize
-from flux_lora.config.asks import ResizeAsk
+from flux_lora.config.asks import ResizeArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
 from flux_lora.errors import AdapterFileError, ConfigError
 from tests.adapter.changes import change_for
@@ -31,8 +31,8 @@ from tests.commands.made import (
 )
 
 
-def asked(file: Path, out: str = "small.safetensors", **more: object) -> ResizeAsk:
-    return ResizeAsk(file=str(file), out=str(file.parent / out), **more)  # type: ignore[arg-type]
+def asked(file: Path, out: str = "small.safetensors", **more: object) -> ResizeArgs:
+    return ResizeArgs(file=str(file), out=str(file.parent / out), **more)  # type: ignore[arg-type]
 
 
 def test_a_larger_rank_changes_nothing(tmp_path: Path):
@@ -103,7 +103,7 @@ def test_text_encoders_stay_as_they_were_in_a_file_of_their_own(tmp_path: Path):
     resize(asked(file, rank=2))
     beside = load_file(tmp_path / "small.text_encoders.safetensors")
     assert beside.keys() == TEXT.keys() and all(torch.equal(beside[key], TEXT[key]) for key in TEXT)
-    assert not read_any(tmp_path / "small.safetensors").text_encoders.changes
+    assert not read_contents(tmp_path / "small.safetensors").text_encoders.deltas
 
 
 def test_a_file_for_text_encoders_alone_is_refused_in_words(tmp_path: Path):

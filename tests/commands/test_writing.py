@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.labels.tell import MOST_FACTS
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.commands.writing import (
@@ -19,9 +19,9 @@ from flux_lora.commands.writing import (
     check_writable,
     disk_explained,
     dtype_for,
-    handed_on,
+    export_paths,
+    inherited_facts,
     new_place,
-    places,
     text_encoders_place,
     title_of,
     write_proven,
@@ -38,7 +38,7 @@ KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.floa
 
 def test_diffusers_names_come_first_under_the_plain_name_and_folders_last():
     wanted = ExportConfig(dialects=(ExportDialect.peft, ExportDialect.kohya, ExportDialect.diffusers))
-    assert list(places(wanted, Path("out"), "mug").values()) == [
+    assert list(export_paths(wanted, Path("out"), "mug").values()) == [
         Path("out/mug.safetensors"),
         Path("out/mug.kohya.safetensors"),
         Path("out/mug.peft"),
@@ -46,19 +46,19 @@ def test_diffusers_names_come_first_under_the_plain_name_and_folders_last():
 
 
 def test_every_dialect_has_a_place_of_its_own():
-    found = places(ExportConfig(dialects=ALL, dir="there", name="cup v1.5"), Path("out"), "mug")
+    found = export_paths(ExportConfig(dialects=ALL, dir="there", name="cup v1.5"), Path("out"), "mug")
     assert set(found) == set(ALL) and len(set(found.values())) == len(ALL)
     assert all(place.parent == Path("there") and place.name.startswith("cup v1.5.") for place in found.values())
 
 
 def test_a_file_that_is_named_goes_before_folder_and_name():
     wanted = ExportConfig(dialects=(ExportDialect.kohya,), file="a/b.safetensors", dir="there", name="cup")
-    assert places(wanted, Path("out"), "mug") == {ExportDialect.kohya: Path("a/b.safetensors")}
+    assert export_paths(wanted, Path("out"), "mug") == {ExportDialect.kohya: Path("a/b.safetensors")}
 
 
 @pytest.mark.parametrize("given", [ExportConfig(dir="~/loras"), ExportConfig(file="~/loras/mug.safetensors")])
 def test_a_place_at_home_is_found_there(given: ExportConfig):
-    assert places(given, Path("out"), "mug")[ExportDialect.diffusers] == Path.home() / "loras" / "mug.safetensors"
+    assert export_paths(given, Path("out"), "mug")[ExportDialect.diffusers] == Path.home() / "loras" / "mug.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_place_that_is_taken_is_refused_whatever_lies_there(dialect: ExportDia
 
 
 def of_dtype(dtype: torch.dtype) -> Adapter:
-    return Adapter({"x": Layer(torch.ones(1, 2, dtype=dtype), torch.ones(2, 1, dtype=dtype), 1.0)})
+    return Adapter({"x": LoRA(torch.ones(1, 2, dtype=dtype), torch.ones(2, 1, dtype=dtype), 1.0)})
 
 
 @given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4))
@@ -109,7 +109,7 @@ def test_a_dtype_that_is_asked_for_is_taken_and_of_nothing_the_widest():
 
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.integers(0, MOST_FACTS).map("x".__mul__), max_size=6))
 def test_what_is_handed_on_fits_and_only_the_longest_is_left_out(metadata: dict[str, str]):
-    facts, left_out = handed_on(metadata)
+    facts, left_out = inherited_facts(metadata)
     assert {"format": "pt", **metadata} == facts | {key: metadata[key] for key in left_out}
     assert sum(map(len, facts.values())) <= MOST_HANDED_ON
     kept = [len(metadata[key]) for key in facts if key in metadata]
@@ -117,7 +117,7 @@ def test_what_is_handed_on_fits_and_only_the_longest_is_left_out(metadata: dict[
 
 
 def test_nothing_is_handed_on_that_was_true_of_the_old_bytes_only():
-    facts, left_out = handed_on(HANDED_ON | STALE)
+    facts, left_out = inherited_facts(HANDED_ON | STALE)
     assert facts == {"format": "pt", **HANDED_ON} and not left_out
 
 
@@ -141,7 +141,7 @@ def test_one_dialect_without_room_stops_all_before_the_first_is_written(tmp_path
 
 
 def test_an_adapter_that_learned_nothing_is_no_file(tmp_path: Path):
-    idle = Adapter({name: Layer(each.down, 0 * each.up, 1.0) for name, each in adapter().layers.items()})
+    idle = Adapter({name: LoRA(each.down, 0 * each.up, 1.0) for name, each in adapter().layers.items()})
     with pytest.raises(AdapterFileError, match="changes nothing"):
         write_proven(
             idle, tmp_path / "x.safetensors", dialect=ExportDialect.diffusers, dtype=torch.float32, metadata={}

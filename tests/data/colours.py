@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flux_lora.data.cache import Encoders, Made, Wanted, encode_all
-from flux_lora.data.planning.plan import Prepared, Wish, plan
+from flux_lora.data.cache import EncodeOptions, EncodeResult, Encoders, encode_all
+from flux_lora.data.planning.plan import BucketOptions, Prepared, plan
 from flux_lora.data.samples import find_samples
-from flux_lora.models.family import Text
-from flux_lora.models.posterior import Posterior
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.posterior import LatentDistribution
 from tests.data.painted import gradient, write_sample
 
 HOUR_NS = 3600 * 10**9
@@ -31,19 +31,19 @@ class MeanColours:
     def open_pictures(self):
         self.asked.append("pictures opened")
 
-        def latents(pixels: Tensor) -> Posterior:
+        def latents(pixels: Tensor) -> LatentDistribution:
             self.asked.append("a picture")
             mean = torch.nn.functional.avg_pool2d(pixels, 8)
-            return Posterior(mean, torch.full_like(mean, 0.25))
+            return LatentDistribution(mean, torch.full_like(mean, 0.25))
 
         return latents
 
     def open_captions(self):
         self.asked.append("captions opened")
 
-        def text(caption: str) -> Text:
+        def text(caption: str) -> PromptEmbeds:
             self.asked.append(caption)
-            return Text(t5=torch.full((1, 2, 3), float(len(caption))), pooled=torch.zeros(1, 3))
+            return PromptEmbeds(t5=torch.full((1, 2, 3), float(len(caption))), pooled=torch.zeros(1, 3))
 
         return text
 
@@ -64,10 +64,10 @@ def grow_old(file: Path) -> None:
 
 
 def planned(photos: Path, resolution: int = 32) -> Sequence[Prepared]:
-    return plan(find_samples(photos), Wish(resolutions=(resolution,), most_enlarged=4.0)).prepared
+    return plan(find_samples(photos), BucketOptions(resolutions=(resolution,), most_enlarged=4.0)).prepared
 
 
-def made_by(colours: MeanColours, photos: Path, folder: Path, wanted: Wanted | None = None) -> Made:
+def made_by(colours: MeanColours, photos: Path, folder: Path, wanted: EncodeOptions | None = None) -> EncodeResult:
     return encode_all(planned(photos), colours.encoders(), folder, wanted=wanted)
 
 

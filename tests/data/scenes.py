@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from flux_lora.data.looks.look import Look, look_at
+from flux_lora.data.looks.look import ImageStats, measure
 
 WHITE = (255, 255, 255)
 
@@ -40,6 +40,6 @@ def product(
     return Image.fromarray((np.asarray(picture) + grain).clip(0, 255).astype(np.uint8))
 
 
-def look(picture: Image.Image, name: str = "a.png", *, mask: Image.Image | None = None) -> Look:
+def look(picture: Image.Image, name: str = "a.png", *, mask: Image.Image | None = None) -> ImageStats:
     """Measured without a file behind it."""
-    return look_at(Path("photos") / name, picture, mask=mask)
+    return measure(Path("photos") / name, picture, mask=mask)

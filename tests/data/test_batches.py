@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.data.batches import Batch, Feed, batch_at, batches, fed, grouped
-from flux_lora.data.cache import Encoded
-from flux_lora.models.family import Text
+from flux_lora.data.batches import Batch, BatchOptions, batch_at, batches, batches_from, grouped
+from flux_lora.data.cache import EncodedSample
+from flux_lora.models.family import PromptEmbeds
 
-EMPTY = Text(t5=torch.zeros(1, 2, 3), pooled=torch.zeros(1, 3))
+EMPTY = PromptEmbeds(t5=torch.zeros(1, 2, 3), pooled=torch.zeros(1, 3))
 SHAPES = [(16, 4, 4), (16, 4, 6), (16, 6, 4)]
 
 bucket_sizes = st.lists(st.integers(1, 7), min_size=1, max_size=3)
@@ -20,19 +20,19 @@ batch_sizes = st.integers(1, 5)
 seeds = st.integers(0, 2**32)
 
 
-def text_of(number: float) -> Text:
-    return Text(t5=torch.full((1, 2, 3), float(number)), pooled=torch.full((1, 3), float(number)))
+def text_of(number: float) -> PromptEmbeds:
+    return PromptEmbeds(t5=torch.full((1, 2, 3), float(number)), pooled=torch.full((1, 3), float(number)))
 
 
-def encoded_set(sizes: list[int]) -> list[Encoded]:
+def encoded_set(sizes: list[int]) -> list[EncodedSample]:
     """Samples numbered from 1, the number filling latent and text alike, their buckets interleaved."""
     shapes = sorted((place, SHAPES[bucket]) for bucket, size in enumerate(sizes) for place in range(size))
     return [
-        Encoded(
+        EncodedSample(
             latent=torch.full(shape, float(number)),
-            spread=torch.full(shape, 0.5),
-            texts=(text := text_of(number),),
-            plains=(text,),
+            std=torch.full(shape, 0.5),
+            prompt_embeds=(text := text_of(number),),
+            class_prompt_embeds=(text,),
         )
         for number, (_, shape) in enumerate(shapes, start=1)
     ]
@@ -42,7 +42,9 @@ def numbers(batch: Batch) -> list[float]:
     return batch.latents[:, 0, 0, 0].tolist()
 
 
-def taken(samples: list[Encoded], count: int, *, start: int = 0, size: int = 2, seed: int = 0, dropout: float = 0.0):
+def taken(
+    samples: list[EncodedSample], count: int, *, start: int = 0, size: int = 2, seed: int = 0, dropout: float = 0.0
+):
     stream = batches(samples, EMPTY, batch_size=size, seed=seed, start=start, caption_dropout=dropout)
     return list(islice(stream, count))
 
@@ -54,7 +56,7 @@ def test_starting_at_k_equals_skipping_k(sizes: list[int], size: int, seed: int,
     skipped = taken(samples, start + 4, size=size, seed=seed, dropout=0.5)[start:]
     begun = taken(samples, 4, start=start, size=size, seed=seed, dropout=0.5)
     for one, other in zip(skipped, begun, strict=True):
-        assert torch.equal(one.latents, other.latents) and torch.equal(one.text.t5, other.text.t5)
+        assert torch.equal(one.latents, other.latents) and torch.equal(one.prompt_embeds.t5, other.prompt_embeds.t5)
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
@@ -67,20 +69,20 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_each_latent_keeps_its_own_text():
     for batch in taken(encoded_set([5, 3]), 12):
-        assert batch.text.t5[:, 0, 0].tolist() == batch.text.pooled[:, 0].tolist() == numbers(batch)
+        assert batch.prompt_embeds.t5[:, 0, 0].tolist() == batch.prompt_embeds.pooled[:, 0].tolist() == numbers(batch)
 
 
 @pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
 def test_captions_are_dropped_as_often_as_asked(dropout, share):
     stream = taken(encoded_set([6]), 600, dropout=dropout)
-    dropped = torch.cat([batch.text.pooled[:, 0] == 0 for batch in stream]).float().mean().item()
+    dropped = torch.cat([batch.prompt_embeds.pooled[:, 0] == 0 for batch in stream]).float().mean().item()
     assert dropped == pytest.approx(share, abs=0.04)
 
 
 def test_a_batch_moves_as_a_new_batch():
     batch = taken(encoded_set([2]), 1)[0]
     moved = batch.to("cpu", torch.bfloat16)
-    assert moved.latents.dtype == moved.text.t5.dtype == torch.bfloat16
+    assert moved.latents.dtype == moved.prompt_embeds.t5.dtype == torch.bfloat16
     assert batch.latents.dtype == torch.float32
 
 
@@ -89,24 +91,24 @@ def test_a_batch_moves_as_a_new_batch():
 def test_processes_together_see_the_batch_that_one_would(sizes: list[int], size: int, world: int, number: int):
     """ai-toolkit's processes each shuffle the whole set on their own; these share one order."""
     samples = encoded_set(sizes)
-    alone = Feed(batch_size=size, seed=3, caption_dropout=0.4, sample_latents=True)
+    alone = BatchOptions(batch_size=size, seed=3, caption_dropout=0.4, sample_latents=True)
     whole = batch_at(samples, EMPTY, alone, grouped(samples), number)
     parts = [
-        batch_at(samples, EMPTY, replace(alone, rank=rank, world=world), grouped(samples), number)
+        batch_at(samples, EMPTY, replace(alone, rank=rank, world_size=world), grouped(samples), number)
         for rank in range(world)
     ]
     counted = [part for part in parts if part.shares is None or part.shares.any()]
     latents = torch.cat([part.latents for part in counted])
     order = latents[:, 0, 0, 0].sort().indices
     assert torch.equal(latents[order], whole.latents[whole.latents[:, 0, 0, 0].sort().indices])
-    said = torch.cat([part.text.pooled[:, 0] for part in counted])
-    assert torch.equal(said.sort().values, whole.text.pooled[:, 0].sort().values)
+    said = torch.cat([part.prompt_embeds.pooled[:, 0] for part in counted])
+    assert torch.equal(said.sort().values, whole.prompt_embeds.pooled[:, 0].sort().values)
 
 
 @pytest.mark.parametrize(("sizes", "world"), [([4], 2), ([5], 2), ([2], 3), ([1], 4)])
 def test_the_mean_over_processes_weighs_each_picture_alike(sizes, world):
     samples = encoded_set(sizes)
-    feed = Feed(batch_size=8, seed=0, world=world)
+    feed = BatchOptions(batch_size=8, seed=0, world_size=world)
     parts = [batch_at(samples, EMPTY, replace(feed, rank=rank), grouped(samples), 0) for rank in range(world)]
     mean = sum((part.latents[:, 0, 0, 0] * part.shares).sum() for part in parts) / world
     assert mean.item() == pytest.approx(sum(range(1, sizes[0] + 1)) / sizes[0])
@@ -116,22 +118,22 @@ def test_what_a_mask_leaves_out_counts_as_little_as_the_floor_says():
     one = encoded_set([1])[0]
     mask = torch.zeros_like(one.latent[:1])
     mask[0, 0, 0] = 1
-    feed = Feed(batch_size=1, seed=0, mask_floor=0.25)
-    weights = batch_at([replace(one, mask=mask)], EMPTY, feed, ((0,),), 0).weights
+    feed = BatchOptions(batch_size=1, seed=0, mask_floor=0.25)
+    weights = batch_at([replace(one, mask=mask)], EMPTY, feed, ((0,),), 0).loss_weights
     assert weights.max() == 1 and weights.min() == 0.25
 
 
 def test_a_caption_is_drawn_from_its_variants():
     variants = tuple(text_of(number) for number in (1, 2, 3))
-    sample = replace(encoded_set([1])[0], texts=variants, plains=variants)
-    drawn = [batch.text.pooled[0, 0].item() for batch in taken([sample], 300)]
+    sample = replace(encoded_set([1])[0], prompt_embeds=variants, class_prompt_embeds=variants)
+    drawn = [batch.prompt_embeds.pooled[0, 0].item() for batch in taken([sample], 300)]
     assert min(drawn.count(each) for each in (1.0, 2.0, 3.0)) > 70
 
 
 def test_latents_are_drawn_around_their_mean_when_asked_and_are_the_mean_otherwise():
     samples = encoded_set([1])
-    feed = Feed(batch_size=1, seed=0, sample_latents=True)
-    drawn = torch.cat([batch.latents for batch in islice(fed(samples, EMPTY, feed, ((0,),)), 20)])
+    feed = BatchOptions(batch_size=1, seed=0, sample_latents=True)
+    drawn = torch.cat([batch.latents for batch in islice(batches_from(samples, EMPTY, feed, ((0,),)), 20)])
     assert drawn.mean().item() == pytest.approx(1, abs=0.05)
     assert drawn.std().item() == pytest.approx(0.5, abs=0.05)
     assert not torch.equal(drawn[0], drawn[1])
@@ -142,13 +144,13 @@ def test_a_picture_without_a_mask_counts_fully_beside_one_with():
     first, second = encoded_set([2])
     masked = replace(first, mask=torch.zeros(1, 4, 4))
     weights = taken([masked, second], 1)[0]
-    assert weights.weights is not None and weights.weights.shape == (2, 1, 4, 4)
-    by_number = dict(zip(numbers(weights), weights.weights.mean(dim=(1, 2, 3)).tolist(), strict=True))
+    assert weights.loss_weights is not None and weights.loss_weights.shape == (2, 1, 4, 4)
+    by_number = dict(zip(numbers(weights), weights.loss_weights.mean(dim=(1, 2, 3)).tolist(), strict=True))
     assert by_number == {1.0: 0.0, 2.0: 1.0}
-    assert taken([first, second], 1)[0].weights is None
+    assert taken([first, second], 1)[0].loss_weights is None
 
 
 def test_what_the_loss_is_weighed_by_stays_exact():
     first = replace(encoded_set([1])[0], mask=torch.full((1, 4, 4), 0.3))
     moved = taken([first], 1)[0].to("cpu", torch.bfloat16)
-    assert moved.weights is not None and moved.weights.dtype == torch.float32
+    assert moved.loss_weights is not None and moved.loss_weights.dtype == torch.float32

@@ -8,20 +8,20 @@ import pytest
 
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.findings import Finding
-from flux_lora.data.judge import binding, judge_sight, judge_words, refuse
-from flux_lora.data.rules.words import Words
+from flux_lora.data.judge import judge_captions, judge_images, refuse_errors, without_switched_off
+from flux_lora.data.rules.words import SubjectWords
 from flux_lora.data.samples import find_samples
-from flux_lora.data.seen import Eye, see_all
+from flux_lora.data.seen import ScanOptions, scan_all
 from flux_lora.errors import DataError
 from tests.data.painted import gradient, write_sample
 
-WORDS = Words("TOK", "mug")
+WORDS = SubjectWords("TOK", "mug")
 
 
 def findings_in(folder: Path, alpha: AlphaPolicy = AlphaPolicy.composite) -> Iterator[Finding]:
     samples = find_samples(folder)
-    yield from judge_words(samples, WORDS)
-    yield from judge_sight(see_all(samples, Eye(alpha=alpha)), [], WORDS)
+    yield from judge_captions(samples, WORDS)
+    yield from judge_images(scan_all(samples, ScanOptions(alpha=alpha)), [], WORDS)
 
 
 def test_all_that_is_fatal_is_named_in_one_message(tmp_path: Path):
@@ -30,21 +30,21 @@ def test_all_that_is_fatal_is_named_in_one_message(tmp_path: Path):
     (tmp_path / "c.png").write_bytes(b"no picture")
     (tmp_path / "c.txt").write_text("a photo of a TOK mug on a chair")
     with pytest.raises(DataError) as caught:
-        refuse(findings_in(tmp_path))
+        refuse_errors(findings_in(tmp_path))
     assert caught.value.problem.startswith("3 things are in the way")
     assert all(name in caught.value.problem for name in ("a.png", "b.png", "c.png"))
 
 
 def test_a_set_without_a_fatal_finding_passes(tmp_path: Path):
     write_sample(tmp_path, "a.png", "a photo of a TOK mug on a table", gradient(96, 64))
-    refuse(findings_in(tmp_path))
+    refuse_errors(findings_in(tmp_path))
 
 
 def test_a_rule_that_is_off_does_not_bind(tmp_path: Path):
     write_sample(tmp_path, "a.png", None)
     found = list(findings_in(tmp_path))
     assert "no-caption" in {finding.rule for finding in found}
-    assert "no-caption" not in {finding.rule for finding in binding(found, ["no-caption"])}
+    assert "no-caption" not in {finding.rule for finding in without_switched_off(found, ["no-caption"])}
 
 
 def test_transparency_is_fatal_only_where_it_is_refused(tmp_path: Path):
@@ -60,5 +60,5 @@ def test_a_mask_of_another_shape_is_fatal(tmp_path: Path):
     sample = write_sample(tmp_path, "a.png", "a photo of a TOK mug on a table", gradient(96, 64))
     mask = tmp_path / "a.mask.png"
     gradient(64, 64).convert("L").save(mask)
-    seen = see_all([replace(sample, mask=mask)], Eye())
+    seen = scan_all([replace(sample, mask=mask)], ScanOptions())
     assert [finding.rule for finding in seen[0].findings] == ["mask-shape"]

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flux_lora.evaluate.choice import Choice, Limits
+from flux_lora.evaluate.choice import Choice, ChoiceLimits
 from flux_lora.evaluate.estimates import Estimate
 from flux_lora.evaluate.report import (
-    Check,
+    ComparedPair,
     Curve,
     Dataset,
     ExportedFile,
+    FileCheck,
     Frame,
-    Pair,
     Report,
-    Stage,
+    StageSeconds,
     Thumbnail,
     Trio,
     write_report,
@@ -48,17 +48,20 @@ def report() -> Report:
         base="mini",
         when="21 November 2026",
         scorer="the scorer beside the base",
-        stages=(Stage("prepare", 6.2), Stage("train", 212.0)),
+        stages=(StageSeconds("prepare", 6.2), StageSeconds("train", 212.0)),
         dataset=Dataset(16, (Thumbnail(RED, "a zorb mug"),), ("one.png is small",)),
         trios=(Trio("a zorb mug on grass", RED, BLUE, RED),),
-        pairs=(Pair("a mug on grass", "class", RED, RED, 0.05), Pair("a ball", "unrelated", BLUE, BLUE, 0.4)),
+        pairs=(
+            ComparedPair("a mug on grass", "class", RED, RED, 0.05),
+            ComparedPair("a ball", "unrelated", BLUE, BLUE, 0.4),
+        ),
         scores=(_score(100, 0.4), _score(200, 0.86)),
-        limits=Limits(),
+        limits=ChoiceLimits(),
         choice=Choice(200, 1.0, "Because it is the most alike.", passes=True),
         curve=Curve(tuple((step, 1 / step) for step in range(1, 201)), (100, 200)),
         frames=(Frame(0, BLUE), Frame(200, RED)),
         file=ExportedFile("zorb.safetensors", 1_340_000, "9f2c" * 16, "diffusers", ("diffusers", "ComfyUI")),
-        checks=(Check("keys that diffusers did not use", "0", passed=True),),
+        checks=(FileCheck("keys that diffusers did not use", "0", passed=True),),
         recipe="train:\n  steps: 200\n",
         snippet="import torch",
         comfy="Put it there.",
@@ -104,7 +107,7 @@ def test_what_users_write_stays_text(report: Report, tmp_path: Path) -> None:
         class_word=HOSTILE,
         dataset=Dataset(1, (Thumbnail(RED, HOSTILE),), (HOSTILE,)),
         trios=(Trio(HOSTILE, RED, BLUE, RED),),
-        pairs=(Pair(HOSTILE, "class", RED, RED, 0.05),),
+        pairs=(ComparedPair(HOSTILE, "class", RED, RED, 0.05),),
         recipe=HOSTILE,
         snippet=HOSTILE,
     )

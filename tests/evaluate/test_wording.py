@@ -2,7 +2,7 @@
 
 import pytest
 
-from flux_lora.evaluate.wording import duration, percent, size
+from flux_lora.evaluate.wording import bytes_in_words, duration, percent
 
 
 @pytest.mark.parametrize(
@@ -13,5 +13,5 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 def test_sizes_and_shares() -> None:
-    assert (size(1_340_000), size(900)) == ("1.3 MB", "900 bytes")
+    assert (bytes_in_words(1_340_000), bytes_in_words(900)) == ("1.3 MB", "900 bytes")
     assert (percent(0.863), percent(-0.04), percent(-0.001)) == ("86%", "−4%", "0%")

@@ -23,7 +23,7 @@ def test_the_path_starts_at_the_data_and_ends_at_the_noise():
 def test_walking_the_velocity_backwards_from_the_noisy_point_returns_the_data():
     latents, noise = latents_and_noise()
     point = point_at(latents, noise, torch.tensor([0.1, 0.5, 0.9]))
-    walked = point.noisy - point.time.view(-1, 1, 1, 1) * point.velocity
+    walked = point.noisy - point.sigma.view(-1, 1, 1, 1) * point.velocity
     torch.testing.assert_close(walked, latents, atol=1e-5, rtol=0)
 
 
@@ -37,7 +37,7 @@ def test_bfloat16_latents_do_not_blur_the_answer():
     latents, noise = latents_and_noise()
     point = point_at(latents.bfloat16(), noise, torch.full((3,), 0.3))
     assert point.noisy.dtype == torch.bfloat16
-    assert point.velocity.dtype == point.time.dtype == torch.float32
+    assert point.velocity.dtype == point.sigma.dtype == torch.float32
     torch.testing.assert_close(point.velocity, noise - latents.bfloat16().float())
 
 
@@ -47,11 +47,11 @@ def test_a_drawn_point_is_the_same_for_the_same_generator_and_another_for_anothe
     first, again, other = (
         draw_point(latents, sample_times, generator_for(0, exposure, "point")) for exposure in (5, 5, 6)
     )
-    assert torch.equal(first.noisy, again.noisy) and torch.equal(first.time, again.time)
-    assert not torch.equal(first.velocity, other.velocity) and not torch.equal(first.time, other.time)
+    assert torch.equal(first.noisy, again.noisy) and torch.equal(first.sigma, again.sigma)
+    assert not torch.equal(first.velocity, other.velocity) and not torch.equal(first.sigma, other.sigma)
 
 
 def test_each_image_of_a_batch_gets_its_own_time():
     latents, _ = latents_and_noise()
     point = draw_point(latents, logit_normal(0.0, 1.0, 1.0), generator_for(0, 0, "point"))
-    assert point.time.unique().numel() == 3
+    assert point.sigma.unique().numel() == 3

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import evenly, logit_normal, shifted
+from flux_lora.flow.times import logit_normal, shifted, uniform
 
 
 @pytest.mark.parametrize("shift", [1.0, 1.15, 3.0])
@@ -50,6 +50,6 @@ def test_a_shift_above_one_moves_times_towards_noise():
 
 
 def test_even_times_fill_the_path_evenly_and_a_shift_moves_them_as_it_moves_a_schedule():
-    times = evenly(1.0)(4000, generator_for(0, 0, "times"))
+    times = uniform(1.0)(4000, generator_for(0, 0, "times"))
     torch.testing.assert_close(times.sort().values, torch.linspace(0, 1, 4000), atol=0.03, rtol=0)
-    torch.testing.assert_close(evenly(3.0)(4000, generator_for(0, 0, "times")), shifted(times, 3.0))
+    torch.testing.assert_close(uniform(3.0)(4000, generator_for(0, 0, "times")), shifted(times, 3.0))

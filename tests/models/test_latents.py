@@ -6,7 +6,7 @@ import torch
 from diffusers import FluxPipeline
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.models.flux1.latents import decode_latents, encode_pixels, posterior_of
+from flux_lora.models.flux1.latents import decode_latents, encode_pixels, latent_distribution
 from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
 from flux_lora.models.flux1.packing import pack
 
@@ -29,8 +29,8 @@ def test_latents_are_the_posteriors_mode_shifted_and_scaled(vae):
 def test_mean_and_spread_draw_what_the_vae_itself_would_draw(vae):
     drawn = vae.encode(wide_pixels()).latent_dist.sample(generator_for(0, 0, "posterior"))
     noise = torch.randn(drawn.shape, generator=generator_for(0, 0, "posterior"))
-    posterior = posterior_of(vae, wide_pixels())
-    torch.testing.assert_close(posterior.mean + posterior.spread * noise, (drawn - 0.1159) * 0.3611)
+    posterior = latent_distribution(vae, wide_pixels())
+    torch.testing.assert_close(posterior.mean + posterior.std * noise, (drawn - 0.1159) * 0.3611)
 
 
 def test_decoding_equals_what_the_pipeline_makes_of_the_same_latents(vae, tiny_flux):

@@ -5,7 +5,7 @@ import torch
 from diffusers import FluxPipeline
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
 from flux_lora.models.flux1.packing import pack
 from flux_lora.models.flux1.velocity import velocity_of
@@ -14,10 +14,10 @@ from tests.tiny import TEXT_WIDTH, tiny_transformer
 HEIGHT, WIDTH = 4, 6
 
 
-def question(batch: int = 2) -> tuple[torch.Tensor, Text]:
+def question(batch: int = 2) -> tuple[torch.Tensor, PromptEmbeds]:
     generator = generator_for(0, 0, "question")
     noise = torch.randn(batch, 16, HEIGHT, WIDTH, generator=generator)
-    text = Text(
+    text = PromptEmbeds(
         t5=torch.randn(batch, 8, TEXT_WIDTH, generator=generator),
         pooled=torch.randn(batch, TEXT_WIDTH, generator=generator),
     )
@@ -52,7 +52,7 @@ def test_each_image_of_a_batch_is_answered_by_itself(tiny_flux):
     noise, text = question()
     time = torch.tensor([0.2, 0.8])
     together = velocity(noise, time, text)
-    alone = velocity(noise[1:], time[1:], Text(t5=text.t5[1:], pooled=text.pooled[1:]))
+    alone = velocity(noise[1:], time[1:], PromptEmbeds(t5=text.t5[1:], pooled=text.pooled[1:]))
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
 
 

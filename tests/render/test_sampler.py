@@ -11,7 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
 from flux_lora.models.flux1.text import encode_text
@@ -64,7 +64,7 @@ def test_seed_and_prompt_both_change_the_picture(tiny_flux: Path) -> None:
 
 
 def test_text_of_another_length_is_our_mistake(tiny_flux: Path) -> None:
-    text = Text(t5=torch.zeros(2, 8, 32), pooled=torch.zeros(2, 32))
+    text = PromptEmbeds(t5=torch.zeros(2, 8, 32), pooled=torch.zeros(2, 32))
     with pytest.raises(AssertionError, match="encoded from this spec"):
         render(
             load_transformer(str(tiny_flux), torch.float32),

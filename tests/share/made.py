@@ -7,12 +7,12 @@ from PIL import Image
 
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.bases import DEV
-from flux_lora.share.product import Measure, Picture, Scores, Shared, Training, Variant
+from flux_lora.share.product import Measure, Scores, SharedImage, SharedModel, Training, Variant
 
 SPEC = RenderSpec(
     prompts=("a zubo bottle on a table", "a zubo bottle"), seeds=(7, 8), width=1024, height=768, text_tokens=512
 )
-PRODUCT = Shared(
+PRODUCT = SharedModel(
     title="zubo bottle",
     file="zubo.safetensors",
     variants=(Variant("zubo_kohya.safetensors", "sd-scripts, Forge"),),
@@ -45,7 +45,7 @@ PRODUCT = Shared(
 )
 
 
-def product_in(folder: Path, **changes: object) -> Shared:
+def product_in(folder: Path, **changes: object) -> SharedModel:
     """The product, its files and two pictures of it in a folder beside."""
     for name in (PRODUCT.file, PRODUCT.variants[0].file):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -55,5 +55,5 @@ def product_in(folder: Path, **changes: object) -> Shared:
         file = folder.parent / f"{folder.name}_pictures" / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (40 * number, 90, 20)).save(file)
-        pictures.append(Picture(prompt, file))
+        pictures.append(SharedImage(prompt, file))
     return replace(PRODUCT, pictures=tuple(pictures), **changes)  # type: ignore[arg-type]

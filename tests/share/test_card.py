@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.share.bases import SCHNELL, base_of
+from flux_lora.share.bases import SCHNELL, base_model
 from flux_lora.share.card import card_of, fenced, plain, quoted
 from tests.share.made import PRODUCT, SPEC, product_in
 
@@ -48,7 +48,7 @@ def test_the_text_says_the_scores_how_they_were_measured_and_the_limits():
 def test_a_free_licence_is_told_by_its_id_and_a_base_off_the_hub_has_no_link():
     free = ModelCard(card_of(replace(PRODUCT, base=SCHNELL))).data.to_dict()
     assert free["license"] == "apache-2.0" and "license_link" not in free and "license_name" not in free
-    own = replace(PRODUCT, base=base_of("my base", "/home/me/my-base", "mit"), repo="someone/zubo")
+    own = replace(PRODUCT, base=base_model("my base", "/home/me/my-base", "mit"), repo="someone/zubo")
     assert "base_model" not in ModelCard(card_of(own)).data.to_dict()
     assert "/home/me" not in card_of(own), "a folder of this machine is nobody else's business"
 

@@ -8,8 +8,8 @@ import pytest
 from flux_lora.errors import RunError
 from flux_lora.share.bundle import bundle
 from flux_lora.share.card import MARKER
-from flux_lora.share.faults import faults
-from flux_lora.share.fill import fill
+from flux_lora.share.faults import workflow_faults
+from flux_lora.share.fill import write_companions
 from tests.share.made import product_in
 
 ALL = [
@@ -26,30 +26,34 @@ ALL = [
 
 def test_workflow_example_pictures_and_card_come_to_lie_beside_the_file(tmp_path):
     folder = tmp_path / "export"
-    files = fill(folder, product_in(folder))
+    files = write_companions(folder, product_in(folder))
     assert [file.relative_to(folder).as_posix() for file in files] == ALL
     assert [file for file in sorted(folder.rglob("*")) if file.is_file()] == list(files), "and nothing else"
-    assert faults((folder / "workflow.json").read_text()) == faults((folder / "workflow_api.json").read_text()) == []
+    assert (
+        workflow_faults((folder / "workflow.json").read_text())
+        == workflow_faults((folder / "workflow_api.json").read_text())
+        == []
+    )
     assert "zubo" in json.dumps(json.loads((folder / "workflow.json").read_text()))
     compile((folder / "diffusers_example.py").read_text(), "example", "exec")
 
 
 def test_filling_twice_gives_the_same_bytes(tmp_path):
     folder = tmp_path / "export"
-    before = [file.read_bytes() for file in fill(folder, product_in(folder))]
-    assert [file.read_bytes() for file in fill(folder, product_in(folder))] == before
+    before = [file.read_bytes() for file in write_companions(folder, product_in(folder))]
+    assert [file.read_bytes() for file in write_companions(folder, product_in(folder))] == before
 
 
 def test_a_card_that_a_person_made_their_own_stays(tmp_path):
     folder = tmp_path / "export"
     product = product_in(folder)
-    fill(folder, product)
+    write_companions(folder, product)
     card = folder / "README.md"
     card.write_text("changed\n" + card.read_text())
-    fill(folder, product)
+    write_companions(folder, product)
     assert not card.read_text().startswith("changed"), "the line that says so is still there"
     card.write_text(card.read_text().replace(MARKER, "") + "mine\n")
-    fill(folder, product)
+    write_companions(folder, product)
     assert card.read_text().endswith("mine\n")
 
 
@@ -58,12 +62,12 @@ def test_a_missing_file_is_named(tmp_path):
     product = product_in(folder)
     (folder / "zubo_kohya.safetensors").unlink()
     with pytest.raises(RunError, match="zubo_kohya.safetensors is not there"):
-        fill(folder, product)
+        write_companions(folder, product)
 
 
 def test_the_zip_holds_just_these_files_and_is_the_same_each_time(tmp_path):
     folder = tmp_path / "export"
-    files = fill(folder, product_in(folder))
+    files = write_companions(folder, product_in(folder))
     (folder / "secret.txt").write_text("mine")
     packed = bundle(folder, files, tmp_path / "zubo.zip")
     first = packed.read_bytes()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.errors import RunError
-from flux_lora.share.fill import fill
+from flux_lora.share.fill import write_companions
 from flux_lora.share.hub import push
 from tests.share.made import PRODUCT, product_in
 from tests.share.stand_in import TOKEN, Repo, StandIn, stand_in
@@ -39,7 +39,7 @@ def hub() -> Iterator[StandIn]:
 def export(tmp_path: Path) -> tuple[Path, ...]:
     """A folder ready to be shared, with something in it that is nobody's business."""
     folder = tmp_path / "export"
-    files = fill(folder, product_in(folder))
+    files = write_companions(folder, product_in(folder))
     (folder / "secret.txt").write_text("mine")
     return files
 

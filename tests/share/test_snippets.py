@@ -10,7 +10,7 @@ from PIL import Image
 
 from flux_lora.adapter.attach import attach, load_into
 from flux_lora.adapter.files import read_adapter, write_dialect
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
 from flux_lora.models.flux1.places import MINI
@@ -30,7 +30,7 @@ def exported(base: str, file: Path) -> Path:
     transformer = load_transformer(base, torch.float32)
     fresh = attach(transformer, rank=4, alpha=8, targets=AdapterTargets.attention_mlp, generator=generator)
     learned = {
-        name: Layer(layer.down, torch.randn(layer.up.shape, generator=generator) * 0.05, layer.alpha)
+        name: LoRA(layer.down, torch.randn(layer.up.shape, generator=generator) * 0.05, layer.alpha)
         for name, layer in fresh.layers.items()
     }
     return write_dialect(Adapter(learned), file, dialect="diffusers", metadata={}, dtype=torch.bfloat16)

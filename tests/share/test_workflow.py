@@ -13,9 +13,9 @@ from flux_lora.models.flux1.load import load_scheduler
 from flux_lora.models.flux1.places import MINI
 from flux_lora.render.sampler import shift_of
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import DEV, SCHNELL, base_of
+from flux_lora.share.bases import DEV, SCHNELL, base_model
 from flux_lora.share.canvas import to_canvas
-from flux_lora.share.faults import faults
+from flux_lora.share.faults import workflow_faults
 from flux_lora.share.nodes import NODES
 from flux_lora.share.workflow import BASE_SHIFT, MAX_SHIFT, text_to_image, to_api
 
@@ -37,8 +37,8 @@ specs = st.builds(
 @given(spec=specs, base=st.sampled_from([DEV, SCHNELL]), strength=st.floats(-2, 2))
 def test_whatever_is_drawn_both_forms_fit_the_table_of_nodes(spec, base, strength):
     nodes = text_to_image(base, "zubo.safetensors", spec.prompts[0], spec, strength=strength)
-    assert faults(to_api(nodes)) == []
-    assert faults(to_canvas(nodes, "# put the files there")) == []
+    assert workflow_faults(to_api(nodes)) == []
+    assert workflow_faults(to_canvas(nodes, "# put the files there")) == []
 
 
 def test_strength_prompt_and_settings_are_those_of_the_spec():
@@ -92,7 +92,7 @@ def test_nodes_on_the_canvas_do_not_cover_each_other():
 def broken_api(change: Callable[[dict], object]) -> list[str]:
     contents = json.loads(to_api(FLUX))
     change(contents)
-    return faults(json.dumps(contents))
+    return workflow_faults(json.dumps(contents))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_fault_in_the_api_form_is_named(change, said):
 def test_a_fault_on_the_canvas_is_named(change, said):
     contents = json.loads(to_canvas(FLUX, ""))
     change(contents["nodes"], contents["links"])
-    found = faults(json.dumps(contents))
+    found = workflow_faults(json.dumps(contents))
     assert any(said in fault for fault in found), found
 
 
@@ -144,10 +144,10 @@ def test_every_node_of_the_table_is_used():
 
 
 def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):
-    assert base_of("FLUX.1-dev", "/models/FLUX.1-dev", "") == replace(DEV, place="/models/FLUX.1-dev")
-    assert base_of("my copy", "black-forest-labs/FLUX.1-schnell", "") == SCHNELL
-    other = base_of("Finer FLUX", "someone/finer-flux", "mit")
+    assert base_model("FLUX.1-dev", "/models/FLUX.1-dev", "") == replace(DEV, place="/models/FLUX.1-dev")
+    assert base_model("my copy", "black-forest-labs/FLUX.1-schnell", "") == SCHNELL
+    other = base_model("Finer FLUX", "someone/finer-flux", "mit")
     assert (other.hub, other.comfy, other.licence_id) == ("someone/finer-flux", "finer-flux.safetensors", "mit")
-    mini = base_of("flux_lora mini", "mini", "apache-2.0")
-    assert mini.known_to_others == "mini" and base_of("own", "/home/me/own", "").known_to_others == "own"
+    mini = base_model("flux_lora mini", "mini", "apache-2.0")
+    assert mini.known_to_others == "mini" and base_model("own", "/home/me/own", "").known_to_others == "own"
     assert mini.hub == "" and not mini.non_commercial and DEV.non_commercial and DEV.licence_id == "other"

@@ -30,7 +30,7 @@ def test_a_resumed_run_ends_with_the_same_adapter_as_one_that_never_stopped(dtyp
     losses = []
     for leg in range(3):  # resumed twice
         run = tiny_run(dtype)
-        latest = checkpoints.latest(tmp_path)
+        latest = checkpoints.latest_checkpoint(tmp_path)
         start = checkpoints.restore(latest, run.learner) if latest else 0
         assert start == 2 * leg
         losses += [step.loss for step in islice(run.steps(start), 2)]
@@ -72,12 +72,12 @@ def test_a_checkpoint_holds_the_fp32_adapter(tmp_path: Path):
 
 def test_a_run_can_stop_before_its_first_step(tmp_path: Path):
     checkpoints.save(tmp_path, 0, tiny_run().learner)
-    latest = checkpoints.latest(tmp_path)
+    latest = checkpoints.latest_checkpoint(tmp_path)
     assert latest is not None and checkpoints.restore(latest, tiny_run().learner) == 0
 
 
 def test_no_checkpoint_is_no_place_to_go_on(tmp_path: Path):
-    assert checkpoints.latest(tmp_path) is None
+    assert checkpoints.latest_checkpoint(tmp_path) is None
 
 
 def test_half_written_folders_are_ignored_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -90,9 +90,9 @@ def test_half_written_folders_are_ignored_and_said(tmp_path: Path, caplog: pytes
     adapter = folders[1] / "adapter.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-10])
     with caplog.at_level(logging.WARNING):
-        latest = checkpoints.latest(tmp_path)
+        latest = checkpoints.latest_checkpoint(tmp_path)
     assert latest is not None and latest.step == 1
-    assert [checkpoint.step for checkpoint in checkpoints.whole(tmp_path)] == [1]
+    assert [checkpoint.step for checkpoint in checkpoints.complete_checkpoints(tmp_path)] == [1]
     said = [record.getMessage() for record in caplog.records if record.name == checkpoints.logger.name]
     assert len(said) == 3 and all("is ignored" in message for message in said)
 
@@ -111,7 +111,7 @@ def test_steps_are_in_order_beyond_a_million(tmp_path: Path):
     learner = tiny_run().learner
     for step in (1_000_000, 999_999):
         checkpoints.save(tmp_path, step, learner)
-    assert [checkpoint.step for checkpoint in checkpoints.whole(tmp_path)] == [999_999, 1_000_000]
+    assert [checkpoint.step for checkpoint in checkpoints.complete_checkpoints(tmp_path)] == [999_999, 1_000_000]
 
 
 def test_a_run_cannot_change_its_adapter_midway(tmp_path: Path):

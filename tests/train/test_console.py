@@ -19,7 +19,7 @@ def shown(*, terminal: bool, start: int = 0) -> str:
     for number in range(start + 1, 11):
         console.step(Step(number=number, loss=0.5, grad_norm=1.0, learning_rate=1e-4, seconds=0.25))
     console.saved(Checkpoint(10, Path("runs/mug/checkpoints/step-000010")))
-    console.pictured(10, {})
+    console.previewed(10, {})
     console.finished("done")
     return written.getvalue()
 

@@ -6,12 +6,12 @@ import torch
 
 from flux_lora.data.batches import Batch
 from flux_lora.flow.points import point_at
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.train.loss import flow_loss
 
 LATENTS, NOISE = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
-TEXT = Text(t5=torch.zeros(2, 1, 1), pooled=torch.zeros(2, 1))
-BATCH = Batch(latents=LATENTS, text=TEXT)
+TEXT = PromptEmbeds(t5=torch.zeros(2, 1, 1), pooled=torch.zeros(2, 1))
+BATCH = Batch(latents=LATENTS, prompt_embeds=TEXT)
 POINT = point_at(LATENTS, NOISE, torch.tensor([0.2, 0.7]))
 
 
@@ -32,7 +32,7 @@ def test_bf16_answers_are_judged_in_fp32():
 
 def test_a_mask_of_ones_changes_nothing():
     answer = POINT.velocity + torch.randn(2, 16, 4, 4)
-    masked = flow_loss(lambda *_: answer, replace(BATCH, weights=torch.ones(2, 1, 4, 4)), POINT)
+    masked = flow_loss(lambda *_: answer, replace(BATCH, loss_weights=torch.ones(2, 1, 4, 4)), POINT)
     torch.testing.assert_close(masked, flow_loss(lambda *_: answer, BATCH, POINT))
 
 
@@ -41,7 +41,7 @@ def test_what_a_mask_leaves_out_may_be_anything():
     weights[:, :, :2] = 0
     wrong_above = POINT.velocity.clone()
     wrong_above[:, :, :2] += 100
-    losses = flow_loss(lambda *_: wrong_above, replace(BATCH, weights=weights), POINT)
+    losses = flow_loss(lambda *_: wrong_above, replace(BATCH, loss_weights=weights), POINT)
     assert torch.equal(losses, torch.zeros(2))
 
 
@@ -49,5 +49,5 @@ def test_a_small_mask_counts_as_much_as_a_large_one():
     weights = torch.zeros(2, 1, 4, 4)
     weights[0, 0, 0, 0] = 1
     weights[1] = 1
-    losses = flow_loss(lambda *_: POINT.velocity + 2, replace(BATCH, weights=weights), POINT)
+    losses = flow_loss(lambda *_: POINT.velocity + 2, replace(BATCH, loss_weights=weights), POINT)
     torch.testing.assert_close(losses, torch.full((2,), 4.0))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from flux_lora.config.choices import OptimizerName, Schedule
+from flux_lora.config.choices import LRScheduler, OptimizerName
 from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import ConfigError
 from flux_lora.train.optimizers import OPTIMIZERS, learning_rate_at, optimizer_for
@@ -25,7 +25,7 @@ def test_the_rate_climbs_to_its_peak_and_ends_near_nothing():
 
 
 def test_a_constant_rate_stays_after_the_climb():
-    constant = replace(CONFIG, schedule=Schedule.constant)
+    constant = replace(CONFIG, schedule=LRScheduler.constant)
     assert {learning_rate_at(done, constant) for done in range(9, 300)} == {2.0}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.train.checkpoints import Checkpoint
-from flux_lora.train.reporters import Jsonl, Started, read_metrics, together
+from flux_lora.train.reporters import Jsonl, Started, combined, read_metrics
 from flux_lora.train.steps import Step
 
 
@@ -88,10 +88,10 @@ def test_after_kill_9_every_step_reported_is_there(tmp_path: Path):
 
 def test_together_tells_each_in_turn(tmp_path: Path):
     files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
-    both = together(*(Jsonl(file) for file in files))
+    both = combined(*(Jsonl(file) for file in files))
     both.started(Started("mug", 2))
     both.step(step(1))
     both.saved(Checkpoint(1, tmp_path))
-    both.pictured(1, {})
+    both.previewed(1, {})
     both.finished("done")
     assert [numbers(file) for file in files] == [[1], [1]]

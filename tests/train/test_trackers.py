@@ -23,7 +23,7 @@ def report(name: TrackerName, run_dir: Path) -> None:
     for number in (1, 2):
         reporter.step(Step(number=number, loss=0.5, grad_norm=1.0, learning_rate=1e-4, seconds=0.1))
     reporter.saved(Checkpoint(2, run_dir))
-    reporter.pictured(2, {"a zkmug on a table": Image.new("RGB", (16, 16), "red")})
+    reporter.previewed(2, {"a zkmug on a table": Image.new("RGB", (16, 16), "red")})
     reporter.finished("done")
 
 

@@ -11,13 +11,13 @@ from flux_lora.adapter.attach import attach, parameters_of
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
-from flux_lora.data.cache import Encoded
+from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.times import logit_normal
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.train.learner import Learner
-from flux_lora.train.steps import Step, train
+from flux_lora.train.steps import Step, training_steps
 from tests.adapter.made import frozen_transformer
 from tests.tiny import TEXT_WIDTH
 
@@ -33,7 +33,7 @@ class TinyRun:
 
     def steps(self, start: int = 0) -> Iterator[Step]:
         draw = counted_draw(self.config.seed, logit_normal(0.0, 1.0, 1.0))
-        return train(self.learner, tiny_batches(self.config, start), draw, start=start)
+        return training_steps(self.learner, tiny_batches(self.config, start), draw, start=start)
 
 
 def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, rank: int = 4) -> TinyRun:
@@ -51,10 +51,12 @@ def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch
     return batches(encoded, _text(generator), batch_size=config.batch_size, seed=config.seed, start=start)
 
 
-def _encoded(latent: torch.Tensor, text: Text) -> Encoded:
-    return Encoded(latent=latent, spread=torch.zeros_like(latent), texts=(text,), plains=(text,))
+def _encoded(latent: torch.Tensor, text: PromptEmbeds) -> EncodedSample:
+    return EncodedSample(
+        latent=latent, std=torch.zeros_like(latent), prompt_embeds=(text,), class_prompt_embeds=(text,)
+    )
 
 
-def _text(generator: Generator) -> Text:
+def _text(generator: Generator) -> PromptEmbeds:
     t5 = torch.randn(1, TEXT_TOKENS, TEXT_WIDTH, generator=generator)
-    return Text(t5=t5, pooled=torch.randn(1, TEXT_WIDTH, generator=generator))
+    return PromptEmbeds(t5=t5, pooled=torch.randn(1, TEXT_WIDTH, generator=generator))

@@ -13,7 +13,7 @@ from shutil import copyfile, rmtree
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.bases.pieces import Piece, delta_on, pieces_of
+from flux_lora.adapter.bases.pieces import WeightDelta, delta_on, weight_deltas
 from flux_lora.adapter.bases.shards import (
     WEIGHT,
     WIDE_DTYPES,
@@ -52,7 +52,7 @@ class _Work:
     """What is to be added to what."""
 
     base: BaseFiles
-    pieces: Mapping[str, Sequence[Piece]]
+    pieces: Mapping[str, Sequence[WeightDelta]]
     strength: float
     metadata: Mapping[str, str]
 
@@ -67,7 +67,7 @@ class _Changed:
     whole: float  # <dW, dW>
 
 
-def fuse(
+def fuse_into_base(
     base: Path, adapter: Adapter, out: Path, *, strength: float = 1.0, metadata: Mapping[str, str] = NOTHING
 ) -> Fused:
     """Write `base` + strength * `adapter` as `out`, a folder or a file as the base is one, in the base's dtype.
@@ -75,7 +75,7 @@ def fuse(
     What can be refused is refused before the first byte is written. The metadata is added to the base's own.
     """
     opened = open_base(base)
-    work = _Work(opened, pieces_of(adapter, native=opened.native), strength, metadata)
+    work = _Work(opened, weight_deltas(adapter, native=opened.native), strength, metadata)
     _check(work)
     half_written = out.with_name(f"{out.name}.partial")
     _check_free(out, half_written)

@@ -5,14 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.bases.pieces import rows_of
+from flux_lora.adapter.bases.pieces import row_slice
 from flux_lora.adapter.bases.shards import WIDE_DTYPES, BaseFiles, tensor_of
 from flux_lora.adapter.layouts.names import bfl_name, diffusers_names, is_bfl, is_diffusers
-from flux_lora.adapter.layouts.qkv import exchanged
+from flux_lora.adapter.layouts.qkv import swap_halves
 from flux_lora.errors import AdapterFileError, ModelError
 
 
-def weights_of(base: BaseFiles) -> Callable[[str], Tensor]:
+def weight_reader(base: BaseFiles) -> Callable[[str], Tensor]:
     """The function from a module's name, diffusers' or FLUX's own, to its weight: OI, in the base's dtype.
 
     It reads one module at each call and keeps none.
@@ -21,7 +21,7 @@ def weights_of(base: BaseFiles) -> Callable[[str], Tensor]:
     def weight(name: str) -> Tensor:
         if base.native and is_diffusers(name):
             place = bfl_name(name)
-            return _turned(rows_of(place).of(_read(base, place.module)), swap=place.swap)
+            return _turned(row_slice(place).of(_read(base, place.module)), swap=place.swap)
         if not base.native and is_bfl(name):
             there = diffusers_names(name)
             return _turned(torch.cat([_read(base, part) for part in there.names]), swap=there.swap)
@@ -30,7 +30,7 @@ def weights_of(base: BaseFiles) -> Callable[[str], Tensor]:
     return weight
 
 
-def linears_of(base: BaseFiles) -> tuple[str, ...]:
+def linear_modules(base: BaseFiles) -> tuple[str, ...]:
     """Every module with a matrix, under diffusers' names: what a LoRA can change."""
     found: list[str] = []
     for module, (file, key) in base.modules.items():
@@ -54,4 +54,4 @@ def _read(base: BaseFiles, module: str) -> Tensor:
 
 
 def _turned(weight: Tensor, *, swap: bool) -> Tensor:
-    return exchanged(weight) if swap else weight
+    return swap_halves(weight) if swap else weight

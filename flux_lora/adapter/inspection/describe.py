@@ -11,17 +11,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from flux_lora.adapter.files import Reading, adapter_file, read_tensors, reading_of
+from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, read_tensors
 from flux_lora.adapter.header import FileHeader, printable, read_header, shown
 from flux_lora.adapter.inspection.groups import Group, block_of, distinct, groups_of, rank_and_alpha
-from flux_lora.adapter.inspection.norms import lora_part, norm_of
+from flux_lora.adapter.inspection.norms import norm_of, without_magnitude
 from flux_lora.adapter.inspection.tags import commonest_tags
-from flux_lora.adapter.kinds import Change, kind_of
+from flux_lora.adapter.kinds import LayerDelta, type_name
 from flux_lora.adapter.labels.hashes import OF_NOTHING, Hashes, hashes_of
 from flux_lora.adapter.layouts.dialects import detect
-from flux_lora.adapter.layouts.inner import is_inner
+from flux_lora.adapter.layouts.inner import is_checkpoint
 from flux_lora.adapter.readers.spelling import PAIRS, alpha_of, lora_of, modules_of
-from flux_lora.adapter.readers.verdicts import Verdict, verdicts
+from flux_lora.adapter.readers.verdicts import Compatibility, compatibility
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -52,7 +52,7 @@ class Description:
     norms: Mapping[str, float]
     """Length of the change by block: transformer_blocks.0, ..., and `rest`."""
     finite: bool
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Compatibility, ...]
     remarks: tuple[str, ...]
     """What a user should know before relying on it."""
     trigger: str
@@ -74,7 +74,7 @@ def describe(place: Path) -> Description:
     kinds = _kinds(file, header)
     tensors = read_tensors(file)
     reading, remarks = _reading(file, header, tensors)
-    changes = {**reading.adapter.changes, **reading.text_encoders.changes}
+    changes = {**reading.adapter.deltas, **reading.text_encoders.deltas}
     norms, unsaid = _norms(file, changes)
     metadata = {printable(key): printable(value) for key, value in reading.metadata.items()}
     hashes = hashes_of(file, header)
@@ -83,17 +83,17 @@ def describe(place: Path) -> Description:
         file=str(file),
         bytes=header.bytes,
         dialect=reading.dialect,
-        kinds=tuple(sorted({kind_of(change) for change in changes.values()})) or kinds,
+        kinds=tuple(sorted({type_name(change) for change in changes.values()})) or kinds,
         dtypes=tuple(sorted({entry.dtype for key, entry in header.tensors.items() if not key.endswith(".alpha")})),
-        layers=len(reading.adapter.changes),
-        text_layers=len(reading.text_encoders.changes),
+        layers=len(reading.adapter.deltas),
+        text_layers=len(reading.text_encoders.deltas),
         parameters=sum(tensor.numel() for key, tensor in tensors.items() if not key.endswith(".alpha")),
         ranks=tuple(sorted({rank for rank, _ in numbers})),
         alphas=distinct(alpha for _, alpha in numbers),
         groups=groups_of(changes),
         norms=norms,
         finite=all(_is_finite(tensor) for tensor in tensors.values()),
-        verdicts=verdicts(tensors, header.metadata),
+        verdicts=compatibility(tensors, header.metadata),
         remarks=(*remarks, *reading.remarks, *unsaid, *_doubts(header, hashes)),
         trigger=metadata.get("modelspec.trigger_phrase", ""),
         tags=tuple(map(printable, commonest_tags(header.metadata))),
@@ -113,7 +113,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:
     found = {kind for mark, kind in KINDS if any(mark in key for key in header.tensors)}
-    if found or is_inner(header.tensors) or any(key.endswith(ENDINGS) for key in header.tensors):
+    if found or is_checkpoint(header.tensors) or any(key.endswith(ENDINGS) for key in header.tensors):
         return tuple(sorted(found)) or ("LoRA",)
     first = shown(min(header.tensors, default="nothing at all"))
     raise AdapterFileError(
@@ -122,14 +122,14 @@ def _kinds(file: Path, header: FileHeader) -> tuple[str, ...]:
     )
 
 
-def _reading(file: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[Reading, tuple[str, ...]]:
+def _reading(file: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[AdapterContents, tuple[str, ...]]:
     """The adapter in the file, or what can be told of one that no dialect of FLUX.1 explains."""
     try:
-        return reading_of(file, tensors, header.metadata), ()
+        return contents_of(file, tensors, header.metadata), ()
     except AdapterFileError as refused:
         told = f"not read as an adapter of FLUX.1: {printable(refused.problem, 400)}"
         pairs = Adapter(dict(_pairs(tensors)))
-        return Reading(
+        return AdapterContents(
             adapter=pairs, text_encoders=Adapter({}), dialect=_dialect(tensors), remarks=(), metadata=header.metadata
         ), (told,)
 
@@ -141,7 +141,7 @@ def _dialect(tensors: Mapping[str, Tensor]) -> str:
         return UNKNOWN
 
 
-def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Change]]:
+def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, LayerDelta]]:
     """Every module that has both sides, whatever the spelling. Convolutions and torn pairs have no norm here."""
     for name, module in modules_of(tensors).items():
         alpha = alpha_of(module)
@@ -150,7 +150,7 @@ def _pairs(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Change]]:
             yield name, layer
 
 
-def _norms(file: Path, changes: Mapping[str, Change]) -> tuple[dict[str, float], Sequence[str]]:
+def _norms(file: Path, changes: Mapping[str, LayerDelta]) -> tuple[dict[str, float], Sequence[str]]:
     squares: defaultdict[str, float] = defaultdict(float)
     depending = set()
     for name, change in changes.items():
@@ -159,8 +159,8 @@ def _norms(file: Path, changes: Mapping[str, Change]) -> tuple[dict[str, float],
         except AdapterFileError as refused:
             raise AdapterFileError(f"{file}: {shown(name)}, {refused.problem}", fix=refused.fix) from None
         if norm is None:
-            depending.add(kind_of(change))
-            norm = norm_of(lora_part(change)) or 0.0
+            depending.add(type_name(change))
+            norm = norm_of(without_magnitude(change)) or 0.0
         squares[block_of(name)] += norm**2
     told = "here it is that of the LoRA in it" if "DoRA" in depending else "it is left out here"
     remarks = [DEPENDS.format(kinds="/".join(sorted(depending)), told=told)] if depending else []

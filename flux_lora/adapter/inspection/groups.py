@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, kind_of
+from flux_lora.adapter.kinds import DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
 
 PLACES = (
     (r"transformer_blocks\.\d+\.attn\.to_(?!add_).+|double_blocks\.\d+\.img_attn\..+", "image attention"),
@@ -43,7 +43,7 @@ class Group:
     alphas: tuple[float, ...]
 
 
-def place_of(name: str) -> str:
+def layer_place(name: str) -> str:
     """What a layer does, in which stream."""
     return next((place for pattern, place in PLACES if re.fullmatch(pattern, name)), OTHER)
 
@@ -54,23 +54,23 @@ def block_of(name: str) -> str:
     return f"{SAME_BLOCK.get(found[1], found[1])}.{found[2]}" if found else "rest"
 
 
-def groups_of(changes: Mapping[str, Change]) -> tuple[Group, ...]:
+def groups_of(changes: Mapping[str, LayerDelta]) -> tuple[Group, ...]:
     """The layers by place, in the order of the model."""
-    found: defaultdict[str, list[Change]] = defaultdict(list)
+    found: defaultdict[str, list[LayerDelta]] = defaultdict(list)
     for name, change in changes.items():
-        found[place_of(name)].append(change)
+        found[layer_place(name)].append(change)
     order = [*(place for _, place in PLACES), OTHER]
     return tuple(_group(place, found[place]) for place in sorted(found, key=order.index))
 
 
-def rank_and_alpha(change: Change) -> tuple[int, float] | None:
+def rank_and_alpha(change: LayerDelta) -> tuple[int, float] | None:
     """Of what has them: a turn has none, and a LoKr of whole factors has none that counts."""
     match change:
-        case Layer():
+        case LoRA():
             return change.rank, change.alpha
-        case Decomposed():
-            return change.layer.rank, change.layer.alpha
-        case Kronecker() | Hadamard() if change.rank:
+        case DoRA():
+            return change.lora.rank, change.lora.alpha
+        case LoKr() | LoHa() if change.rank:
             return change.rank, change.alpha
     return None
 
@@ -82,12 +82,12 @@ def distinct(numbers: Iterable[float]) -> tuple[float, ...]:
     return (*known, *([math.nan] if len(known) < len(found) else []))
 
 
-def _group(place: str, changes: list[Change]) -> Group:
+def _group(place: str, changes: list[LayerDelta]) -> Group:
     known = [each for each in map(rank_and_alpha, changes) if each]
     return Group(
         place,
         len(changes),
-        tuple(sorted({kind_of(change) for change in changes})),
+        tuple(sorted({type_name(change) for change in changes})),
         tuple(sorted({rank for rank, _ in known})),
         distinct(alpha for _, alpha in known),
     )

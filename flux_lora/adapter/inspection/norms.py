@@ -6,8 +6,8 @@ Shape letters: R rank, I inputs and O outputs of a linear layer.
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer
-from flux_lora.adapter.nearest import product_of
+from flux_lora.adapter.kinds import DoRA, LayerDelta, LoHa, LoKr, LoRA
+from flux_lora.adapter.nearest import as_lora
 from flux_lora.errors import AdapterFileError
 
 LARGEST_LAYER = 2**28
@@ -18,22 +18,22 @@ LONGEST_SIDES = 2**16
 """Of a layer, both together: up to these a LoHa is quicker told as a LoRA of the squared rank."""
 
 
-def norm_of(change: Change) -> float | None:
+def norm_of(change: LayerDelta) -> float | None:
     """Frobenius norm of what is added to the weight; None where that depends on the weight (DoRA, OFT)."""
     match change:
-        case Layer():
+        case LoRA():
             return abs(change.scale) * _product(change.up, change.down)
-        case Kronecker():
+        case LoKr():
             one, other = _factor(change.w1, change.w1_a, change.w1_b), _factor(change.w2, change.w2_a, change.w2_b)
             return abs(change.scale) * one * other
-        case Hadamard():
+        case LoHa():
             return abs(change.scale) * _hadamard(change)
     return None
 
 
-def lora_part(change: Change) -> Change:
+def without_magnitude(change: LayerDelta) -> LayerDelta:
     """Of a DoRA the LoRA in it, of others the whole."""
-    return change.layer if isinstance(change, Decomposed) else change
+    return change.lora if isinstance(change, DoRA) else change
 
 
 def _product(up_OR: Tensor, down_RI: Tensor) -> float:
@@ -52,7 +52,7 @@ def _factor(whole: Tensor | None, a: Tensor | None, b: Tensor | None) -> float:
     return _product(a, b)
 
 
-def _hadamard(change: Hadamard) -> float:
+def _hadamard(change: LoHa) -> float:
     """As the LoRA of the squared rank where that is low; else a few rows at a time, as the layer as a whole may be
     larger than memory."""
     outputs, inputs = change.w1_a.shape[0], change.w1_b.shape[1]
@@ -61,7 +61,7 @@ def _hadamard(change: Hadamard) -> float:
             f"a layer of {outputs} x {inputs} weights, and FLUX has none that large",
             fix="ask where the file comes from; it is no LoRA of FLUX",
         )
-    product = product_of(change) if change.rank <= LOW_RANK and outputs + inputs <= LONGEST_SIDES else None
+    product = as_lora(change) if change.rank <= LOW_RANK and outputs + inputs <= LONGEST_SIDES else None
     if product is not None:
         return _product(product.up, product.down)
     rows = zip(change.w1_a.split(ROWS), change.w2_a.split(ROWS), strict=True)

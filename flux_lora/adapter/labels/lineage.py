@@ -19,12 +19,12 @@ SHARED = ("modelspec.architecture", "modelspec.implementation", "ss_base_model_v
 JOINED = ("modelspec.trigger_phrase", "modelspec.license")
 
 
-def inherited(metadata: Mapping[str, str]) -> dict[str, str]:
+def inherited_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
     """What stays true when the same adapter is written in other names, another rank or another dtype."""
     return {"format": "pt"} | {key: value for key, value in metadata.items() if key not in OF_THE_BYTES}
 
 
-def of_merged(parts: Sequence[Mapping[str, str]], names: Sequence[str], title: str) -> dict[str, str]:
+def merged_metadata(parts: Sequence[Mapping[str, str]], names: Sequence[str], title: str) -> dict[str, str]:
     """What a merged file says: what it was made of, every trigger and every licence."""
     facts = {"format": "pt", "modelspec.sai_model_spec": "1.0.1", "modelspec.title": title}
     facts["modelspec.merged_from"] = ", ".join(

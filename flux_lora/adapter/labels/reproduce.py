@@ -38,7 +38,7 @@ class Reproduction:
     """Of a file without a recipe: settings that mean the same here, as key=value."""
 
 
-def made_how(file: Path, here: Mapping[str, str]) -> Reproduction:
+def read_reproduction(file: Path, here: Mapping[str, str]) -> Reproduction:
     """How the file was made. `here` are the versions of libraries on this machine."""
     metadata = read_header(file).metadata
     if "flux_lora.recipe" in metadata:

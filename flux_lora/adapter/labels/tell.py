@@ -19,7 +19,7 @@ MOST_FACTS = 512 * 1024
 """Bytes of metadata. Some programs read the header of every file they list."""
 
 
-def tell(file: Path, facts: Mapping[str, str]) -> Hashes:
+def add_metadata(file: Path, facts: Mapping[str, str]) -> Hashes:
     """Add facts to a file's metadata, with its rank, alpha and hashes; what it is known by afterwards.
 
     Written beside and renamed. The words of sd-scripts come last, from the file itself: ss_network_dim and

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.layouts import peft, xlabs
-from flux_lora.adapter.layouts.reading import END, HARMLESS, Content, module_of, read
-from flux_lora.adapter.layouts.spelling import OTHER_KINDS, PEFT_ENDS, Spelling, written
+from flux_lora.adapter.layouts.reading import END, HARMLESS, StateDictContents, module_of, read_state_dict
+from flux_lora.adapter.layouts.spelling import OTHER_KINDS, PEFT_ENDS, KeyFormat, to_keys
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
-Read = Callable[[Mapping[str, Tensor], Mapping[str, str]], Content]
+Read = Callable[[Mapping[str, Tensor], Mapping[str, str]], StateDictContents]
 """(tensors, metadata) -> what they are"""
 Write = Callable[[Adapter, torch.dtype], dict[str, Tensor]]
 
@@ -35,38 +35,38 @@ class Dialect:
     """Whether it is a folder with a config beside the tensors."""
 
 
-def _spelled(spelling: Spelling, about: str, *, writable: bool = False) -> Dialect:
+def _spelled(spelling: KeyFormat, about: str, *, writable: bool = False) -> Dialect:
     def owns(key: str) -> bool:
         return key.startswith(spelling.prefix) and module_of(spelling, END.sub("", key)) is not None
 
-    def read_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
-        return read(spelling, tensors, metadata)
+    def read_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StateDictContents:
+        return read_state_dict(spelling, tensors, metadata)
 
     def write(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
-        return written(adapter, spelling, dtype)
+        return to_keys(adapter, spelling, dtype)
 
     write_tensors = write if writable else None
     return Dialect(name=spelling.dialect, about=about, owns=owns, read=read_tensors, write=write_tensors)
 
 
-def _xlabs(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
-    return Content(xlabs.from_xlabs(tensors, metadata), Adapter({}))
+def _xlabs(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StateDictContents:
+    return StateDictContents(xlabs.from_xlabs(tensors, metadata), Adapter({}))
 
 
-DIFFUSERS = Spelling(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, fix=OTHER_KINDS)
+DIFFUSERS = KeyFormat(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, fix=OTHER_KINDS)
 """The scale is folded into `up`: diffusers would take alpha from the metadata, ComfyUI takes it from .alpha tensors and
 uses 1 without them. Folded, both see the same change. DoRA is refused: diffusers reads peft's magnitudes, ComfyUI
 takes such a file for a plain LoRA."""
-COMFYUI = Spelling(dialect="comfyui", prefix="diffusion_model.", native=True, kinds=("LoRA", "LoKr", "LoHa"))
+COMFYUI = KeyFormat(dialect="comfyui", prefix="diffusion_model.", native=True, kinds=("LoRA", "LoKr", "LoHa"))
 """Down and up, never A and B: diffusers converts the former (block layers) and loads nothing from the latter."""
-KOHYA = Spelling(
+KOHYA = KeyFormat(
     dialect="kohya", prefix="lora_unet_", native=True, underscores=True, without=("proj_out", "norm_out.linear")
 )
 """sd-scripts stops at a module without alpha, and would leave the final layer out in silence."""
-ONETRAINER = Spelling(
+ONETRAINER = KeyFormat(
     dialect="onetrainer", prefix="lora_transformer_", underscores=True, kinds=("LoRA", "LoKr", "LoHa")
 )
-LYCORIS = Spelling(
+LYCORIS = KeyFormat(
     dialect="lycoris", prefix="lycoris_", underscores=True, kinds=("LoRA", "DoRA", "LoKr", "LoHa", "OFT")
 )
 """The only one that holds every kind of change."""
@@ -89,7 +89,7 @@ KNOWN = (
         writable=True,
     ),
     _spelled(
-        Spelling(dialect="bfl", prefix="", native=True, ends=PEFT_ENDS),
+        KeyFormat(dialect="bfl", prefix="", native=True, ends=PEFT_ENDS),
         "Black Forest Labs' names, OneTrainer (ORIGINAL); code built on their repository reads it, no common program",
         writable=True,
     ),
@@ -112,23 +112,23 @@ KNOWN = (
         folder=True,
     ),
     _spelled(
-        Spelling(dialect="bare", prefix="", ends=PEFT_ENDS),
+        KeyFormat(dialect="bare", prefix="", ends=PEFT_ENDS),
         "transformer.save_lora_adapter and DiffSynth; transformer.load_lora_adapter(prefix=None) reads it",
     ),
     _spelled(
-        Spelling(dialect="simpletuner", prefix="diffusion_model."),
+        KeyFormat(dialect="simpletuner", prefix="diffusion_model."),
         "SimpleTuner's --lora_format comfyui, diffusers' names behind ComfyUI's prefix; no program reads it",
     ),
     _spelled(
-        Spelling(dialect="kohya-split", prefix="lora_unet_", underscores=True),
+        KeyFormat(dialect="kohya-split", prefix="lora_unet_", underscores=True),
         "diffusers' names behind kohya's prefix; no program reads it",
     ),
     _spelled(
-        Spelling(dialect="fal", prefix="base_model.model.", native=True),
+        KeyFormat(dialect="fal", prefix="base_model.model.", native=True),
         "fal's Kontext trainer; diffusers reads it if every block is there",
     ),
     _spelled(
-        Spelling(dialect="omi", prefix="transformer.", native=True, numbered=True),
+        KeyFormat(dialect="omi", prefix="transformer.", native=True, numbered=True),
         "the Open Model Initiative's names, OneTrainer of 2025; InvokeAI reads it",
     ),
 )

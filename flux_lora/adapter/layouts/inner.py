@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.errors import AdapterFileError
 
 PARTS = ("down", "up", "alpha")
 
 
-def to_inner(adapter: Adapter) -> dict[str, Tensor]:
+def to_checkpoint(adapter: Adapter) -> dict[str, Tensor]:
     """`<module>.down`, `<module>.up`, `<module>.alpha`."""
     tensors = {}
     for name, layer in adapter.layers.items():
@@ -20,12 +20,12 @@ def to_inner(adapter: Adapter) -> dict[str, Tensor]:
     return tensors
 
 
-def is_inner(keys: Collection[str]) -> bool:
+def is_checkpoint(keys: Collection[str]) -> bool:
     """Whether these keys are a checkpoint's."""
     return bool(keys) and all(key.rpartition(".")[2] in PARTS for key in keys)
 
 
-def from_inner(tensors: Mapping[str, Tensor]) -> Adapter:
+def from_checkpoint(tensors: Mapping[str, Tensor]) -> Adapter:
     """The adapter of a checkpoint."""
     names = sorted({key.rpartition(".")[0] for key in tensors})
     missing = [f"{name}.{part}" for name in names for part in PARTS if f"{name}.{part}" not in tensors]
@@ -35,5 +35,5 @@ def from_inner(tensors: Mapping[str, Tensor]) -> Adapter:
             fix="remove this checkpoint and continue from the one before it",
         )
     return Adapter(
-        {name: Layer(tensors[f"{name}.down"], tensors[f"{name}.up"], float(tensors[f"{name}.alpha"])) for name in names}
+        {name: LoRA(tensors[f"{name}.down"], tensors[f"{name}.up"], float(tensors[f"{name}.alpha"])) for name in names}
     )

@@ -56,7 +56,7 @@ NUMBER = re.compile(r"(?<=blocks[._])(0|[1-9]\d{0,3})(?=[._])")
 
 
 @dataclass(frozen=True)
-class Place:
+class BFLLocation:
     """Where one of diffusers' modules lies in the native model."""
 
     module: str
@@ -73,7 +73,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Parts:
+class DiffusersParts:
     """What a native module is in diffusers."""
 
     names: tuple[str, ...]
@@ -85,22 +85,22 @@ class Parts:
         return SHARES[len(self.names)]
 
 
-def bfl_name(diffusers: str) -> Place:
+def bfl_name(diffusers: str) -> BFLLocation:
     """Where a module of diffusers lies in the native model."""
     template, number = _template(diffusers)
     native = DIFFUSERS.get(template)
     if native is None:
         raise _unknown(diffusers, "diffusers")
     parts = NATIVE[native]
-    return Place(native.format(number), parts.index(template), len(parts), swap=native == SWAPPED)
+    return BFLLocation(native.format(number), parts.index(template), len(parts), swap=native == SWAPPED)
 
 
-def diffusers_names(bfl: str) -> Parts:
+def diffusers_names(bfl: str) -> DiffusersParts:
     """Which modules of diffusers lie in a native module, top rows first."""
     template, number = _template(bfl)
     if template not in NATIVE:
         raise _unknown(bfl, "Black Forest Labs")
-    return Parts(tuple(name.format(number) for name in NATIVE[template]), swap=template == SWAPPED)
+    return DiffusersParts(tuple(name.format(number) for name in NATIVE[template]), swap=template == SWAPPED)
 
 
 def is_diffusers(name: str) -> bool:

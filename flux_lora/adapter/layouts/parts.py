@@ -6,115 +6,115 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA
 from flux_lora.errors import AdapterFileError
 
-PAIR = ("down", "up")
-LOHA = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
-LOKR = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
-OFT = ("oft_blocks", "rescale")
+LORA_TENSORS = ("down", "up")
+LOHA_TENSORS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+LOKR_TENSORS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b")
+OFT_TENSORS = ("oft_blocks", "rescale")
 ALPHA = "alpha"
 MAGNITUDE = "magnitude"
 
 
-def parts_of(change: Change) -> dict[str, Tensor]:
+def tensors_of_delta(change: LayerDelta) -> dict[str, Tensor]:
     """The tensors of a change, alpha among them."""
     match change:
-        case Layer():
+        case LoRA():
             return {"down": change.down, "up": change.up, ALPHA: torch.tensor(change.alpha)}
-        case Decomposed():
+        case DoRA():
             magnitude = change.magnitude.reshape(-1)
-            return parts_of(change.layer) | {MAGNITUDE: magnitude.unsqueeze(0 if change.per_input else 1)}
-        case Hadamard():
+            return tensors_of_delta(change.lora) | {MAGNITUDE: magnitude.unsqueeze(0 if change.per_input else 1)}
+        case LoHa():
             tensors = (change.w1_a, change.w1_b, change.w2_a, change.w2_b)
-            return dict(zip(LOHA, tensors, strict=True)) | {ALPHA: torch.tensor(change.alpha)}
-        case Kronecker():
+            return dict(zip(LOHA_TENSORS, tensors, strict=True)) | {ALPHA: torch.tensor(change.alpha)}
+        case LoKr():
             factors = (change.w1, change.w1_a, change.w1_b, change.w2, change.w2_a, change.w2_b)
-            named = zip(LOKR, factors, strict=True)
+            named = zip(LOKR_TENSORS, factors, strict=True)
             return {name: tensor for name, tensor in named if tensor is not None} | {ALPHA: torch.tensor(change.alpha)}
-        case Orthogonal():
+        case OFT():
             rescale = {} if change.rescale is None else {"rescale": change.rescale}
             return {"oft_blocks": change.blocks, ALPHA: torch.tensor(change.constraint)} | rescale
 
 
-def change_of(module: str, parts: Mapping[str, Tensor]) -> Change:
+def delta_from_tensors(module: str, parts: Mapping[str, Tensor]) -> LayerDelta:
     """The change that these tensors are; AdapterFileError where some are missing, too many or of impossible shape."""
     names = set(parts) - {ALPHA, MAGNITUDE}
-    if names == set(PAIR):
+    if names == set(LORA_TENSORS):
         return _lora(module, parts)
     if MAGNITUDE in parts:
         raise _odd(module, "has a DoRA's magnitude, and no LoRA that it belongs to; beside other kinds it is not read")
-    if names == set(LOHA):
+    if names == set(LOHA_TENSORS):
         return _loha(module, parts)
-    if names & set(LOKR) and names <= set(LOKR):
+    if names & set(LOKR_TENSORS) and names <= set(LOKR_TENSORS):
         return _lokr(module, parts)
-    if "oft_blocks" in names and names <= set(OFT):
+    if "oft_blocks" in names and names <= set(OFT_TENSORS):
         return _oft(module, parts)
     raise _odd(module, f"is one-sided or mixed: it has {', '.join(sorted(names)) or 'an alpha only'}")
 
 
-def folded_layer(layer: Layer) -> Layer:
+def fold_lora_scale(layer: LoRA) -> LoRA:
     """The layer in float32 with its scale inside `up`: alpha is the rank."""
-    return Layer(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
+    return LoRA(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
 
 
-def folded_change(change: Change) -> Change:
+def fold_scale(change: LayerDelta) -> LayerDelta:
     """The same change in float32, with its scale in a factor, so that every reader's scale is 1."""
     match change:
-        case Layer():
-            return folded_layer(change)
-        case Decomposed():
-            return replace(change, layer=folded_layer(change.layer))
-        case Hadamard():
+        case LoRA():
+            return fold_lora_scale(change)
+        case DoRA():
+            return replace(change, lora=fold_lora_scale(change.lora))
+        case LoHa():
             return replace(change, w1_a=change.w1_a.float() * change.scale, alpha=float(change.rank))
-        case Kronecker():
+        case LoKr():
             w1, w1_a = (part if part is None else part.float() * change.scale for part in (change.w1, change.w1_a))
             return replace(change, w1=w1, w1_a=w1_a, alpha=float(change.rank or 1))
-        case Orthogonal():
+        case OFT():
             return change
 
 
-def with_scale(change: Change, scale: float) -> Change:
+def with_scale(change: LayerDelta, scale: float) -> LayerDelta:
     """The change at the scale that something outside the tensors tells, whatever it was before."""
     match change:
-        case Layer() | Hadamard():
+        case LoRA() | LoHa():
             return replace(change, alpha=scale * change.rank)
-        case Decomposed():
-            return replace(change, layer=replace(change.layer, alpha=scale * change.layer.rank))
-        case Kronecker():
+        case DoRA():
+            return replace(change, lora=replace(change.lora, alpha=scale * change.lora.rank))
+        case LoKr():
             bare = replace(change, alpha=float(change.rank or 1))
             w1, w1_a = (part if part is None else part.float() * scale for part in (bare.w1, bare.w1_a))
             return replace(bare, w1=w1, w1_a=w1_a)
-        case Orthogonal():
+        case OFT():
             return change
 
 
-def _lora(module: str, parts: Mapping[str, Tensor]) -> Layer | Decomposed:
+def _lora(module: str, parts: Mapping[str, Tensor]) -> LoRA | DoRA:
     down, up = parts["down"], parts["up"]
     if not (_matrices(down, up) and down.shape[0] == up.shape[1]):
         raise _shapes(module, (down, up))
-    layer = Layer(down, up, _alpha(module, parts, down.shape[0]))
+    layer = LoRA(down, up, _alpha(module, parts, down.shape[0]))
     if MAGNITUDE not in parts:
         return layer
     magnitude = parts[MAGNITUDE]
     outputs, inputs = up.shape[0], down.shape[1]
     if magnitude.shape in ((outputs,), (outputs, 1)):
-        return Decomposed(layer, magnitude.reshape(-1))
+        return DoRA(layer, magnitude.reshape(-1))
     if magnitude.shape == (1, inputs):
-        return Decomposed(layer, magnitude.reshape(-1), per_input=True)
+        return DoRA(layer, magnitude.reshape(-1), per_input=True)
     raise _shapes(module, (down, up, magnitude))
 
 
-def _loha(module: str, parts: Mapping[str, Tensor]) -> Hadamard:
-    tensors = [parts[name] for name in LOHA]
+def _loha(module: str, parts: Mapping[str, Tensor]) -> LoHa:
+    tensors = [parts[name] for name in LOHA_TENSORS]
     w1_a, w1_b, w2_a, w2_b = tensors
     if not (_matrices(*tensors) and w1_a.shape == w2_a.shape and w1_b.shape == w2_b.shape and _meet(w1_a, w1_b)):
         raise _shapes(module, tensors)
-    return Hadamard(w1_a, w1_b, w2_a, w2_b, _alpha(module, parts, w1_b.shape[0]))
+    return LoHa(w1_a, w1_b, w2_a, w2_b, _alpha(module, parts, w1_b.shape[0]))
 
 
-def _lokr(module: str, parts: Mapping[str, Tensor]) -> Kronecker:
-    factors = [parts.get(name) for name in LOKR]
+def _lokr(module: str, parts: Mapping[str, Tensor]) -> LoKr:
+    factors = [parts.get(name) for name in LOKR_TENSORS]
     there = [factor for factor in factors if factor is not None]
     for whole, a, b in (factors[:3], factors[3:]):
         product = a is not None and b is not None
@@ -122,17 +122,17 @@ def _lokr(module: str, parts: Mapping[str, Tensor]) -> Kronecker:
             raise _odd(module, "has a LoKr factor that is neither whole nor a product of two")
         if not _matrices(*there) or (a is not None and b is not None and not _meet(a, b)):
             raise _shapes(module, there)
-    bare = Kronecker(*factors, alpha=1.0)
+    bare = LoKr(*factors, alpha=1.0)
     return replace(bare, alpha=_alpha(module, parts, bare.rank or 1))
 
 
-def _oft(module: str, parts: Mapping[str, Tensor]) -> Orthogonal:
+def _oft(module: str, parts: Mapping[str, Tensor]) -> OFT:
     blocks, rescale = parts["oft_blocks"], parts.get("rescale")
     outputs = blocks.shape[0] * blocks.shape[1] if blocks.ndim == 3 else 0
     if not outputs or blocks.shape[1] != blocks.shape[2] or (rescale is not None and rescale.numel() != outputs):
         raise _shapes(module, [blocks] if rescale is None else [blocks, rescale])
     constraint = _alpha(module, parts, 0)
-    return Orthogonal(blocks, constraint, None if rescale is None else rescale.reshape(-1))
+    return OFT(blocks, constraint, None if rescale is None else rescale.reshape(-1))
 
 
 def _alpha(module: str, parts: Mapping[str, Tensor], rank: int) -> float:

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import BESIDE_BASE, Change, Decomposed, Layer
+from flux_lora.adapter.kinds import RESIZE_WITH_BASE, DoRA, LayerDelta, LoRA
 from flux_lora.adapter.layouts.names import is_bfl
 from flux_lora.adapter.layouts.parts import with_scale
-from flux_lora.adapter.layouts.reading import read, refuse_keys
-from flux_lora.adapter.layouts.scales import Scales, scales_of
-from flux_lora.adapter.layouts.spelling import PEFT_ENDS, Spelling, instead, refuse, written
+from flux_lora.adapter.layouts.reading import read_state_dict, refuse_keys
+from flux_lora.adapter.layouts.scales import PeftScales, peft_scales
+from flux_lora.adapter.layouts.spelling import PEFT_ENDS, KeyFormat, other_dialect_fix, refuse_modules, to_keys
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
-SPELLING = Spelling(dialect="peft", prefix="base_model.model.", ends=PEFT_ENDS, alpha=False, kinds=("LoRA", "DoRA"))
+SPELLING = KeyFormat(dialect="peft", prefix="base_model.model.", ends=PEFT_ENDS, alpha=False, kinds=("LoRA", "DoRA"))
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 KINDS = ("LORA", "LOHA", "LOKR")
@@ -42,20 +42,20 @@ ALTERED = re.compile(r"pissa.*|olora|loftq|corda", re.IGNORECASE)
 
 def to_peft(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     """The tensors of adapter_model.safetensors, with the scale folded into `up`."""
-    columns = [name for name, change in adapter.changes.items() if isinstance(change, Decomposed) and change.per_input]
-    refuse(
+    columns = [name for name, change in adapter.deltas.items() if isinstance(change, DoRA) and change.per_input]
+    refuse_modules(
         SPELLING.dialect,
         columns,
         "no DoRA by inputs; one is on",
-        fix=BESIDE_BASE if any(is_bfl(name) for name in columns) else instead("lycoris"),
+        fix=RESIZE_WITH_BASE if any(is_bfl(name) for name in columns) else other_dialect_fix("lycoris"),
     )
-    tensors = written(adapter, SPELLING, dtype)
+    tensors = to_keys(adapter, SPELLING, dtype)
     return {key: tensor.reshape(-1) if key.endswith("_vector") else tensor for key, tensor in tensors.items()}
 
 
 def peft_config(adapter: Adapter, base: str = "") -> str:
     """adapter_config.json for those tensors: alpha is the rank, and only fields that every peft knows."""
-    layers = {name: _layer(change) for name, change in adapter.changes.items()}
+    layers = {name: _layer(change) for name, change in adapter.deltas.items()}
     rank = max((layer.rank for layer in layers.values()), default=1)
     # a regular expression, because a plain list would match by the ends of names: proj_out, everywhere
     odd = {re.escape(name): layer.rank for name, layer in layers.items() if layer.rank != rank}
@@ -74,7 +74,7 @@ def peft_config(adapter: Adapter, base: str = "") -> str:
         "target_modules": "|".join(re.escape(name) for name in layers),
         "rank_pattern": {f"^{name}": of for name, of in odd.items()},
         "alpha_pattern": {f"^{name}": of for name, of in odd.items()},
-        "use_dora": any(isinstance(change, Decomposed) for change in adapter.changes.values()),
+        "use_dora": any(isinstance(change, DoRA) for change in adapter.deltas.values()),
     }
     return json.dumps(config, indent=2)
 
@@ -82,11 +82,11 @@ def peft_config(adapter: Adapter, base: str = "") -> str:
 def from_peft(tensors: Mapping[str, Tensor], config: Mapping[str, object]) -> Adapter:
     """The adapter of a folder's tensors and its config."""
     _check(config)
-    scales = scales_of(config, CONFIG)
-    content = read(SPELLING, tensors, {})
-    refuse_keys("keys for text encoders, which no such folder has,", list(content.text_encoders.changes))
-    changes = {name: _scaled(name, change, scales) for name, change in content.adapter.changes.items()}
-    undecomposed = [name for name, change in changes.items() if not isinstance(change, Decomposed)]
+    scales = peft_scales(config, CONFIG)
+    content = read_state_dict(SPELLING, tensors, {})
+    refuse_keys("keys for text encoders, which no such folder has,", list(content.text_encoders.deltas))
+    changes = {name: _scaled(name, change, scales) for name, change in content.adapter.deltas.items()}
+    undecomposed = [name for name, change in changes.items() if not isinstance(change, DoRA)]
     if config.get("use_dora") is True and undecomposed:
         raise AdapterFileError(
             f"{CONFIG} says DoRA, and {undecomposed[0]} has no magnitude ({len(undecomposed)} such module(s))",
@@ -114,13 +114,13 @@ def _check(config: Mapping[str, object]) -> None:
         )
 
 
-def _scaled(name: str, change: Change, scales: Scales) -> Change:
+def _scaled(name: str, change: LayerDelta, scales: PeftScales) -> LayerDelta:
     """peft scales LoKr by alpha / rank even where its factors are whole."""
-    rank = _layer(change).rank if isinstance(change, Layer | Decomposed) else 0
+    rank = _layer(change).rank if isinstance(change, LoRA | DoRA) else 0
     return with_scale(change, scales.scale(name, rank))
 
 
-def _layer(change: Change) -> Layer:
-    layer = change.layer if isinstance(change, Decomposed) else change
-    assert isinstance(layer, Layer), "other kinds were refused"
+def _layer(change: LayerDelta) -> LoRA:
+    layer = change.lora if isinstance(change, DoRA) else change
+    assert isinstance(layer, LoRA), "other kinds were refused"
     return layer

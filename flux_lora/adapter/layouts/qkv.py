@@ -16,14 +16,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA
 from flux_lora.errors import AdapterFileError
 
 FLUX2_SHARES = 9
 """Of linear1: q, k, v and an MLP twice three times as wide as the model."""
 
 
-def fused(module: str, parts: Sequence[Layer | None], shares: Sequence[int]) -> Layer:
+def fuse_qkv(module: str, parts: Sequence[LoRA | None], shares: Sequence[int]) -> LoRA:
     """One change of a native module from those of its parts, top rows first; None is a part that does not change.
 
     Parts of different rank or scale get their scale folded in, so that one alpha fits all.
@@ -42,66 +42,68 @@ def fused(module: str, parts: Sequence[Layer | None], shares: Sequence[int]) -> 
             column += part.rank
         row += width * share
     down_RI = torch.cat([layer.down.float() for layer in layers])
-    return Layer(down_RI, up_OR, alpha=layers[0].alpha * len(layers) if alike else float(rank))
+    return LoRA(down_RI, up_OR, alpha=layers[0].alpha * len(layers) if alike else float(rank))
 
 
-def unfused(module: str, layer: Layer, shares: Sequence[int]) -> tuple[Layer | None, ...]:
+def split_qkv(module: str, layer: LoRA, shares: Sequence[int]) -> tuple[LoRA | None, ...]:
     """The changes of the parts of a native module, exactly; None for a part whose rows do not change.
 
     Where each column of `up` serves one part only, each part gets its own columns and its own rank.
     """
-    ups = rows(module, layer.up, shares)
+    ups = split_rows(module, layer.up, shares)
     used_PR = torch.stack([(up != 0).any(0) for up in ups])
     owners_PR = _owners(used_PR)
     if owners_PR is None:
-        return tuple(Layer(layer.down, up, layer.alpha) for up in ups)
+        return tuple(LoRA(layer.down, up, layer.alpha) for up in ups)
     return tuple(_columns(layer, up, own) for up, own in zip(ups, owners_PR, strict=True))
 
 
-def split(module: str, change: Change, shares: Sequence[int]) -> tuple[Change | None, ...] | None:
+def split_delta(module: str, change: LayerDelta, shares: Sequence[int]) -> tuple[LayerDelta | None, ...] | None:
     """The changes of the parts, or None where a change of this kind cannot be taken apart."""
     match change:
-        case Layer():
-            return unfused(module, change, shares)
-        case Hadamard():
-            above = zip(rows(module, change.w1_a, shares), rows(module, change.w2_a, shares), strict=True)
+        case LoRA():
+            return split_qkv(module, change, shares)
+        case LoHa():
+            above = zip(split_rows(module, change.w1_a, shares), split_rows(module, change.w2_a, shares), strict=True)
             return tuple(replace(change, w1_a=one, w2_a=two) for one, two in above)
-        case Decomposed(per_input=False):
-            above = zip(rows(module, change.layer.up, shares), rows(module, change.magnitude, shares), strict=True)
-            return tuple(Decomposed(replace(change.layer, up=up), magnitude) for up, magnitude in above)
+        case DoRA(per_input=False):
+            above = zip(
+                split_rows(module, change.lora.up, shares), split_rows(module, change.magnitude, shares), strict=True
+            )
+            return tuple(DoRA(replace(change.lora, up=up), magnitude) for up, magnitude in above)
         case _:
             return None
 
 
-def swapped(module: str, change: Change) -> Change:
+def swap_delta_halves(module: str, change: LayerDelta) -> LayerDelta:
     """The change with the two halves of its rows exchanged: scale and shift of the final norm."""
 
     def swap(tensor: Tensor) -> Tensor:
-        rows(module, tensor, (1, 1))
-        return exchanged(tensor)
+        split_rows(module, tensor, (1, 1))
+        return swap_halves(tensor)
 
     match change:
-        case Layer():
+        case LoRA():
             return replace(change, up=swap(change.up))
-        case Hadamard():
+        case LoHa():
             return replace(change, w1_a=swap(change.w1_a), w2_a=swap(change.w2_a))
-        case Decomposed():
+        case DoRA():
             magnitude = change.magnitude if change.per_input else swap(change.magnitude)
-            return replace(change, layer=replace(change.layer, up=swap(change.layer.up)), magnitude=magnitude)
-        case Kronecker():  # its rows are those of w1, each as often as w2 has rows
+            return replace(change, lora=replace(change.lora, up=swap(change.lora.up)), magnitude=magnitude)
+        case LoKr():  # its rows are those of w1, each as often as w2 has rows
             w1, w1_a = (part if part is None else swap(part) for part in (change.w1, change.w1_a))
             return replace(change, w1=w1, w1_a=w1_a)
-        case Orthogonal():
+        case OFT():
             rescale = None if change.rescale is None else swap(change.rescale)
             return replace(change, blocks=swap(change.blocks), rescale=rescale)
 
 
-def exchanged(tensor: Tensor) -> Tensor:
+def swap_halves(tensor: Tensor) -> Tensor:
     """The lower half of the rows above the upper one."""
     return torch.cat(tensor.chunk(2)[::-1])
 
 
-def rows(module: str, tensor: Tensor, shares: Sequence[int]) -> tuple[Tensor, ...]:
+def split_rows(module: str, tensor: Tensor, shares: Sequence[int]) -> tuple[Tensor, ...]:
     """The rows of each part, by its share."""
     width, left = divmod(tensor.shape[0], sum(shares))
     if left:
@@ -120,12 +122,12 @@ def _owners(used_PR: Tensor) -> Tensor | None:
     return used_PR if used_PR.any() and not (used_PR.sum(0) > 1).any() else None
 
 
-def _columns(layer: Layer, up_OR: Tensor, own_R: Tensor) -> Layer | None:
+def _columns(layer: LoRA, up_OR: Tensor, own_R: Tensor) -> LoRA | None:
     rank = int(own_R.sum())
-    return Layer(layer.down[own_R], up_OR[:, own_R], layer.scale * rank) if rank else None
+    return LoRA(layer.down[own_R], up_OR[:, own_R], layer.scale * rank) if rank else None
 
 
-def _width(module: str, present: Sequence[tuple[Layer, int]]) -> int:
+def _width(module: str, present: Sequence[tuple[LoRA, int]]) -> int:
     """How many rows one share has."""
     widths = {layer.up.shape[0] / share for layer, share in present}
     inputs = {layer.down.shape[1] for layer, _ in present}

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Layer, Orthogonal
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoRA
 from flux_lora.adapter.layouts.names import diffusers_names, dotted, is_bfl, is_diffusers
-from flux_lora.adapter.layouts.native import from_native
-from flux_lora.adapter.layouts.parts import ALPHA, change_of, with_scale
-from flux_lora.adapter.layouts.scales import METADATA_KEY, Scales, agree, metadata_scales
-from flux_lora.adapter.layouts.spelling import Spelling
+from flux_lora.adapter.layouts.native import from_bfl
+from flux_lora.adapter.layouts.parts import ALPHA, delta_from_tensors, with_scale
+from flux_lora.adapter.layouts.scales import METADATA_KEY, PeftScales, agree, metadata_scales
+from flux_lora.adapter.layouts.spelling import KeyFormat
 from flux_lora.adapter.layouts.text_encoders import is_text_encoder, text_encoder_module
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -30,7 +30,7 @@ FIX = "give a LoRA for FLUX.1, whole and from one trainer"
 
 
 @dataclass(frozen=True)
-class Content:
+class StateDictContents:
     """What the tensors of a file are."""
 
     adapter: Adapter
@@ -38,25 +38,27 @@ class Content:
     remarks: tuple[str, ...] = ()
 
 
-def read(spelling: Spelling, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Content:
+def read_state_dict(
+    spelling: KeyFormat, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> StateDictContents:
     """The changes of a file whose keys are spelled so."""
-    changes: dict[str, Change] = {}
-    text: dict[str, Change] = {}
+    changes: dict[str, LayerDelta] = {}
+    text: dict[str, LayerDelta] = {}
     scales = metadata_scales(metadata)
-    grouped, remarks = gathered(tensors)
+    grouped, remarks = group_by_module(tensors)
     names = {stem: module_of(spelling, stem) for stem in grouped}
     refuse_keys(f"keys of another layout than {spelling.dialect}", [stem for stem, name in names.items() if not name])
     for stem, name in names.items():
         into = text if is_text_encoder(stem) else changes
         if name is None or name in into:
             raise AdapterFileError(f"the file changes {name} twice, under two names", fix=FIX)
-        into[name] = _told(name, change_of(stem, grouped[stem]), scales, tensors_tell=ALPHA in grouped[stem])
+        into[name] = _told(name, delta_from_tensors(stem, grouped[stem]), scales, tensors_tell=ALPHA in grouped[stem])
     if scales and not any(ALPHA in parts for parts in grouped.values()):
         remarks = (*remarks, *_far_scale(changes))
-    return Content(Adapter(from_native(changes)), Adapter(text), remarks)
+    return StateDictContents(Adapter(from_bfl(changes)), Adapter(text), remarks)
 
 
-def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
+def group_by_module(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]], tuple[str, ...]]:
     """The tensors by module, and by what they are; and what was left out because it is all zero."""
     grouped: dict[str, dict[str, Tensor]] = {}
     unknown, zeros, moved = [], [], []
@@ -78,7 +80,7 @@ def gathered(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, Tensor]
     return grouped, (f"{len(zeros)} change(s) of norms and biases are all zero and left out",) if zeros else ()
 
 
-def module_of(spelling: Spelling, stem: str) -> str | None:
+def module_of(spelling: KeyFormat, stem: str) -> str | None:
     """The module that the beginning of a key means: native or diffusers', or a text encoder's."""
     text = text_encoder_module(stem)
     if text is not None or not stem.startswith(spelling.prefix):
@@ -104,22 +106,22 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.bfloat16() if eight_bits else tensor
 
 
-def _far_scale(changes: Mapping[str, Change]) -> Iterator[str]:
-    if any(change.alpha != change.rank for change in changes.values() if isinstance(change, Layer)):
+def _far_scale(changes: Mapping[str, LayerDelta]) -> Iterator[str]:
+    if any(change.alpha != change.rank for change in changes.values() if isinstance(change, LoRA)):
         yield (
             f"its strength stands in {METADATA_KEY} only: ComfyUI and older diffusers read it at another; "
             "a converted file does not have this"
         )
 
 
-def _told(name: str, change: Change, scales: Mapping[str, Scales], *, tensors_tell: bool) -> Change:
+def _told(name: str, change: LayerDelta, scales: Mapping[str, PeftScales], *, tensors_tell: bool) -> LayerDelta:
     """The change at the scale of the metadata, if there is one; two that differ are an error."""
     model = name.partition(".")[0] if name.startswith("text_encoder") else "transformer"
     told = scales.get(model) or (scales.get("") if model == "transformer" else None)
-    layer = change.layer if isinstance(change, Decomposed) else change
-    if told is None or isinstance(layer, Orthogonal) or not (is_diffusers(name) or model != "transformer"):
+    layer = change.lora if isinstance(change, DoRA) else change
+    if told is None or isinstance(layer, OFT) or not (is_diffusers(name) or model != "transformer"):
         return change
-    scale = told.scale(name.removeprefix(f"{model}."), layer.rank if isinstance(layer, Layer) else 0)
+    scale = told.scale(name.removeprefix(f"{model}."), layer.rank if isinstance(layer, LoRA) else 0)
     if tensors_tell and not agree(scale, layer.scale):
         raise AdapterFileError(
             f"the alpha of {name} gives the scale {layer.scale:g}, {told.where} in the metadata gives {scale:g}: "

@@ -11,7 +11,7 @@ UNFUSED = ("LoRA", "LoKr", "LoHa")
 
 
 @dataclass(frozen=True)
-class Room:
+class DialectLimits:
     """What a dialect has names for."""
 
     kinds: tuple[str, ...]
@@ -20,22 +20,24 @@ class Room:
 
 
 XLABS = rf"{DOUBLE}attn\.(to_[qkv]|to_out\.0|add_[qkv]_proj|to_add_out)|{SINGLE}(attn\.to_[qkv]|proj_out)"
-ROOMS: Mapping[str, Room] = {
-    "diffusers": Room(PLAIN),  # of DoRA the three readers make three things
-    "comfyui": Room(UNFUSED),
-    "kohya": Room(PLAIN, r"(?!(proj_out|norm_out\.linear)$).+"),  # sd-scripts has no final layer in its network
-    "bfl": Room(PLAIN),
-    "onetrainer": Room(UNFUSED),
-    "xlabs": Room(PLAIN, XLABS),
-    "lycoris": Room(ALL_KINDS),
-    "peft": Room(("LoRA", "DoRA")),
+DIALECT_LIMITS: Mapping[str, DialectLimits] = {
+    "diffusers": DialectLimits(PLAIN),  # of DoRA the three readers make three things
+    "comfyui": DialectLimits(UNFUSED),
+    "kohya": DialectLimits(
+        PLAIN, r"(?!(proj_out|norm_out\.linear)$).+"
+    ),  # sd-scripts has no final layer in its network
+    "bfl": DialectLimits(PLAIN),
+    "onetrainer": DialectLimits(UNFUSED),
+    "xlabs": DialectLimits(PLAIN, XLABS),
+    "lycoris": DialectLimits(ALL_KINDS),
+    "peft": DialectLimits(("LoRA", "DoRA")),
 }
 
 
-def refusals(names: Collection[str], kind: str, dialects: Collection[str]) -> Iterator[tuple[str, str]]:
+def dialect_refusals(names: Collection[str], kind: str, dialects: Collection[str]) -> Iterator[tuple[str, str]]:
     """Each dialect that has no room for a change of this kind to these modules, and the way out."""
     for dialect in dialects:
-        room = ROOMS.get(dialect, Room(ALL_KINDS))
+        room = DIALECT_LIMITS.get(dialect, DialectLimits(ALL_KINDS))
         if kind not in room.kinds:
             yield (
                 f"export.dialects names {dialect}, which has no spelling of a {kind}",
@@ -51,4 +53,4 @@ def refusals(names: Collection[str], kind: str, dialects: Collection[str]) -> It
 
 
 def _dialects_for(kind: str) -> list[str]:
-    return [dialect for dialect, room in ROOMS.items() if kind in room.kinds]
+    return [dialect for dialect, room in DIALECT_LIMITS.items() if kind in room.kinds]

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from flux_lora.adapter.kinds import Layer, kind_of
+from flux_lora.adapter.kinds import LoRA, type_name
 from flux_lora.adapter.layouts.names import is_bfl
 from flux_lora.adapter.readers.architecture import CHANNELS, flux1_shapes
 from flux_lora.adapter.tensors import Adapter
@@ -12,19 +12,19 @@ FLUX2_WIDTH = 6144
 PICTURE = "x_embedder"
 
 
-def remarks_on(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
+def notes_on_adapter(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
     """One sentence for each thing that is not as usual."""
-    kinds = Counter(kind_of(change) for change in adapter.changes.values())
+    kinds = Counter(type_name(change) for change in adapter.deltas.values())
     for kind, count in sorted(kinds.items()):
         if kind != "LoRA":
             yield f"{count} of {kinds.total()} modules are changed by {kind}, which few programs read right"
-    yield from _strangers({name: change for name, change in adapter.changes.items() if isinstance(change, Layer)})
-    if adapter.changes and all(isinstance(each, Layer) and not each.up.any() for each in adapter.changes.values()):
+    yield from _strangers({name: change for name, change in adapter.deltas.items() if isinstance(change, LoRA)})
+    if adapter.deltas and all(isinstance(each, LoRA) and not each.up.any() for each in adapter.deltas.values()):
         yield "it changes nothing: it has not learned yet"
-    whole = [name for name in adapter.changes if is_bfl(name)]
+    whole = [name for name in adapter.deltas if is_bfl(name)]
     if whole:
         yield f"{len(whole)} changes of fused matrices cannot be taken apart, first {whole[0]}"
-    folded = all(change.alpha == change.rank for change in adapter.changes.values() if isinstance(change, Layer))
+    folded = all(change.alpha == change.rank for change in adapter.deltas.values() if isinstance(change, LoRA))
     rank, alpha = metadata.get("ss_network_dim", ""), metadata.get("ss_network_alpha", "")
     if folded and rank != alpha and rank.isdigit() and _is_number(alpha):
         yield (
@@ -33,7 +33,7 @@ def remarks_on(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def _strangers(layers: Mapping[str, Layer]) -> Iterator[str]:
+def _strangers(layers: Mapping[str, LoRA]) -> Iterator[str]:
     """Other models have modules of the same names; what they are is told where it can be."""
     known = flux1_shapes()
     elsewhere = [name for name in layers if name not in known]

@@ -20,7 +20,7 @@ CLOSE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scales:
+class PeftScales:
     """Rank and alpha as peft's LoraConfig tells them."""
 
     rank: int
@@ -44,7 +44,7 @@ class Scales:
         return alpha / (math.sqrt(told) if self.rooted else told)
 
 
-def scales_of(config: Mapping[str, object], where: str) -> Scales:
+def peft_scales(config: Mapping[str, object], where: str) -> PeftScales:
     """Rank and alpha out of a LoraConfig's fields."""
     rank, alpha = config.get("r"), config.get("lora_alpha", config.get("alpha"))
     if not _number(rank) or not _number(alpha) or rank < 1 or int(rank) != rank:
@@ -52,7 +52,7 @@ def scales_of(config: Mapping[str, object], where: str) -> Scales:
             f"{where} says rank {str(rank)[:40]} and alpha {str(alpha)[:40]}, which are no numbers to use",
             fix="give the adapter_config.json that peft saved",
         )
-    return Scales(
+    return PeftScales(
         rank=int(rank),
         alpha=float(alpha),
         ranks=_patterns(config.get("rank_pattern"), where),
@@ -62,21 +62,21 @@ def scales_of(config: Mapping[str, object], where: str) -> Scales:
     )
 
 
-def metadata_scales(metadata: Mapping[str, str]) -> Mapping[str, Scales]:
+def metadata_scales(metadata: Mapping[str, str]) -> Mapping[str, PeftScales]:
     """What a file's metadata says, by the model it is for. diffusers (0.35 and later) follows it; ComfyUI does not."""
     if METADATA_KEY not in metadata:
         return {}
-    config = config_of(metadata[METADATA_KEY], METADATA_KEY)
+    config = parse_peft_config(metadata[METADATA_KEY], METADATA_KEY)
     found = {}
     for model in MODELS:
         start = f"{model}." if model else ""
         fields = {key.removeprefix(start): value for key, value in config.items() if key.startswith(start)}
         if "r" in fields:
-            found[model] = scales_of(fields, METADATA_KEY)
+            found[model] = peft_scales(fields, METADATA_KEY)
     return found
 
 
-def config_of(text: str, where: str) -> Mapping[str, object]:
+def parse_peft_config(text: str, where: str) -> Mapping[str, object]:
     """The fields of a JSON object."""
     try:
         config = json.loads(text)

@@ -10,7 +10,7 @@ import re
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.layouts.spelling import Spelling, refuse_kinds, written_changes
+from flux_lora.adapter.layouts.spelling import KeyFormat, deltas_to_keys, refuse_kinds
 from flux_lora.adapter.tensors import Adapter
 
 CLIP = r"(?:text_encoder\.|text_encoders\.clip_l\.transformer\.|clip_l\.|lora_te1?_)"
@@ -47,11 +47,11 @@ def to_text_encoders(text_encoders: Adapter, dtype: torch.dtype) -> dict[str, Te
     refuse_kinds(text_encoders, "kohya", ("LoRA",))
     tensors = {}
     for prefix, start in (("lora_te1_", CLIP_NAME), ("lora_te3_", T5_NAME)):
-        spelling = Spelling(dialect="kohya", prefix=prefix, underscores=True)
+        spelling = KeyFormat(dialect="kohya", prefix=prefix, underscores=True)
         changes = (
             (name.removeprefix(start), change)
-            for name, change in text_encoders.changes.items()
+            for name, change in text_encoders.deltas.items()
             if name.startswith(start)
         )
-        tensors |= written_changes(changes, spelling, dtype)
+        tensors |= deltas_to_keys(changes, spelling, dtype)
     return tensors

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer
+from flux_lora.adapter.kinds import LayerDelta, LoRA
 from flux_lora.adapter.layouts.names import QKV
-from flux_lora.adapter.layouts.parts import change_of, folded_layer
-from flux_lora.adapter.layouts.qkv import fused, unfused
+from flux_lora.adapter.layouts.parts import delta_from_tensors, fold_lora_scale
+from flux_lora.adapter.layouts.qkv import fuse_qkv, split_qkv
 from flux_lora.adapter.layouts.reading import FIX, refuse_keys
-from flux_lora.adapter.layouts.spelling import cast, instead, refuse, refuse_kinds
+from flux_lora.adapter.layouts.spelling import cast_tensor, other_dialect_fix, refuse_kinds, refuse_modules
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 
@@ -39,18 +39,18 @@ NUMBER = re.compile(r"(?<=blocks\.)\d+")
 def to_xlabs(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     """The adapter in this dialect; q, k and v side by side in one matrix."""
     refuse_kinds(adapter, DIALECT, ("LoRA",))
-    places = {name: (NUMBER.sub("{}", name), NUMBER.search(name)) for name in adapter.changes}
+    places = {name: (NUMBER.sub("{}", name), NUMBER.search(name)) for name in adapter.deltas}
     lost = [name for name, (template, _) in places.items() if template not in HOLDERS]
-    refuse(DIALECT, lost, "no name for", fix=instead("diffusers"))
-    members: dict[str, dict[str, Layer]] = {}
+    refuse_modules(DIALECT, lost, "no name for", fix=other_dialect_fix("diffusers"))
+    members: dict[str, dict[str, LoRA]] = {}
     for name, (template, number) in places.items():
         assert number is not None, "every module of the table is in a block"
         members.setdefault(HOLDERS[template].format(number[0]), {})[name] = adapter.layers[name]
     tensors = {}
     for module, layers in members.items():
-        layer = folded_layer(_joined(module, layers))
-        tensors[f"{module}.down.weight"] = cast(layer.down, dtype, module)
-        tensors[f"{module}.up.weight"] = cast(layer.up, dtype, module)
+        layer = fold_lora_scale(_joined(module, layers))
+        tensors[f"{module}.down.weight"] = cast_tensor(layer.down, dtype, module)
+        tensors[f"{module}.up.weight"] = cast_tensor(layer.up, dtype, module)
     return tensors
 
 
@@ -64,9 +64,9 @@ def from_xlabs(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None
         if part in grouped.setdefault(module, {}):
             raise AdapterFileError(f"the file has {module}.{part} with and without {COMFYUI}", fix=FIX)
         grouped[module][part] = tensor
-    changes: dict[str, Change] = {}
+    changes: dict[str, LayerDelta] = {}
     for module, parts in grouped.items():
-        changes |= _parts(module, change_of(module, parts))
+        changes |= _parts(module, delta_from_tensors(module, parts))
     return Adapter(changes)
 
 
@@ -82,13 +82,15 @@ def _names(module: str) -> tuple[str, ...]:
     return tuple(name.format(number[0]) for name in MODULES[NUMBER.sub("{}", module, count=1)])
 
 
-def _joined(module: str, layers: Mapping[str, Layer]) -> Layer:
+def _joined(module: str, layers: Mapping[str, LoRA]) -> LoRA:
     names = _names(module)
-    return fused(module, [layers.get(name) for name in names], QKV) if len(names) > 1 else next(iter(layers.values()))
+    return (
+        fuse_qkv(module, [layers.get(name) for name in names], QKV) if len(names) > 1 else next(iter(layers.values()))
+    )
 
 
-def _parts(module: str, change: Change) -> dict[str, Change]:
+def _parts(module: str, change: LayerDelta) -> dict[str, LayerDelta]:
     names = _names(module)
-    assert isinstance(change, Layer), "a down and an up are a plain LoRA"
-    parts = unfused(module, change, QKV) if len(names) > 1 else (change,)
+    assert isinstance(change, LoRA), "a down and an up are a plain LoRA"
+    parts = split_qkv(module, change, QKV) if len(names) > 1 else (change,)
     return {name: part for name, part in zip(names, parts, strict=True) if part is not None}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer
-from flux_lora.adapter.proof.comparison import DELTA_BOUND, changes_nothing, deviation, explained
-from flux_lora.adapter.proof.promises import EVERYTHING, Promise
-from flux_lora.adapter.readers.architecture import flux1_shapes, seats
-from flux_lora.adapter.tensors import Adapter, size
+from flux_lora.adapter.kinds import LayerDelta, LoRA
+from flux_lora.adapter.proof.comparison import DELTA_BOUND, changes_nothing, deviation, explain_deviation
+from flux_lora.adapter.proof.promises import EVERYTHING, ExpectedSupport
+from flux_lora.adapter.readers.architecture import flux1_shapes, fused_weights
+from flux_lora.adapter.tensors import Adapter, frobenius_norm
 from flux_lora.errors import AdapterFileError
 
 WRITE_AGAIN = "write it again; if it stays, report it with this message: the file would disappoint its users"
@@ -58,20 +58,20 @@ class ReaderProof:
     """Whether the program itself loaded the file, or its rules were followed."""
 
 
-def check_worth(adapter: Adapter) -> None:
+def check_not_empty(adapter: Adapter) -> None:
     """Stop at an adapter that is not worth a file."""
-    sizes = {name: size(change) for name, change in adapter.changes.items() if isinstance(change, Layer)}
+    sizes = {name: frobenius_norm(change) for name, change in adapter.deltas.items() if isinstance(change, LoRA)}
     endless = [name for name, each in sizes.items() if not math.isfinite(each)]
     if endless:
         raise AdapterFileError(
             f"{endless[0]} holds numbers that are not finite ({len(endless)} such module(s))", fix=EARLIER
         )
-    if len(sizes) == len(adapter.changes) and not any(sizes.values()):
+    if len(sizes) == len(adapter.deltas) and not any(sizes.values()):
         raise AdapterFileError(
             "the adapter changes nothing: it has not learned yet", fix="train it for more steps, or give another file"
         )
     flux1 = flux1_shapes()
-    strange = sorted(set(adapter.changes) - set(flux1) - set(seats(flux1)))
+    strange = sorted(set(adapter.deltas) - set(flux1) - set(fused_weights(flux1)))
     strange = [name for name in strange if not name.startswith("text_encoder")]
     if strange:
         raise AdapterFileError(
@@ -90,10 +90,10 @@ def check_finite(case: Case) -> None:
         )
 
 
-def read_by_table(case: Case, promise: Promise, names: Collection[str]) -> ReaderProof:
+def read_by_table(case: Case, promise: ExpectedSupport, names: Collection[str]) -> ReaderProof:
     """The file through a program's own rules."""
     program = promise.reader.name
-    consumed = promise.reader.consume(case.tensors, case.metadata, names)
+    consumed = promise.reader.load(case.tensors, case.metadata, names)
     if consumed.stopped or consumed.wrong:
         raise AdapterFileError(f"{program} {consumed.stopped or consumed.wrong}", fix=WRITE_AGAIN)
     if consumed.unused and promise.modules == EVERYTHING:
@@ -101,17 +101,17 @@ def read_by_table(case: Case, promise: Promise, names: Collection[str]) -> Reade
             f"{program} does not use {len(consumed.unused)} key(s) of the file, first {consumed.unused[0]}",
             fix=WRITE_AGAIN,
         )
-    return proof_of(case, program, promise.modules, consumed.changes, how=BY_TABLE, unused=len(consumed.unused))
+    return proof_of(case, program, promise.modules, consumed.deltas, how=BY_TABLE, unused=len(consumed.unused))
 
 
 def proof_of(
-    case: Case, program: str, modules: str, taken: Mapping[str, Change], *, how: str, unused: int = 0
+    case: Case, program: str, modules: str, taken: Mapping[str, LayerDelta], *, how: str, unused: int = 0
 ) -> ReaderProof:
     """What a program took of the file, module by module; raises naming the first that is not as trained.
 
     Where q and v share a matrix with a k that was not trained, every program finds a k of nothing.
     """
-    trained = case.adapter.changes
+    trained = case.adapter.deltas
     taken = {name: change for name, change in taken.items() if not changes_nothing(change)}
     wanted = [name for name in trained if re.fullmatch(modules, name) and not changes_nothing(trained[name])]
     missing = sorted(set(wanted) - set(taken))
@@ -126,7 +126,7 @@ def proof_of(
     off = [name for name, error in errors.items() if not error <= case.bound]
     if off:
         raise AdapterFileError(
-            f"in {program}, {explained(off[0], taken[off[0]], trained, case.bound)} ({len(off)} such layer(s))",
+            f"in {program}, {explain_deviation(off[0], taken[off[0]], trained, case.bound)} ({len(off)} such layer(s))",
             fix=MORE_DIGITS if errors[off[0]] < NEAR * case.bound else WRITE_AGAIN,
         )
     worst = max(errors, key=lambda name: errors[name])

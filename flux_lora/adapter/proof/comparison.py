@@ -6,59 +6,59 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal
-from flux_lora.adapter.nearest import product_of
-from flux_lora.adapter.readers.landing import on_rows, swapped
-from flux_lora.adapter.tensors import distance, size
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA
+from flux_lora.adapter.nearest import as_lora
+from flux_lora.adapter.readers.landing import on_rows, swap_row_halves
+from flux_lora.adapter.tensors import delta_distance, frobenius_norm
 
 DELTA_BOUND = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """How far rounding to the file's dtype may move one module's change, relative to it."""
 
 
-def deviation(taken: Change, trained: Change) -> float:
+def deviation(taken: LayerDelta, trained: LayerDelta) -> float:
     """The distance of the two, relative to what was trained. Infinite where they cannot be compared or are not finite.
 
     A module that learned nothing has to be nothing in the file too.
     """
     match taken, trained:
-        case Layer(), Layer():
+        case LoRA(), LoRA():
             return _relative(taken, trained)
-        case Hadamard(), Hadamard():
-            one, other = product_of(taken), product_of(trained)
+        case LoHa(), LoHa():
+            one, other = as_lora(taken), as_lora(trained)
             assert one is not None and other is not None, "a LoHa is a LoRA of more rank"
             return _relative(one, other)
-        case Kronecker(), Kronecker():
+        case LoKr(), LoKr():
             return _kronecker(taken, trained)
-        case Decomposed(), Decomposed():
+        case DoRA(), DoRA():
             magnitudes = _apart(taken.magnitude, trained.magnitude)
             sides = taken.per_input == trained.per_input
-            return max(_relative(taken.layer, trained.layer), magnitudes) if sides else math.inf
-        case Orthogonal(), Orthogonal():
+            return max(_relative(taken.lora, trained.lora), magnitudes) if sides else math.inf
+        case OFT(), OFT():
             limits = 0.0 if math.isclose(taken.constraint, trained.constraint, rel_tol=1e-2) else math.inf
             return max(_apart(taken.blocks, trained.blocks), _apart(taken.rescale, trained.rescale), limits)
         case _:
             return math.inf
 
 
-def changes_nothing(change: Change) -> bool:
+def changes_nothing(change: LayerDelta) -> bool:
     """Whether it is a plain LoRA of nothing, as the gaps in a fused matrix are."""
-    return isinstance(change, Layer) and not bool(change.up.any())
+    return isinstance(change, LoRA) and not bool(change.up.any())
 
 
-def explained(name: str, taken: Change, trained: Mapping[str, Change], bound: float) -> str:
+def explain_deviation(name: str, taken: LayerDelta, trained: Mapping[str, LayerDelta], bound: float) -> str:
     """What is wrong with a module that is not what was trained, as exactly as can be told."""
-    if not isinstance(taken, Layer) or not isinstance(trained[name], Layer):
+    if not isinstance(taken, LoRA) or not isinstance(trained[name], LoRA):
         return f"{name} in the file is not what was trained"
     meant = trained[name]
-    assert isinstance(meant, Layer), "just seen"
-    if not math.isfinite(size(taken)):
+    assert isinstance(meant, LoRA), "just seen"
+    if not math.isfinite(frobenius_norm(taken)):
         return f"{name} in the file holds numbers that are not finite"
     if _same_shape(taken, meant):
-        exchanged = on_rows(taken, swapped)
+        exchanged = on_rows(taken, swap_row_halves)
         if taken.up.shape[0] % 2 == 0 and deviation(exchanged, meant) <= bound:
             return f"{name} in the file has its two halves exchanged (scale and shift)"
         ratio = _strength(taken, meant)
-        if _relative(taken, Layer(meant.down, meant.up, meant.alpha * ratio)) <= bound:
+        if _relative(taken, LoRA(meant.down, meant.up, meant.alpha * ratio)) <= bound:
             return _of_strength(name, ratio, meant)
     others = (other for other, layer in trained.items() if other != name and deviation(taken, layer) <= bound)
     other = next(others, "")
@@ -67,31 +67,31 @@ def explained(name: str, taken: Change, trained: Mapping[str, Change], bound: fl
     return f"{name} in the file is {deviation(taken, meant):.2%} off what was trained, more than rounding explains"
 
 
-def _of_strength(name: str, ratio: float, meant: Layer) -> str:
+def _of_strength(name: str, ratio: float, meant: LoRA) -> str:
     if meant.scale != 1.0 and math.isclose(ratio * meant.scale, 1.0, rel_tol=1e-2):
         return f"{name} in the file lost its scale alpha / rank = {meant.scale:g}: it acts at {ratio:.4g} times"
     return f"{name} in the file acts at {ratio:.4g} times the trained strength: its alpha is wrong, or was folded twice"
 
 
-def _relative(taken: Layer, trained: Layer) -> float:
+def _relative(taken: LoRA, trained: LoRA) -> float:
     if not _same_shape(taken, trained):
         return math.inf
-    away = distance(taken, trained)
-    away = away / (size(trained) or 1.0) if away else 0.0
+    away = delta_distance(taken, trained)
+    away = away / (frobenius_norm(trained) or 1.0) if away else 0.0
     return away if math.isfinite(away) else math.inf
 
 
-def _same_shape(one: Layer, other: Layer) -> bool:
+def _same_shape(one: LoRA, other: LoRA) -> bool:
     return one.shape == other.shape
 
 
-def _strength(taken: Layer, meant: Layer) -> float:
+def _strength(taken: LoRA, meant: LoRA) -> float:
     """How many times the trained change is in the one that was taken: <taken, meant> / <meant, meant>."""
     product = (taken.up.double().T @ meant.up.double()) * (taken.down.double() @ meant.down.double().T)
-    return (product.sum() * taken.scale * meant.scale).item() / (size(meant) ** 2 or 1.0)
+    return (product.sum() * taken.scale * meant.scale).item() / (frobenius_norm(meant) ** 2 or 1.0)
 
 
-def _kronecker(taken: Kronecker, trained: Kronecker) -> float:
+def _kronecker(taken: LoKr, trained: LoKr) -> float:
     """|kron(A, B) - kron(C, D)|^2 = |A|^2 |B|^2 + |C|^2 |D|^2 - 2 <A, C> <B, D>, in float64."""
     (a, b), (c, d) = _factors(taken), _factors(trained)
     if a.shape != c.shape or b.shape != d.shape:
@@ -102,7 +102,7 @@ def _kronecker(taken: Kronecker, trained: Kronecker) -> float:
     return away if math.isfinite(away) else math.inf
 
 
-def _factors(change: Kronecker) -> tuple[Tensor, Tensor]:
+def _factors(change: LoKr) -> tuple[Tensor, Tensor]:
     def whole(tensor: Tensor | None, left: Tensor | None, right: Tensor | None) -> Tensor:
         if tensor is not None:
             return tensor.double()

@@ -13,10 +13,10 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor, nn
 
-from flux_lora.adapter.attach import PEFT_NAME, load_into, strength
-from flux_lora.adapter.kinds import Change, Decomposed, Layer
+from flux_lora.adapter.attach import PEFT_NAME, load_into, set_strength
+from flux_lora.adapter.kinds import DoRA, LayerDelta, LoRA
 from flux_lora.adapter.tensors import Adapter
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
 
 LOUDEST_LOADER = "diffusers.loaders.lora_base"
@@ -29,7 +29,7 @@ GUIDANCE = 3.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Base:
+class LoadedBase:
     """The base model, opened, that files are loaded into one after the other. The last one stays in it."""
 
     transformer: FluxTransformer2DModel
@@ -48,7 +48,7 @@ def shapes_of(transformer: FluxTransformer2DModel) -> dict[str, tuple[int, int]]
     return {name: (each.out_features, each.in_features) for name, each in modules if isinstance(each, nn.Linear)}
 
 
-def load(file: Path, transformer: FluxTransformer2DModel) -> dict[str, Change]:
+def load(file: Path, transformer: FluxTransformer2DModel) -> dict[str, LayerDelta]:
     """Load the file as a user would. What it became: diffusers' converted tensors for the modules that peft made."""
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
@@ -77,17 +77,17 @@ def output_errors(transformer: FluxTransformer2DModel, loaded: Adapter, trained:
     same = _answer(transformer)
     load_into(transformer, trained)
     exact = _answer(transformer)
-    strength(transformer, 0.0)
+    set_strength(transformer, 0.0)
     effect = (exact - _answer(transformer)).norm().clamp(min=torch.finfo(torch.float32).tiny)
     return ((answer - same).norm() / effect).item(), ((answer - exact).norm() / effect).item()
 
 
-def _change(name: str, scale: float, state: Mapping[str, Tensor]) -> Change:
+def _change(name: str, scale: float, state: Mapping[str, Tensor]) -> LayerDelta:
     key = f"transformer.{name}.lora_"
     down, up = state[f"{key}A.weight"].float(), state[f"{key}B.weight"].float()
-    layer = Layer(down, up, scale * down.shape[0])
+    layer = LoRA(down, up, scale * down.shape[0])
     magnitude = state.get(f"{key}magnitude_vector")
-    return layer if magnitude is None else Decomposed(layer, magnitude.flatten().float())
+    return layer if magnitude is None else DoRA(layer, magnitude.flatten().float())
 
 
 @torch.inference_mode()
@@ -95,7 +95,7 @@ def _answer(transformer: FluxTransformer2DModel) -> Tensor:
     """The velocity at one fixed random point, float32."""
     generator, settings = Generator().manual_seed(0), transformer.config
     noisy = torch.randn(1, settings["in_channels"] // 4, LATENT_SIDE, LATENT_SIDE, generator=generator)
-    text = Text(
+    text = PromptEmbeds(
         t5=torch.randn(1, TEXT_TOKENS, settings["joint_attention_dim"], generator=generator),
         pooled=torch.randn(1, settings["pooled_projection_dim"], generator=generator),
     )

@@ -15,19 +15,19 @@ from diffusers import FluxTransformer2DModel
 from flux_lora.adapter.attach import detach
 from flux_lora.adapter.files import read_adapter, read_tensors
 from flux_lora.adapter.header import read_header
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.layouts.peft import WEIGHTS
 from flux_lora.adapter.proof.checks import (
     WRITE_AGAIN,
     Case,
     ReaderProof,
     check_finite,
-    check_worth,
+    check_not_empty,
     proof_of,
     read_by_table,
 )
-from flux_lora.adapter.proof.loading import Base, load, output_errors, shapes_of, weightless
-from flux_lora.adapter.proof.promises import EVERYTHING, Promise, gaps, promised
+from flux_lora.adapter.proof.loading import LoadedBase, load, output_errors, shapes_of, weightless
+from flux_lora.adapter.proof.promises import EVERYTHING, ExpectedSupport, expected_loaders, gaps
 from flux_lora.adapter.readers.architecture import WIDTH, Shapes, flux1_shapes
 from flux_lora.adapter.readers.diffusers import DIFFUSERS
 from flux_lora.adapter.tensors import Adapter
@@ -64,23 +64,23 @@ class Proof:
         return max(self.readers, key=lambda each: each.worst_error)
 
 
-def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Base | None = None) -> Proof:
+def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: LoadedBase | None = None) -> Proof:
     """Reopen the file, read it as each program that the dialect is for, and compare with the trained adapter.
 
     diffusers loads it for real: into the base, else into FLUX.1 without weights if the adapter is of its shapes.
     """
     weights = file / WEIGHTS if file.is_dir() else file
     case = Case(weights, read_tensors(weights), read_header(weights).metadata, adapter)
-    check_worth(adapter)
+    check_not_empty(adapter)
     check_finite(case)
     transformer = base.transformer if base else _weightless_if_it_fits(adapter)
     if transformer is not None:
         detach(transformer)
     shapes = flux1_shapes() if transformer is None else shapes_of(transformer)
-    promises = promised(dialect, adapter)
+    promises = expected_loaders(dialect, adapter)
     readers = {each.reader.name: read_by_table(case, each, shapes) for each in promises}
     if not readers:
-        readers = {OURSELVES: proof_of(case, OURSELVES, EVERYTHING, read_adapter(file).changes, how=READ_BACK)}
+        readers = {OURSELVES: proof_of(case, OURSELVES, EVERYTHING, read_adapter(file).deltas, how=READ_BACK)}
     chosen = next((each for each in promises if each.reader is DIFFUSERS), None)
     same = exact = None
     if chosen and transformer is not None and _loadable(dialect, adapter, shapes):
@@ -88,7 +88,7 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Bas
         loaded = load(file, transformer)
         how, unused = LOADED if base else LOADED_BARE, readers[DIFFUSERS.name].unused
         readers[DIFFUSERS.name] = proof_of(case, DIFFUSERS.name, chosen.modules, loaded, how=how, unused=unused)
-        if base and all(isinstance(change, Layer) for change in loaded.values()):
+        if base and all(isinstance(change, LoRA) for change in loaded.values()):
             same, exact = output_errors(transformer, Adapter(loaded), _part(adapter, chosen))
             _check_output(file, same, OUTPUT_BOUND[base.dtype])
     with weights.open("rb") as opened:
@@ -107,20 +107,20 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Bas
 
 def _weightless_if_it_fits(adapter: Adapter) -> FluxTransformer2DModel | None:
     known = flux1_shapes()
-    shapes = {name: change.shape for name, change in adapter.changes.items() if isinstance(change, Layer)}
+    shapes = {name: change.shape for name, change in adapter.deltas.items() if isinstance(change, LoRA)}
     return weightless() if shapes and all(known.get(name) == shape for name, shape in shapes.items()) else None
 
 
 def _loadable(dialect: str, adapter: Adapter, shapes: Shapes) -> bool:
     """Whether diffusers itself can be asked here: the text encoders are not at hand."""
-    inside = [name for name in adapter.changes if name in shapes]
+    inside = [name for name in adapter.deltas if name in shapes]
     fixed = dialect != "diffusers" and any(re.fullmatch(FIXED_WIDTHS, name) for name in inside)
-    return len(inside) == len(adapter.changes) and (not fixed or WIDTH in shapes["x_embedder"])
+    return len(inside) == len(adapter.deltas) and (not fixed or WIDTH in shapes["x_embedder"])
 
 
 def _check_fit(adapter: Adapter, shapes: Shapes) -> None:
-    for name, change in adapter.changes.items():
-        if isinstance(change, Layer) and change.shape != shapes[name]:
+    for name, change in adapter.deltas.items():
+        if isinstance(change, LoRA) and change.shape != shapes[name]:
             (has, wide), (outputs, inputs) = shapes[name], change.shape
             raise AdapterFileError(
                 f"the adapter changes {name} ({outputs} x {inputs}), but this base has {has} x {wide} there",
@@ -136,5 +136,5 @@ def _check_output(file: Path, error: float, bound: float) -> None:
         )
 
 
-def _part(adapter: Adapter, promise: Promise) -> Adapter:
-    return Adapter({name: each for name, each in adapter.changes.items() if re.fullmatch(promise.modules, name)})
+def _part(adapter: Adapter, promise: ExpectedSupport) -> Adapter:
+    return Adapter({name: each for name, each in adapter.deltas.items() if re.fullmatch(promise.modules, name)})

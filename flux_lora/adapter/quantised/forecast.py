@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Layer, delta_of
-from flux_lora.adapter.quantised.rounding import ROUNDINGS, Act, Grid, Rounding, rounding_of
-from flux_lora.adapter.tensors import Adapter, size
+from flux_lora.adapter.kinds import LayerDelta, LoRA, delta_of
+from flux_lora.adapter.quantised.rounding import FORMATS, Act, Grid, QuantizedFormat, format_of
+from flux_lora.adapter.tensors import Adapter, frobenius_norm
 
 SAMPLE = 2**14
 """Numbers of a weight that are looked at; whole rows, evenly spread."""
@@ -58,7 +58,7 @@ class Forecast:
         return "nothing" if self.whole.lost < WORTH_SAYING else f"about {self.whole.lost:.0%}".replace("%", " %")
 
 
-def in_words(expected: Sequence[Forecast]) -> str:
+def forecast_in_words(expected: Sequence[Forecast]) -> str:
     """What a user should know of all formats, in two sentences."""
     shares = ", ".join(f"{each.share} on {each.rounding}" for each in expected)
     apart = "" if all(each.share == "nothing" for each in expected) else " A loader that keeps it apart loses nothing."
@@ -71,16 +71,16 @@ def forecast(adapter: Adapter, weights: Callable[[str], Tensor], rounding: str) 
 
 
 def forecasts(
-    adapter: Adapter, weights: Callable[[str], Tensor], roundings: Sequence[str] = tuple(ROUNDINGS)
+    adapter: Adapter, weights: Callable[[str], Tensor], roundings: Sequence[str] = tuple(FORMATS)
 ) -> tuple[Forecast, ...]:
     """The same for several formats; each weight is read once."""
     found: dict[str, dict[str, tuple[Loss, float]]] = {rounding: {} for rounding in roundings}
-    for name, change in adapter.changes.items():
+    for name, change in adapter.deltas.items():
         weight = weights(name)
         length = _length(change, weight)
         rms, sample = length / math.sqrt(weight.numel()), _sample(weight)
         for rounding, losses in found.items():
-            losses[name] = predicted_loss(rms, rounding_of(rounding).grid(sample)), length**2
+            losses[name] = predicted_loss(rms, format_of(rounding).grid(sample)), length**2
     return tuple(
         Forecast(rounding, {name: loss for name, (loss, _) in losses.items()}, _mean(list(losses.values())))
         for rounding, losses in found.items()
@@ -116,9 +116,9 @@ def _moved(ratio: Tensor) -> Tensor:
     return torch.where(ratio < SMALL, ratio * math.sqrt(2 / math.pi) - ratio**2, waves)
 
 
-def measured_loss(weight: Tensor, delta: Tensor, rounding: Rounding) -> Loss:
+def measured_loss(weight: Tensor, delta: Tensor, rounding: QuantizedFormat) -> Loss:
     """The same by doing it: what `predicted_loss` is held against."""
-    act, delta = rounding.round, delta.float()
+    act, delta = rounding.quantize, delta.float()
     whole = delta.square().sum()
     return Loss(
         lost=1 - ((_merged(act(weight), delta, act) * delta).sum() / whole).item(),
@@ -130,8 +130,8 @@ def _merged(weight: Tensor, delta: Tensor, act: Act) -> Tensor:
     return act(weight + delta) - act(weight)
 
 
-def _length(change: Change, weight: Tensor) -> float:
-    return size(change) if isinstance(change, Layer) else delta_of(change, weight).norm().item()
+def _length(change: LayerDelta, weight: Tensor) -> float:
+    return frobenius_norm(change) if isinstance(change, LoRA) else delta_of(change, weight).norm().item()
 
 
 def _sample(weight: Tensor) -> Tensor:

@@ -45,26 +45,26 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Rounding:
+class QuantizedFormat:
     """One way to keep a weight in few bits."""
 
     name: str
     about: str
-    round: Act
+    quantize: Act
     """The float32 values that the format gives back."""
     grid: Callable[[Tensor], Grid]
 
 
-def round_as(name: str) -> Act:
+def quantize_as(name: str) -> Act:
     """The function that does to a weight what storing it as fp8-e4m3, q8_0, q4_k or nf4 does."""
-    return rounding_of(name).round
+    return format_of(name).quantize
 
 
-def rounding_of(name: str) -> Rounding:
+def format_of(name: str) -> QuantizedFormat:
     """The format of that name."""
-    if name not in ROUNDINGS:
-        raise ConfigError(f"{name!r} is not a rounding known here", fix=f"take one of {', '.join(ROUNDINGS)}")
-    return ROUNDINGS[name]
+    if name not in FORMATS:
+        raise ConfigError(f"{name!r} is not a rounding known here", fix=f"take one of {', '.join(FORMATS)}")
+    return FORMATS[name]
 
 
 def fp8(weight: Tensor) -> Tensor:
@@ -166,13 +166,15 @@ def nf4_grid(weight: Tensor) -> Grid:
     return Grid(below, above, _row(levels[nearest].abs(), weight))
 
 
-ROUNDINGS: Mapping[str, Rounding] = {
+FORMATS: Mapping[str, QuantizedFormat] = {
     each.name: each
     for each in (
-        Rounding("fp8-e4m3", "fp8 without a scale, as in flux1-dev-fp8 and ComfyUI's weight_dtype", fp8, fp8_grid),
-        Rounding("q8_0", "GGUF with 8.5 bits a weight", q8_0, q8_0_grid),
-        Rounding("q4_k", "GGUF with 4.5 bits a weight", q4_k, q4_k_grid),
-        Rounding("nf4", "bitsandbytes with 4.5 bits a weight, as Forge and QLoRA have it", nf4, nf4_grid),
+        QuantizedFormat(
+            "fp8-e4m3", "fp8 without a scale, as in flux1-dev-fp8 and ComfyUI's weight_dtype", fp8, fp8_grid
+        ),
+        QuantizedFormat("q8_0", "GGUF with 8.5 bits a weight", q8_0, q8_0_grid),
+        QuantizedFormat("q4_k", "GGUF with 4.5 bits a weight", q4_k, q4_k_grid),
+        QuantizedFormat("nf4", "bitsandbytes with 4.5 bits a weight, as Forge and QLoRA have it", nf4, nf4_grid),
     )
 }
 

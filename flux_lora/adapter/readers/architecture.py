@@ -61,7 +61,7 @@ Shapes = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Seat:
+class FusedWeight:
     """Where a change lands: one weight of BFL's model is one or several of diffusers', row after row."""
 
     parts: tuple[str, ...]
@@ -71,13 +71,13 @@ class Seat:
     swaps: bool = False
 
 
-def seats(names: Collection[str]) -> dict[str, Seat]:
+def fused_weights(names: Collection[str]) -> dict[str, FusedWeight]:
     """BFL's linear layers by BFL's name, of a transformer that has these diffusers layers."""
     found = dict(_all_seats())
     return {bfl: seat for bfl, seat in found.items() if all(part in names for part in seat.parts)}
 
 
-def _all_seats() -> Iterator[tuple[str, Seat]]:
+def _all_seats() -> Iterator[tuple[str, FusedWeight]]:
     for number in range(DOUBLES):
         for bfl, parts in DOUBLE_BLOCK.items():
             yield _seat(f"double_blocks.{number}.{bfl}", f"transformer_blocks.{number}.", parts)
@@ -88,8 +88,8 @@ def _all_seats() -> Iterator[tuple[str, Seat]]:
         yield _seat(bfl, "", (part,))
 
 
-def _seat(bfl: str, block: str, parts: tuple[str, ...]) -> tuple[str, Seat]:
-    return bfl, Seat(tuple(block + part for part in parts), fused=bfl, swaps=parts == (HALVES_SWAPPED,))
+def _seat(bfl: str, block: str, parts: tuple[str, ...]) -> tuple[str, FusedWeight]:
+    return bfl, FusedWeight(tuple(block + part for part in parts), fused=bfl, swaps=parts == (HALVES_SWAPPED,))
 
 
 def flux1_shapes() -> dict[str, tuple[int, int]]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change
+from flux_lora.adapter.kinds import LayerDelta
 
 CLOSE = 1e-3
 """Relative: alpha may have been rounded to a 16-bit dtype."""
 
 
 @dataclass(frozen=True)
-class Consumed:
+class LoadResult:
     """A file as one program sees it."""
 
-    changes: Mapping[str, Change] = field(default_factory=dict)
+    deltas: Mapping[str, LayerDelta] = field(default_factory=dict)
     """By diffusers' module name; what cannot be split of a fused weight stays under BFL's name."""
     unused: tuple[str, ...] = ()
     """Keys of the file that it does not use."""
@@ -26,25 +26,25 @@ class Consumed:
     """Why it stops with an error; then it applies nothing."""
 
 
-Consume = Callable[[Mapping[str, Tensor], Mapping[str, str], Collection[str]], Consumed]
+Load = Callable[[Mapping[str, Tensor], Mapping[str, str], Collection[str]], LoadResult]
 """(the file's tensors, its metadata, the linear layers of the base by diffusers' name) -> what the program does"""
 
 
 @dataclass(frozen=True)
-class Reader:
+class Loader:
     """A program that loads LoRA files."""
 
     name: str
     about: str
-    consume: Consume
+    load: Load
 
 
-def stopped(reason: str, tensors: Mapping[str, Tensor]) -> Consumed:
+def stopped(reason: str, tensors: Mapping[str, Tensor]) -> LoadResult:
     """The program raises: nothing is used."""
-    return Consumed(unused=tuple(sorted(tensors)), stopped=reason)
+    return LoadResult(unused=tuple(sorted(tensors)), stopped=reason)
 
 
-def without_trained_alpha(consumed: Consumed, scales: Iterable[tuple[float, float]]) -> Consumed:
+def without_trained_alpha(consumed: LoadResult, scales: Iterable[tuple[float, float]]) -> LoadResult:
     """The same, with a word on the strength where one that it applies (the first) is not the one that was meant."""
     off = [(applied, meant) for applied, meant in scales if not math.isclose(applied, meant, rel_tol=CLOSE)]
     if not off:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Hadamard, Kronecker, Layer, Orthogonal
+from flux_lora.adapter.kinds import OFT, LoHa, LoKr, LoRA
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "AB": (".lora_A.weight", ".lora_B.weight"),
@@ -19,10 +19,19 @@ PAIRS: Mapping[str, tuple[str, str]] = {
 }
 """How `down` and `up` of a LoRA are spelled."""
 ALPHA, DORA_SCALE, PEFT_MAGNITUDE = ".alpha", ".dora_scale", ".lora_magnitude_vector"
-LOKR = tuple(f".lokr_{part}" for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"))
-LOHA = tuple(f".hada_{part}" for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
-OFT = (".oft_blocks", ".rescale")
-OTHERS = (ALPHA, DORA_SCALE, PEFT_MAGNITUDE, f"{PEFT_MAGNITUDE}.weight", ".magnitude", *LOKR, *LOHA, *OFT)
+LOKR_ENDINGS = tuple(f".lokr_{part}" for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"))
+LOHA_ENDINGS = tuple(f".hada_{part}" for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
+OFT_ENDINGS = (".oft_blocks", ".rescale")
+OTHERS = (
+    ALPHA,
+    DORA_SCALE,
+    PEFT_MAGNITUDE,
+    f"{PEFT_MAGNITUDE}.weight",
+    ".magnitude",
+    *LOKR_ENDINGS,
+    *LOHA_ENDINGS,
+    *OFT_ENDINGS,
+)
 ENDINGS = frozenset({*OTHERS, *(ending for pair in PAIRS.values() for ending in pair)})
 MOST_DOTS = max(ending.count(".") for ending in ENDINGS)
 
@@ -65,7 +74,7 @@ def alpha_of(module: Module) -> float | None:
     return float(alpha.item()) if alpha is not None and alpha.numel() == 1 else None
 
 
-def lora_of(module: Module, pair: str, alpha: float | None) -> Layer | None:
+def lora_of(module: Module, pair: str, alpha: float | None) -> LoRA | None:
     """The LoRA in this spelling; without an alpha its scale is 1. None if it is not there or not two matrices."""
     below, above = PAIRS[pair]
     if not module.has(below, above):
@@ -73,34 +82,34 @@ def lora_of(module: Module, pair: str, alpha: float | None) -> Layer | None:
     down, up = module.tensors[below], module.tensors[above]
     if not (down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] > 0):
         return None
-    return Layer(down, up, float(down.shape[0]) if alpha is None else alpha)
+    return LoRA(down, up, float(down.shape[0]) if alpha is None else alpha)
 
 
-def lokr_of(module: Module, alpha: float | None) -> Kronecker | None:
+def lokr_of(module: Module, alpha: float | None) -> LoKr | None:
     """The LoKr, if it is there and made of matrices that fit."""
-    w1, w1_a, w1_b, w2, w2_a, w2_b = (module.tensors.get(ending) for ending in LOKR)
+    w1, w1_a, w1_b, w2, w2_a, w2_b = (module.tensors.get(ending) for ending in LOKR_ENDINGS)
     if not (_factor(w1, w1_a, w1_b) and _factor(w2, w2_a, w2_b)):
         return None
-    change = Kronecker(w1, w1_a, w1_b, w2, w2_a, w2_b, 1.0)
+    change = LoKr(w1, w1_a, w1_b, w2, w2_a, w2_b, 1.0)
     return replace(change, alpha=float(change.rank or 1) if alpha is None else alpha)
 
 
-def loha_of(module: Module, alpha: float | None) -> Hadamard | None:
+def loha_of(module: Module, alpha: float | None) -> LoHa | None:
     """The LoHa, if it is there and made of matrices that fit."""
-    if not module.has(*LOHA):
+    if not module.has(*LOHA_ENDINGS):
         return None
-    w1_a, w1_b, w2_a, w2_b = (module.tensors[ending] for ending in LOHA)
+    w1_a, w1_b, w2_a, w2_b = (module.tensors[ending] for ending in LOHA_ENDINGS)
     if not (_factor(None, w1_a, w1_b) and _factor(None, w2_a, w2_b)):
         return None
-    return Hadamard(w1_a, w1_b, w2_a, w2_b, float(w1_b.shape[0]) if alpha is None else alpha)
+    return LoHa(w1_a, w1_b, w2_a, w2_b, float(w1_b.shape[0]) if alpha is None else alpha)
 
 
-def oft_of(module: Module, alpha: float | None) -> Orthogonal | None:
+def oft_of(module: Module, alpha: float | None) -> OFT | None:
     """LyCORIS' OFT, if it is there; its alpha is the limit of the turn."""
-    blocks, rescale = (module.tensors.get(ending) for ending in OFT)
+    blocks, rescale = (module.tensors.get(ending) for ending in OFT_ENDINGS)
     if blocks is None or blocks.ndim != 3:
         return None
-    return Orthogonal(blocks, alpha or 0.0, None if rescale is None else rescale.flatten())
+    return OFT(blocks, alpha or 0.0, None if rescale is None else rescale.flatten())
 
 
 def _factor(whole: Tensor | None, left: Tensor | None, right: Tensor | None) -> bool:

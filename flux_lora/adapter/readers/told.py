@@ -4,15 +4,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from flux_lora.adapter.kinds import Layer
-from flux_lora.adapter.readers.consumed import Consumed, without_trained_alpha
+from flux_lora.adapter.kinds import LoRA
+from flux_lora.adapter.readers.consumed import LoadResult, without_trained_alpha
 
 METADATA_KEY = "lora_adapter_metadata"
 ROOT = "transformer."
 
 
 @dataclass(frozen=True)
-class Told:
+class MetadataAlpha:
     """peft's settings of a LoRA, as far as they decide strengths."""
 
     lora_alpha: float | None = None
@@ -29,10 +29,10 @@ class Told:
         return self.lora_alpha
 
 
-TOLD_NOTHING = Told()
+NO_METADATA_ALPHA = MetadataAlpha()
 
 
-def told_by(metadata: Mapping[str, str]) -> Told | None:
+def metadata_alpha(metadata: Mapping[str, str]) -> MetadataAlpha | None:
     """What the metadata tells; None if it tells nothing, or nothing that makes sense."""
     try:
         settings = json.loads(metadata.get(METADATA_KEY, ""))
@@ -45,14 +45,14 @@ def told_by(metadata: Mapping[str, str]) -> Told | None:
     if not isinstance(alpha, int | float):
         return None
     numbers = patterns.items() if isinstance(patterns, dict) else ()
-    return Told(float(alpha), {name: float(each) for name, each in numbers if isinstance(each, int | float)})
+    return MetadataAlpha(float(alpha), {name: float(each) for name, each in numbers if isinstance(each, int | float)})
 
 
-def without_told_alpha(consumed: Consumed, metadata: Mapping[str, str]) -> Consumed:
+def without_metadata_alpha(consumed: LoadResult, metadata: Mapping[str, str]) -> LoadResult:
     """The reading of a program that does not look into the metadata: right only where the tensors tell the same."""
-    told = told_by(metadata)
+    told = metadata_alpha(metadata)
     if told is None:
         return consumed
-    layers = {name: change for name, change in consumed.changes.items() if isinstance(change, Layer)}
+    layers = {name: change for name, change in consumed.deltas.items() if isinstance(change, LoRA)}
     meant = {name: alpha / layer.rank for name, layer in layers.items() if (alpha := told.alpha(name)) is not None}
     return without_trained_alpha(consumed, [(layers[name].scale, scale) for name, scale in meant.items()])

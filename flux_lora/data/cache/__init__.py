@@ -13,30 +13,30 @@ upkeep.py    what is there, whether it is sound, and what nobody needs any more
 """
 
 from flux_lora.data.cache.encode import (
+    EncodeImage,
+    EncodeOptions,
+    EncodeResult,
     Encoders,
-    Made,
-    See,
-    Share,
-    Told,
-    Wanted,
+    ProcessShare,
+    Progress,
     encode_all,
     encode_captions,
     encode_share,
 )
-from flux_lora.data.cache.shelf import Encoded, Keys, Shelf
-from flux_lora.data.cache.stages import Stage
+from flux_lora.data.cache.shelf import EncodedDataset, EncodedSample, EntryNames
+from flux_lora.data.cache.stages import StageProfile
 
 __all__ = [
-    "Encoded",
+    "EncodedSample",
     "Encoders",
-    "Keys",
-    "Made",
-    "See",
-    "Share",
-    "Shelf",
-    "Stage",
-    "Told",
-    "Wanted",
+    "EntryNames",
+    "EncodeResult",
+    "EncodeImage",
+    "ProcessShare",
+    "EncodedDataset",
+    "StageProfile",
+    "Progress",
+    "EncodeOptions",
     "encode_all",
     "encode_captions",
     "encode_share",

@@ -25,20 +25,20 @@ MEANING = "2"
 """Raise it when the same name would have to stand for other tensors."""
 
 
-def name_of(kind: str, *made_of: str) -> str:
+def entry_name(kind: str, *made_of: str) -> str:
     """The entry's name: its kind, and a digest of all that it is made of."""
     return f"{kind}-{sha256(chr(0).join((MEANING, *made_of)).encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
-def file_of(folder: Path, name: str) -> Path:
+def entry_file(folder: Path, name: str) -> Path:
     """Where the entry rests."""
     return folder / f"{name}{ENDING}"
 
 
-def is_there(folder: Path, name: str) -> bool:
+def has_entry(folder: Path, name: str) -> bool:
     """Whether the entry is there and as long as its header says. Its numbers are not read."""
     try:
-        with safe_open(file_of(folder, name), "np"):
+        with safe_open(entry_file(folder, name), "np"):
             return True
     except (OSError, SafetensorError):
         return False
@@ -51,18 +51,18 @@ def write_entry(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> None:
     half_written = folder / f"{name}.{os.getpid()}-{token_hex(4)}{HALF_WRITTEN}"
     try:
         save_file(plain, half_written, metadata={DIGEST: digest_of(plain)})
-        half_written.replace(file_of(folder, name))
+        half_written.replace(entry_file(folder, name))
     except (OSError, SafetensorError) as error:
         half_written.unlink(missing_ok=True)
         raise RunError(
-            f"{file_of(folder, name)} cannot be written: {_reason(error)}",
+            f"{entry_file(folder, name)} cannot be written: {_reason(error)}",
             fix="free some space and run it again (what is done is kept), or set run.dir to a folder on another disk",
         ) from error
 
 
 def read_entry(folder: Path, name: str) -> Mapping[str, Tensor]:
     """The entry's tensors. They are pages of the file: the machine may drop and read them again as it needs memory."""
-    file = file_of(folder, name)
+    file = entry_file(folder, name)
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:

@@ -26,7 +26,7 @@ SETTLED_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class Glance:
+class IndexEntry:
     """What a picture came to when it was last looked at."""
 
     latent: str
@@ -45,7 +45,7 @@ def signature(files: Sequence[Path], *settings: object) -> str:
     return sha256(repr((DECODING, PIL.__version__, looks, settings)).encode()).hexdigest()[:32]
 
 
-def read_glances(folder: Path) -> Mapping[str, Glance]:
+def read_index(folder: Path) -> Mapping[str, IndexEntry]:
     """Everything that is known, by signature."""
     try:
         lines = (folder / INDEX).read_bytes().splitlines()
@@ -54,14 +54,14 @@ def read_glances(folder: Path) -> Mapping[str, Glance]:
     return dict(filter(None, map(_parsed, lines)))
 
 
-def add_glance(folder: Path, each: str, glance: Glance) -> None:
+def add_index_entry(folder: Path, each: str, glance: IndexEntry) -> None:
     """Add to what is known. A line begins with its break, so that half a line before it spoils nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / INDEX).open("ab", buffering=0) as index:
         index.write(_line(each, glance).encode())
 
 
-def read_parts(folder: Path) -> Mapping[str, Box | None]:
+def read_subject_boxes(folder: Path) -> Mapping[str, Box | None]:
     """What crops must keep of each file, by signature; None where nothing of it stands out."""
     try:
         lines = (folder / INDEX).read_bytes().splitlines()
@@ -70,16 +70,16 @@ def read_parts(folder: Path) -> Mapping[str, Box | None]:
     return dict(filter(None, map(_parsed_part, lines)))
 
 
-def add_parts(folder: Path, found: Mapping[str, Box | None]) -> None:
+def add_subject_boxes(folder: Path, found: Mapping[str, Box | None]) -> None:
     """Add to what is known, in the same index."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / INDEX).open("ab", buffering=0) as index:
         index.write("".join(map(_part_line, found.items())).encode())
 
 
-def forget_glances(folder: Path, kept: Container[str]) -> None:
+def prune_index(folder: Path, kept: Container[str]) -> None:
     """Keep only what came to these entries, and every part. Written beside, then renamed."""
-    known, parts = read_glances(folder), read_parts(folder)
+    known, parts = read_index(folder), read_subject_boxes(folder)
     lines = [_line(each, glance) for each, glance in known.items() if glance.latent in kept]
     lines += map(_part_line, parts.items())
     half_written = folder / f"{INDEX}{HALF_WRITTEN}"
@@ -94,7 +94,7 @@ def _look(file: Path) -> tuple[str, int, int, int] | None:
     return os.path.abspath(file), seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns  # noqa: PTH100 (20 times faster)
 
 
-def _line(each: str, glance: Glance) -> str:
+def _line(each: str, glance: IndexEntry) -> str:
     return "\n" + json.dumps([each, glance.latent, glance.mask])
 
 
@@ -119,12 +119,12 @@ def _parsed_part(line: bytes) -> tuple[str, Box | None] | None:
     return None
 
 
-def _parsed(line: bytes) -> tuple[str, Glance] | None:
+def _parsed(line: bytes) -> tuple[str, IndexEntry] | None:
     try:
         found = json.loads(line)
     except ValueError:
         return None
     match found:
         case [str(each), str(latent), str(mask)]:
-            return each, Glance(latent, mask)
+            return each, IndexEntry(latent, mask)
     return None

@@ -14,7 +14,7 @@ from PIL import Image
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.pictures.decode import Decoded, decode
 from flux_lora.data.pictures.masks import has_shape_of, read_mask
-from flux_lora.data.planning.crops import cut, scaled
+from flux_lora.data.planning.crops import crop_to_bucket, scale_box
 from flux_lora.data.planning.plan import Prepared
 from flux_lora.errors import DataError
 
@@ -23,7 +23,7 @@ PIXELS_PER_LATENT = 8
 
 
 @dataclass(frozen=True)
-class Sight:
+class PreprocessedImage:
     """One picture, ready for the encoder."""
 
     picture: Image.Image
@@ -42,23 +42,23 @@ class Sight:
         return "" if self.weights is None else _digest(self.weights.shape, self.weights.tobytes())
 
 
-def see(one: Prepared, alpha: AlphaPolicy, masks: MaskMode) -> Sight:
+def preprocess(one: Prepared, alpha: AlphaPolicy, masks: MaskMode) -> PreprocessedImage:
     """Decode no more than is needed, cut once, and lay the masks on."""
     decoded = decode(one.sample.image, alpha, cover=one.cover)
     _refuse_another_size(one, decoded)
-    picture = cut(decoded.picture, one.box, one.bucket, of=decoded.spans)
+    picture = crop_to_bucket(decoded.picture, one.box, one.bucket, of=decoded.spans)
     if masks is MaskMode.off:
-        return Sight(picture, None)
+        return PreprocessedImage(picture, None)
     layers = [_averaged(layer, one) for layer in _layers(one, decoded)]
     if not layers:
-        return Sight(picture, None)
+        return PreprocessedImage(picture, None)
     weights = np.prod(layers, axis=0, dtype=np.float32)
     if not weights.any():
         raise DataError(
             f"{one.sample.mask or one.sample.image} masks all of the picture that is left after cropping",
             fix="paint white what should be learned, or take the mask away (data.masks=off ignores every mask)",
         )
-    return Sight(picture, weights)
+    return PreprocessedImage(picture, weights)
 
 
 def _refuse_another_size(one: Prepared, decoded: Decoded) -> None:
@@ -88,7 +88,7 @@ def _mask(file: Path, one: Prepared) -> Image.Image:
 
 def _averaged(layer: Image.Image, one: Prepared) -> np.ndarray:
     """The mean over the pixels of each latent, HW in [0, 1]."""
-    part = scaled(one.box, one.size, layer.size)
+    part = scale_box(one.box, one.size, layer.size)
     edges = (max(0.0, part.left), max(0.0, part.top), min(layer.width, part.right), min(layer.height, part.bottom))
     to = (one.bucket.width // PIXELS_PER_LATENT, one.bucket.height // PIXELS_PER_LATENT)
     grey = layer.convert("F").resize(to, Image.Resampling.BOX, box=edges)

@@ -15,7 +15,7 @@ FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageProfile:
     """What one stage took."""
 
     name: str
@@ -26,13 +26,13 @@ class Stage:
     """Peak of what torch held on the GPU."""
 
 
-def measured(name: str, work: Callable[[], Result]) -> tuple[Result, Stage]:
+def profiled(name: str, work: Callable[[], Result]) -> tuple[Result, StageProfile]:
     """Do the work, and say what it took."""
     _forget_peak()
     began = time.perf_counter()
     result = work()
     gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    return result, Stage(name, time.perf_counter() - began, peak_bytes(), gpu)
+    return result, StageProfile(name, time.perf_counter() - began, peak_bytes(), gpu)
 
 
 def peak_bytes() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flux_lora.data.cache.entries import ENDING, HALF_WRITTEN, LATENT, MASK, TEXT, problem_of
-from flux_lora.data.cache.glances import INDEX, forget_glances
+from flux_lora.data.cache.glances import INDEX, prune_index
 from flux_lora.errors import RunError
 
 KINDS = {LATENT: "latents", TEXT: "texts", MASK: "masks", HALF_WRITTEN: "half written", INDEX: "index"}
@@ -71,7 +71,7 @@ def prune(folder: Path, needed: Container[str], *, young_seconds: float = YOUNG_
     for file in old:
         file.unlink(missing_ok=True)
     if (folder / INDEX).is_file():
-        forget_glances(folder, frozenset(file.stem for file in cache_files(folder)))
+        prune_index(folder, frozenset(file.stem for file in cache_files(folder)))
     return Pruned(files=len(old), bytes=freed, young=len(unneeded) - len(old))
 
 

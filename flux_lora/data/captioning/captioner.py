@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, SourceRole
-from flux_lora.data.captioning.phrase import Phrase
+from flux_lora.data.captioning.phrase import CaptionTemplate
 from flux_lora.data.pictures.decode import open_image
 from flux_lora.data.plain import without_trigger
 from flux_lora.data.samples import CAPTION_ENDING, Sample
@@ -39,7 +39,7 @@ class Proposal:
 
 
 def propose(
-    samples: Sequence[Sample], describe: Describe, phrase: Phrase, *, overwrite: bool = False
+    samples: Sequence[Sample], describe: Describe, phrase: CaptionTemplate, *, overwrite: bool = False
 ) -> Iterator[Proposal]:
     """A caption for each sample that lacks one; with `overwrite`, for every sample. One at a time: models are slow."""
     taken: set[Path] = set()
@@ -106,7 +106,7 @@ def _unwritable(sample: Sample, file: Path, *, overwrite: bool) -> str:
     return ""
 
 
-def _proposal(sample: Sample, file: Path, describe: Describe, phrase: Phrase) -> Proposal:
+def _proposal(sample: Sample, file: Path, describe: Describe, phrase: CaptionTemplate) -> Proposal:
     try:
         picture = open_image(sample.image, AlphaPolicy.composite)
     except DataError as error:

@@ -30,7 +30,7 @@ INSTRUCTION_ENDS = (".", "?", "!", ":")
 
 def open_describer(model: str, revision: str, *, prompt: str, max_tokens: int, device: str = "cpu") -> "Describe":
     """A picture -> the model's answer to the prompt, always the same one: the likeliest word is taken each time."""
-    folder = model_folder(model, revision)
+    folder = captioner_folder(model, revision)
     with _broken_models_explained(folder):
         from transformers import pipeline
 
@@ -52,7 +52,7 @@ def open_describer(model: str, revision: str, *, prompt: str, max_tokens: int, d
     return partial(_go_on, ask, prompt)
 
 
-def model_folder(model: str, revision: str) -> Path:
+def captioner_folder(model: str, revision: str) -> Path:
     """Where the model is on this disk, fetched from the hub if need be."""
     if not model:
         raise ConfigError(

@@ -24,7 +24,7 @@ SMALL = re.compile(
 
 
 @dataclass(frozen=True)
-class Phrase:
+class CaptionTemplate:
     """How a description becomes a caption."""
 
     template: str
@@ -47,7 +47,7 @@ class Phrase:
 
     def around(self, description: str) -> str:
         """The caption: the description alone where there is nothing to call by name, empty where it says nothing."""
-        said = bare(description)
+        said = without_chatter(description)
         if not said:
             return ""
         if not self.trigger and not self.class_word:
@@ -61,7 +61,7 @@ class Phrase:
         return tidy(filled.replace(CAPTION, said))
 
 
-def bare(description: str) -> str:
+def without_chatter(description: str) -> str:
     """What is left of a description without boiler-plate, chatter and a last sentence that was cut off."""
     text = without_boilerplate(_unquoted(tidy(MARKS.sub(" ", description))))
     sentences = SENTENCE.split(_unquoted(text))

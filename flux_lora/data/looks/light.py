@@ -16,7 +16,7 @@ as a whole: an overexposed lawn has a white rim too."""
 
 
 @dataclass(frozen=True)
-class Light:
+class Exposure:
     """Levels are 0 to 1. A flat ground, such as a white sweep, is left out of what is called lost."""
 
     brightness: float
@@ -35,7 +35,7 @@ class Light:
     """Bits that a pixel's level tells: 0 for one grey, 8 for all alike often."""
 
 
-def light_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Light:
+def exposure_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Exposure:
     """Measure a working copy, HWC."""
     levels = pixels.reshape(-1, 3)
     luma = levels @ LUMA
@@ -44,7 +44,7 @@ def light_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Light:
     shares = np.bincount(luma.astype(np.int64), minlength=256) / len(luma)
     present = shares[shares > 0]
     warmth = (levels[:, 0].mean() - levels[:, 2].mean()) / 255
-    return Light(
+    return Exposure(
         brightness=float(luma.mean() / 255),
         low=float(low),
         high=float(high),

@@ -11,10 +11,10 @@ from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from flux_lora.data.looks.detail import Grey, blockiness, finer_than_half, sharpness
 from flux_lora.data.looks.lettering import find_lettering
-from flux_lora.data.looks.light import Light, light_of
-from flux_lora.data.looks.margins import Ground, Margins, Subject, find_ground, find_margins, find_subject
+from flux_lora.data.looks.light import Exposure, exposure_of
+from flux_lora.data.looks.margins import Borders, Ground, Subject, find_borders, find_ground, find_subject
 from flux_lora.data.looks.parts import small_copy
-from flux_lora.data.looks.prints import colours_of, prints_of
+from flux_lora.data.looks.prints import colours_of, perceptual_hashes
 
 WORKING_SIDE = 512
 """Pixels of the longer side of the copy that most is measured on: about what training sees."""
@@ -26,7 +26,7 @@ STANDARD_STEP = 15.375
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageStats:
     """One picture, measured."""
 
     image: Path
@@ -42,15 +42,15 @@ class Look:
     finer_than_half: float
     """In full size. See data/looks/detail.py."""
     blockiness: float
-    light: Light
-    margins: Margins
+    exposure: Exposure
+    borders: Borders
     ground: Ground
     subject: Subject | None
     """Where the thing is, if a mask or a flat ground tells."""
     masked: bool
     lettering: str
     """Where a line of small letters is, such as "bottom right"; empty where none was seen."""
-    prints: bytes
+    perceptual_hashes: bytes
     """See data/looks/prints.py."""
     colours: bytes
     copy: bytes
@@ -64,20 +64,20 @@ class Look:
         return max(self.width, self.height) / min(self.width, self.height)
 
 
-def look_at(
+def measure(
     image: Path, picture: Image.Image, *, size: tuple[int, int] | None = None, mask: Image.Image | None = None
-) -> Look:
+) -> ImageStats:
     """Measure a decoded picture: RGB, upright. `size` is the file's own, if the picture was decoded smaller than it."""
     width, height = size or picture.size
     small = _working_copy(picture)
     pixels = np.asarray(small)
-    margins = find_margins(pixels)
+    margins = find_borders(pixels)
     inner = pixels[margins.top : len(pixels) - margins.bottom, margins.left : pixels.shape[1] - margins.right]
     grey, ground = _grey(Image.fromarray(inner)), find_ground(inner)
     subject = find_subject(inner, ground, None if mask is None else _within(mask, small, margins))
     full_size = _busiest_window(picture, small)
     format_name, quality = _written_as(image)
-    return Look(
+    return ImageStats(
         image=image,
         width=width,
         height=height,
@@ -86,13 +86,13 @@ def look_at(
         sharpness=sharpness(grey),
         finer_than_half=finer_than_half(full_size),
         blockiness=blockiness(full_size),
-        light=light_of(inner, ground, subject),
-        margins=margins.scaled(width / small.width),
+        exposure=exposure_of(inner, ground, subject),
+        borders=margins.scaled(width / small.width),
         ground=ground,
         subject=subject,
         masked=mask is not None,
         lettering=find_lettering(grey),
-        prints=prints_of(small),
+        perceptual_hashes=perceptual_hashes(small),
         colours=colours_of(small),
         copy=small_copy(small),
         digest=sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest(),
@@ -126,7 +126,7 @@ def _working_copy(picture: Image.Image) -> Image.Image:
     return small.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _within(mask: Image.Image, small: Image.Image, margins: Margins) -> NDArray[np.uint8]:
+def _within(mask: Image.Image, small: Image.Image, margins: Borders) -> NDArray[np.uint8]:
     """The mask at working size, without the bars."""
     shown = np.asarray(mask.convert("L").resize(small.size))
     return shown[margins.top : len(shown) - margins.bottom, margins.left : shown.shape[1] - margins.right]

@@ -43,7 +43,7 @@ SPECKS = 0.02
 
 
 @dataclass(frozen=True)
-class Margins:
+class Borders:
     """Pixels of bars at each side."""
 
     top: int = 0
@@ -56,10 +56,10 @@ class Margins:
     def __bool__(self) -> bool:
         return bool(self.top or self.right or self.bottom or self.left)
 
-    def scaled(self, times: float) -> "Margins":
+    def scaled(self, times: float) -> "Borders":
         """For a copy of another size."""
         top, right, bottom, left = (round(side * times) for side in (self.top, self.right, self.bottom, self.left))
-        return Margins(top, right, bottom, left, self.written)
+        return Borders(top, right, bottom, left, self.written)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Subject:
         return (self.left + self.right) / 2, (self.top + self.bottom) / 2
 
 
-def find_margins(pixels: Pixels) -> Margins:
+def find_borders(pixels: Pixels) -> Borders:
     """Letterboxes and frames; where there are none, bars with signs on them."""
     plain = _on_all_sides(pixels)
     if plain:
@@ -107,7 +107,7 @@ def find_margins(pixels: Pixels) -> Margins:
     if not (top and bottom and _one_colour(pixels[0], pixels[-1])):
         top, bottom = _believed(pixels, top, bottom)
     written = _has_signs(pixels[:top]) or _has_signs(pixels[::-1][:bottom])
-    return Margins(top=top, bottom=bottom, written=True) if written else Margins()
+    return Borders(top=top, bottom=bottom, written=True) if written else Borders()
 
 
 def find_ground(pixels: Pixels) -> Ground:
@@ -155,7 +155,7 @@ def _middle_part(counts: NDArray[np.int64]) -> tuple[float, float]:
     return float(first / len(counts)), float(min(last + 1, len(counts)) / len(counts))
 
 
-def _on_all_sides(pixels: Pixels) -> Margins:
+def _on_all_sides(pixels: Pixels) -> Borders:
     """Roughly first, since the edge of a frame's bar ends where the next bar begins; then within what was found."""
     across = pixels.transpose(1, 0, 2)
     top, bottom = _bars(pixels, ROUGHLY)
@@ -167,10 +167,10 @@ def _on_all_sides(pixels: Pixels) -> Margins:
     top, bottom = _bars(inner_rows, ROUGHLY if framed else STRAIGHT)
     left, right = _bars(inner_columns, ROUGHLY if framed else STRAIGHT)
     if min(top, right, bottom, left) and _one_colour(pixels[0], pixels[-1]):
-        return Margins(top, right, bottom, left)
+        return Borders(top, right, bottom, left)
     top, bottom = _believed(inner_rows, top, bottom)
     left, right = _believed(inner_columns, left, right)
-    return Margins(top, right, bottom, left)
+    return Borders(top, right, bottom, left)
 
 
 def _bars(rows: Pixels, straight: float) -> tuple[int, int]:

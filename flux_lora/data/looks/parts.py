@@ -40,10 +40,10 @@ def small_copy(picture: Image.Image) -> bytes:
 
 def is_part(copy: bytes, other: bytes) -> bool:
     """Whether the one picture shows a part of the other, or the other of the one."""
-    return bool(parts_among([copy, other], [(0, 1)]))
+    return bool(partial_copies([copy, other], [(0, 1)]))
 
 
-def parts_among(copies: Sequence[bytes], pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+def partial_copies(copies: Sequence[bytes], pairs: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
     """Those of the pairs of which one picture shows a part of the other."""
     partners: dict[int, list[int]] = defaultdict(list)
     for one, other in pairs:

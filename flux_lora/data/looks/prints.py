@@ -25,11 +25,11 @@ GRID = 4
 FAINT = 1.0
 """A picture whose grey values spread less than this many levels has no print to speak of."""
 
-Prints = NDArray[np.uint8]
+PerceptualHashes = NDArray[np.uint8]
 """Bits of each picture and window, packed: pictures, WINDOWS, BITS / 8. Window 0 is the whole picture."""
 
 
-def prints_of(picture: Image.Image) -> bytes:
+def perceptual_hashes(picture: Image.Image) -> bytes:
     """The bits of every window, the whole picture's first; empty for a picture of one grey."""
     small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     grey = np.asarray(small, dtype=np.float32)
@@ -47,12 +47,12 @@ def colours_of(picture: Image.Image) -> bytes:
     return picture.resize((GRID, GRID), Image.Resampling.BOX, reducing_gap=2.0).tobytes()
 
 
-def stacked(prints: list[bytes]) -> Prints:
+def stack_hashes(prints: list[bytes]) -> PerceptualHashes:
     """The prints of several pictures as one array."""
     return np.frombuffer(b"".join(prints), dtype=np.uint8).reshape(len(prints), WINDOWS, BITS // 8)
 
 
-def distances(whole: Prints, windows: Prints) -> NDArray[np.int64]:
+def distances(whole: PerceptualHashes, windows: PerceptualHashes) -> NDArray[np.int64]:
     """Bits in which the whole picture of one differs from the nearest window of another: whole, windows."""
     signs = _signs(whole[:, 0])
     agreement = np.full((len(whole), len(windows)), -BITS, dtype=np.float32)
@@ -61,7 +61,7 @@ def distances(whole: Prints, windows: Prints) -> NDArray[np.int64]:
     return ((BITS - agreement) / 2).astype(np.int64)
 
 
-def mirrored(prints: Prints) -> Prints:
+def mirrored_hashes(prints: PerceptualHashes) -> PerceptualHashes:
     """What the whole pictures' prints would be with left for right: waves that are odd across change their sign."""
     odd = np.tile(np.arange(FREQUENCIES) % 2, FREQUENCIES).astype(np.uint8)
     return prints[:, :1] ^ np.packbits(odd)

@@ -67,7 +67,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class BucketCards:
     """The pictures of one bucket; those in none are on a shelf of 0 x 0."""
 
     bucket: tuple[int, int]
@@ -89,12 +89,12 @@ class Shelf:
         return sum(card.exposures for card in self.cards)
 
 
-def shelves(cards: Iterable[Card]) -> list[Shelf]:
+def cards_by_bucket(cards: Iterable[Card]) -> list[BucketCards]:
     """Buckets, the fullest first; pictures without one come last."""
     by_bucket: dict[tuple[int, int], list[Card]] = {}
     for card in cards:
         by_bucket.setdefault(card.bucket, []).append(card)
-    found = [Shelf(bucket, tuple(held)) for bucket, held in by_bucket.items()]
+    found = [BucketCards(bucket, tuple(held)) for bucket, held in by_bucket.items()]
     return sorted(found, key=lambda shelf: (not shelf.bucket[0], -len(shelf.cards), shelf.bucket))
 
 

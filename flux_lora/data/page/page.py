@@ -21,7 +21,7 @@ from flux_lora.data.page import cards as pictures
 from flux_lora.data.page.cards import Card
 from flux_lora.data.page.formats import counted, worst_first
 from flux_lora.data.page.plots import plot
-from flux_lora.data.page.thumbnails import data_uri
+from flux_lora.data.page.thumbnails import bytes_data_uri
 from flux_lora.errors import RunError
 
 MOST_LISTED = 1000
@@ -29,7 +29,7 @@ MOST_LISTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class DatasetReport:
     """Everything the page says."""
 
     title: str
@@ -70,7 +70,7 @@ class RuleGroup:
         return self.findings[:MOST_LISTED]
 
 
-def write_page(page: Page, file: Path) -> Path:
+def write_dataset_report(page: DatasetReport, file: Path) -> Path:
     """Write the page, whole or not at all."""
     found = found_in(page)
     drawn = pictures.drawn(page.cards, frozenset(found))
@@ -81,13 +81,13 @@ def write_page(page: Page, file: Path) -> Path:
     text = environment.get_template("dataset.html.j2").render(
         page=page,
         groups=rule_groups(page.findings, page.rules),
-        verdict=verdict(page.findings),
+        verdict=headline(page.findings),
         drawn=drawn,
         places={card.name: place for place, card in reversed(list(enumerate(drawn)))},
         singles=pictures.first_cards(drawn),
         sources={card.group for card in page.cards if not card.held_out},
-        shelves=pictures.shelves(card for card in drawn if card.width),
-        all_shelves=pictures.shelves(card for card in page.cards if card.bucket[0]),
+        shelves=pictures.cards_by_bucket(card for card in drawn if card.width),
+        all_shelves=pictures.cards_by_bucket(card for card in page.cards if card.bucket[0]),
         decoded=pictures.decoded(page.cards),
         plot=_plot(page.cards),
         found=found,
@@ -104,7 +104,7 @@ def name_in(folder: Path, file: Path) -> str:
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else str(file)
 
 
-def found_in(page: Page) -> dict[str, list[Finding]]:
+def found_in(page: DatasetReport) -> dict[str, list[Finding]]:
     """Name of a file -> what was found in it, or in it and others."""
     found: dict[str, list[Finding]] = {}
     for finding in worst_first(page.findings):
@@ -124,7 +124,7 @@ def rule_groups(findings: Sequence[Finding], rules: Sequence[Rule]) -> list[Rule
     return sorted(groups, key=lambda group: (order.index(group.severity), -len(group.findings), group.rule))
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def headline(findings: Sequence[Finding]) -> str:
     """The first thing to know."""
     if any(finding.fatal for finding in findings):
         return f"Not ready to train: {counted(findings)}."
@@ -133,7 +133,7 @@ def verdict(findings: Sequence[Finding]) -> str:
     return f"Ready to train: {counted(findings)}." if findings else "Ready to train: nothing to put right."
 
 
-def pieces(caption: str, trigger: str, class_word: str) -> Iterator[tuple[str, str]]:
+def highlighted_parts(caption: str, trigger: str, class_word: str) -> Iterator[tuple[str, str]]:
     """A caption cut at the words that matter: (text, "trigger", "class" or ""). Only a trigger's case matters."""
     words = {word: pattern for word, pattern in ((trigger, "{}"), (class_word, "(?i:{})")) if word}
     if not words:
@@ -176,7 +176,7 @@ def _source(environment: Environment, name: str) -> str:
     return environment.loader.get_source(environment, name)[0]
 
 
-def _environment(page: Page) -> Environment:
+def _environment(page: DatasetReport) -> Environment:
     """Captions and file names are other people's text, so everything is escaped."""
     environment = Environment(
         loader=PackageLoader("flux_lora.data.page"),
@@ -186,9 +186,9 @@ def _environment(page: Page) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        uri=data_uri,
+        uri=bytes_data_uri,
         named=lambda file: name_in(page.folder, file),
-        pieces=lambda caption: pieces(caption, page.trigger, page.class_word),
+        pieces=lambda caption: highlighted_parts(caption, page.trigger, page.class_word),
         share=lambda part: f"{100 * part:.0f}%",
         number=lambda value: f"{value:.2f}".rstrip("0").rstrip("."),
     )

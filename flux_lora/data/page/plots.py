@@ -24,7 +24,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Tick:
+class SizeTick:
     """A number of pixels and how far along its axis it stands."""
 
     label: str
@@ -37,7 +37,7 @@ class Plot:
 
     sizes: tuple[Dot, ...]
     buckets: tuple[Dot, ...]
-    ticks: tuple[Tick, ...]
+    ticks: tuple[SizeTick, ...]
 
 
 def plot(sizes: Iterable[tuple[int, int, bool]], buckets: Iterable[tuple[int, int]]) -> Plot:
@@ -56,12 +56,12 @@ def plot(sizes: Iterable[tuple[int, int, bool]], buckets: Iterable[tuple[int, in
     return Plot(
         sizes=tuple(dot(width, height, n, enlarged=grown) for (width, height, grown), n in sorted(counted.items())),
         buckets=tuple(dot(width, height, n) for (width, height), n in sorted(targets.items())),
-        ticks=tuple(_spaced(Tick(str(side), along(side)) for side in TICKS if low <= log2(side) <= high)),
+        ticks=tuple(_spaced(SizeTick(str(side), along(side)) for side in TICKS if low <= log2(side) <= high)),
     )
 
 
-def _spaced(ticks: Iterable[Tick]) -> list[Tick]:
-    kept: list[Tick] = []
+def _spaced(ticks: Iterable[SizeTick]) -> list[SizeTick]:
+    kept: list[SizeTick] = []
     for tick in ticks:
         if not kept or tick.at - kept[-1].at >= FEWEST_TICKS_APART:
             kept.append(tick)

@@ -40,7 +40,7 @@ def outline_of(mask: Image.Image, count: int) -> bytes:
     return packed.getvalue()
 
 
-def data_uri(packed: bytes) -> str:
+def bytes_data_uri(packed: bytes) -> str:
     """A thumbnail or an outline as an address that needs no file."""
     kind = "png" if packed.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{b64encode(packed).decode()}"

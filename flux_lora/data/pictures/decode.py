@@ -9,7 +9,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.data.pictures.colour import eight_bits, is_deep, stored_as, to_srgb
-from flux_lora.data.pictures.picture_file import DAMAGED_EXIF, frames, is_turned_on_loading, opened, orientation
+from flux_lora.data.pictures.picture_file import (
+    DAMAGED_EXIF,
+    frames,
+    is_turned_on_loading,
+    open_image_file,
+    orientation,
+)
 from flux_lora.data.pictures.transparency import SAID, grounded, opacity_of
 
 TURNS = {
@@ -50,7 +56,7 @@ def decode(file: Path, alpha: AlphaPolicy, *, cover: tuple[int, int] | None = No
 
     A JPEG may come smaller than it is where that still covers a width and height amply, and takes half the time.
     """
-    with opened(file) as stored:
+    with open_image_file(file) as stored:
         many, turn, layout, width = frames(file, stored), orientation(file, stored), stored_as(stored), stored.width
         _reduce(stored, (cover[1], cover[0]) if cover and turn in SIDEWAYS else cover)
         reduced = round(width / stored.width)
@@ -78,7 +84,7 @@ def open_image(file: Path, alpha: AlphaPolicy) -> Image.Image:
 
 def upright_size(file: Path) -> tuple[int, int]:
     """Width and height as people see the picture, without reading its pixels."""
-    with opened(file) as stored:
+    with open_image_file(file) as stored:
         width, height = stored.size
         sideways = orientation(file, stored) in SIDEWAYS and not is_turned_on_loading(stored)
     return (height, width) if sideways else (width, height)

@@ -50,7 +50,7 @@ PNG_CHECKSUM_BYTES = 4
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[ImageFile]:
+def open_image_file(file: Path) -> Iterator[ImageFile]:
     """The file within its limits. What Pillow raises while it is read becomes a DataError that names the file."""
     try:
         # By a handle: Pillow maps a plain TIFF into memory where it knows its name, and scrambles it if it is turned.

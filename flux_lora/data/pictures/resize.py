@@ -9,7 +9,7 @@ Edges = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
 
-def resized(picture: Image.Image, size: tuple[int, int], edges: Edges) -> Image.Image:
+def resize_region(picture: Image.Image, size: tuple[int, int], edges: Edges) -> Image.Image:
     """The part of an RGB picture within these edges, at this size.
 
     Edges are moved to whole pixels, by half a one at most, and nothing outside them shows. Both ways then agree to a

@@ -16,7 +16,7 @@ SHORTEST = 256
 LONGEST = 2048
 
 
-def coarse(shapes: Iterable[Shape]) -> dict[Shape, Bucket]:
+def coarse_buckets(shapes: Iterable[Shape]) -> dict[Shape, Bucket]:
     """Pictures too small for their bucket would be enlarged to it."""
     return {shape: min(_offered(shape.resolution), key=lambda one: _off(one, shape)) for shape in shapes}
 

@@ -7,7 +7,7 @@ from flux_lora.config.choices import AlphaPolicy, CropMode
 from flux_lora.data.box import Box
 from flux_lora.data.pictures.decode import decode, upright_size
 from flux_lora.data.pictures.masks import read_mask
-from flux_lora.data.pictures.resize import resized
+from flux_lora.data.pictures.resize import resize_region
 from flux_lora.data.planning.buckets import Bucket
 from flux_lora.data.planning.placing import scale_into
 from flux_lora.data.samples import Sample
@@ -22,7 +22,7 @@ MIDDLE = 0.35
 """How far from the middle, in sides of the picture, things begin to count for less."""
 
 
-def window(size: tuple[int, int], bucket: Bucket, keep: Box | None = None, at: float | None = None) -> Box:
+def crop_window(size: tuple[int, int], bucket: Bucket, keep: Box | None = None, at: float | None = None) -> Box:
     """The part of a picture that fills the bucket: as near the middle as what is to keep allows.
 
     `at`, 0 to 1, puts it elsewhere: at a share of the way that it may go.
@@ -34,30 +34,30 @@ def window(size: tuple[int, int], bucket: Bucket, keep: Box | None = None, at: f
     return Box(left, top, min(size[0], left + width), min(size[1], top + height))
 
 
-def cut(picture: Image.Image, box: Box, bucket: Bucket, *, of: tuple[int, int] | None = None) -> Image.Image:
+def crop_to_bucket(picture: Image.Image, box: Box, bucket: Bucket, *, of: tuple[int, int] | None = None) -> Image.Image:
     """The part of the picture as exactly the bucket, resized once.
 
     `of` is the size in which the box was measured, where the picture was decoded smaller than that.
     """
-    part = scaled(box, of or picture.size, picture.size)
+    part = scale_box(box, of or picture.size, picture.size)
     edges = (max(0.0, part.left), max(0.0, part.top), min(picture.width, part.right), min(picture.height, part.bottom))
-    return resized(picture, (bucket.width, bucket.height), edges)
+    return resize_region(picture, (bucket.width, bucket.height), edges)
 
 
-def scaled(box: Box, of: tuple[int, int], to: tuple[int, int]) -> Box:
+def scale_box(box: Box, of: tuple[int, int], to: tuple[int, int]) -> Box:
     """The same part of the same picture at another size."""
     across, down = to[0] / of[0], to[1] / of[1]
     return Box(box.left * across, box.top * down, box.right * across, box.bottom * down)
 
 
-def shared_part(one: Box, other: Box) -> Box | None:
+def intersection(one: Box, other: Box) -> Box | None:
     """Where two boxes overlap."""
     left, top = max(one.left, other.left), max(one.top, other.top)
     right, bottom = min(one.right, other.right), min(one.bottom, other.bottom)
     return Box(left, top, right, bottom) if left < right and top < bottom else None
 
 
-def kept_part(sample: Sample, crop: CropMode, alpha: AlphaPolicy) -> Box | None:
+def protected_box(sample: Sample, crop: CropMode, alpha: AlphaPolicy) -> Box | None:
     """What must not be cropped away: what its masks keep or, under CropMode.subject and without any, what stands out.
 
     Under AlphaPolicy.mask what is transparent is a mask, too.
@@ -65,7 +65,7 @@ def kept_part(sample: Sample, crop: CropMode, alpha: AlphaPolicy) -> Box | None:
     parts = [part for part in (masked_part(sample), opaque_part(sample) if alpha is AlphaPolicy.mask else None) if part]
     if parts:
         first, *more = parts
-        return (shared_part(first, more[0]) or first) if more else first
+        return (intersection(first, more[0]) or first) if more else first
     return salient(sample) if crop is CropMode.subject else None
 
 
@@ -84,7 +84,7 @@ def salient(sample: Sample) -> Box | None:
     """What stands out most in the sample's picture."""
     picture = decode(sample.image, AlphaPolicy.composite, cover=(LOOKED_AT, LOOKED_AT)).picture
     found = salient_part(picture)
-    return scaled(found, picture.size, upright_size(sample.image)) if found else None
+    return scale_box(found, picture.size, upright_size(sample.image)) if found else None
 
 
 def salient_part(picture: Image.Image) -> Box | None:
@@ -99,12 +99,12 @@ def salient_part(picture: Image.Image) -> Box | None:
     if not edges.any():
         return None
     (left, right), (top, bottom) = _most_of(edges.sum(axis=0)), _most_of(edges.sum(axis=1))
-    return scaled(Box(left, top, right, bottom), small.size, picture.size)
+    return scale_box(Box(left, top, right, bottom), small.size, picture.size)
 
 
 def _light_part(mask: Image.Image, size: tuple[int, int]) -> Box | None:
     found = mask.point([255 if value >= MASK_COUNTS else 0 for value in range(256)]).getbbox()
-    return scaled(Box(*found), mask.size, size) if found else None
+    return scale_box(Box(*found), mask.size, size) if found else None
 
 
 def _nearness(count: int) -> np.ndarray:

@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Limits:
+class BucketLimits:
     """What no bucket may do."""
 
     longest_aspect: float = LONGEST_ASPECT
@@ -38,7 +38,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Place:
+class OwnBucket:
     """A shape's own bucket, and how far other buckets may go for it."""
 
     bucket: Bucket
@@ -54,7 +54,7 @@ class Place:
     """Largest bucket."""
 
 
-def own_place(shape: Shape, limits: Limits) -> Place:
+def own_bucket(shape: Shape, limits: BucketLimits) -> OwnBucket:
     """Where the shape would go if it were alone."""
     width = min(shape.width, limits.longest_aspect * shape.height)
     height = min(shape.height, limits.longest_aspect * shape.width)
@@ -69,7 +69,7 @@ def own_place(shape: Shape, limits: Limits) -> Place:
         near = [bucket for bucket in near if scale_into(shape.width, shape.height, bucket) <= allowed] or near
     bucket = _least(near, aspect, wanted)
     allowed = max(limits.most_enlarged, scale_into(shape.width, shape.height, bucket)) + ROUNDING
-    return Place(bucket, aspect, wanted, shape.width * allowed, shape.height * allowed, area)
+    return OwnBucket(bucket, aspect, wanted, shape.width * allowed, shape.height * allowed, area)
 
 
 def scale_into(width: float, height: float, bucket: Bucket) -> float:

@@ -12,9 +12,9 @@ from flux_lora.config.choices import AlphaPolicy, CropMode
 from flux_lora.data.box import Box
 from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.buckets import LONGEST_ASPECT, Bucket
-from flux_lora.data.planning.crops import kept_part, shared_part, window
-from flux_lora.data.planning.placing import MOST_CROPPED, MOST_ENLARGED, Limits, Shape, lost_in, scale_into
-from flux_lora.data.planning.planner import choose
+from flux_lora.data.planning.crops import crop_window, intersection, protected_box
+from flux_lora.data.planning.placing import MOST_CROPPED, MOST_ENLARGED, BucketLimits, Shape, lost_in, scale_into
+from flux_lora.data.planning.planner import assign_buckets
 from flux_lora.data.samples import Sample
 
 Sizes = Callable[[Path], tuple[int, int]]
@@ -26,7 +26,7 @@ MATTERS = 0.02
 
 
 @dataclass(frozen=True)
-class Wish:
+class BucketOptions:
     """What the buckets are for."""
 
     resolutions: tuple[int, ...]
@@ -80,7 +80,7 @@ class Plan:
     """What is shown in an epoch, sample by sample."""
 
     prepared: tuple[Prepared, ...]
-    wish: Wish
+    options: BucketOptions
 
     @property
     def buckets(self) -> tuple[Bucket, ...]:
@@ -105,7 +105,9 @@ class Plan:
         return sum(-(-len(group) // batch_size) for group in self.groups)
 
 
-def plan(samples: Sequence[Sample], wish: Wish, *, sizes: Sizes = upright_size, keep: Keep | None = None) -> Plan:
+def plan(
+    samples: Sequence[Sample], wish: BucketOptions, *, sizes: Sizes = upright_size, keep: Keep | None = None
+) -> Plan:
     """Every sample, in order, at every resolution. Nothing is dropped, and no pixels are read without need.
 
     What a sample's own box marks is kept inside its crops. `keep` is asked about the others, and only where they are
@@ -115,9 +117,9 @@ def plan(samples: Sequence[Sample], wish: Wish, *, sizes: Sizes = upright_size, 
     shapes: Counter[Shape] = Counter()
     for sample, size in zip(samples, seen, strict=True):
         shapes.update({Shape(*size, side): sample.repeats for side in wish.resolutions})
-    limits = Limits(wish.longest_aspect, wish.most_enlarged, wish.most_cropped)
-    chosen = choose(shapes, limits, max(wish.batch_size, wish.world_size)) if shapes else {}
-    keep = keep or partial(kept_part, crop=wish.crop, alpha=wish.alpha)
+    limits = BucketLimits(wish.longest_aspect, wish.most_enlarged, wish.most_cropped)
+    chosen = assign_buckets(shapes, limits, max(wish.batch_size, wish.world_size)) if shapes else {}
+    keep = keep or partial(protected_box, crop=wish.crop, alpha=wish.alpha)
     prepared: list[Prepared] = []
     for sample, size in zip(samples, seen, strict=True):
         alone = [_placed(sample, Shape(*size, side), chosen[Shape(*size, side)]) for side in wish.resolutions]
@@ -132,16 +134,16 @@ def _placed(sample: Sample, shape: Shape, bucket: Bucket) -> Prepared:
         bucket=bucket,
         scale=scale_into(*size, bucket),
         cropped=max(0.0, lost_in(*size, bucket)),
-        box=window(size, bucket),
+        box=crop_window(size, bucket),
         size=size,
         resolution=shape.resolution,
         exposures=sample.repeats,
     )
 
 
-def _cropped(one: Prepared, wish: Wish, keep: Keep) -> list[Prepared]:
+def _cropped(one: Prepared, wish: BucketOptions, keep: Keep) -> list[Prepared]:
     """The picture with its crop chosen; under CropMode.random with one crop for each time that it is shown."""
-    given = shared_part(one.sample.box, Box(0, 0, *one.size)) if one.sample.box else None
+    given = intersection(one.sample.box, Box(0, 0, *one.size)) if one.sample.box else None
     if one.cropped <= MATTERS:
         return [_windowed(one, given, None)]
     kept = given or keep(one.sample)
@@ -152,7 +154,7 @@ def _cropped(one: Prepared, wish: Wish, keep: Keep) -> list[Prepared]:
 
 
 def _windowed(one: Prepared, kept: Box | None, at: float | None) -> Prepared:
-    box = window(one.size, one.bucket, kept, at)
+    box = crop_window(one.size, one.bucket, kept, at)
     return replace(one, box=box, whole=kept is None or box.holds(kept))
 
 

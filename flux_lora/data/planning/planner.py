@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from flux_lora.data.planning.buckets import Bucket, buckets
-from flux_lora.data.planning.coarse import coarse
-from flux_lora.data.planning.placing import WORTH_OF_AREA, Limits, Place, Shape, own_place
-from flux_lora.data.planning.sharing import Floats, Worth, share
-from flux_lora.data.planning.toll import toll
+from flux_lora.data.planning.coarse import coarse_buckets
+from flux_lora.data.planning.placing import WORTH_OF_AREA, BucketLimits, OwnBucket, Shape, own_bucket
+from flux_lora.data.planning.sharing import Floats, Worth, cluster
+from flux_lora.data.planning.toll import bucketing_cost
 
 
 @dataclass(frozen=True)
@@ -43,27 +43,27 @@ BEHIND = 0.02
 """How much more of a set than the plain way a plan may cost before its pictures have to give more."""
 
 
-def choose(shapes: Mapping[Shape, int], limits: Limits, batch_size: int) -> dict[Shape, Bucket]:
+def assign_buckets(shapes: Mapping[Shape, int], limits: BucketLimits, batch_size: int) -> dict[Shape, Bucket]:
     """A bucket for every shape. The numbers say how often each is shown in an epoch."""
-    places = {shape: own_place(shape, limits) for shape in sorted(shapes)}
-    enough = price(shapes, coarse(shapes), batch_size) + BEHIND
+    places = {shape: own_bucket(shape, limits) for shape in sorted(shapes)}
+    enough = assignment_cost(shapes, coarse_buckets(shapes), batch_size) + BEHIND
     tried: list[tuple[float, dict[Shape, Bucket]]] = []
     for terms in (LADDER[0], *(each for each in LADDER[1:] if each.most_lost <= limits.most_cropped)):
         chosen = _on(terms, places, shapes, limits, batch_size)
-        tried.append((price(shapes, chosen, batch_size), chosen))
+        tried.append((assignment_cost(shapes, chosen, batch_size), chosen))
         if tried[-1][0] <= enough:
             return chosen
     return min(tried, key=lambda each: each[0])[1]
 
 
-def price(shapes: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size: int) -> float:
+def assignment_cost(shapes: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size: int) -> float:
     """The toll, but that a bucket more is never charged as if it were for fewer than FEW pictures."""
-    found, shown = toll(shapes, chosen, batch_size), sum(shapes.values())
+    found, shown = bucketing_cost(shapes, chosen, batch_size), sum(shapes.values())
     return found.total - found.buckets * (1 - shown / max(shown, FEW)) if shown else 0.0
 
 
 def _on(
-    terms: Terms, places: Mapping[Shape, Place], shapes: Mapping[Shape, int], limits: Limits, batch_size: int
+    terms: Terms, places: Mapping[Shape, OwnBucket], shapes: Mapping[Shape, int], limits: BucketLimits, batch_size: int
 ) -> dict[Shape, Bucket]:
     at_home: dict[Bucket, list[Shape]] = {}
     for shape, place in places.items():
@@ -78,13 +78,13 @@ def _on(
     costs_GK = np.stack(each_GK) * np.array(shown, float)[:, None]
     return {
         shape: offered[cluster.bucket]
-        for cluster in share(costs_GK, shown, sides_K2, batch_size, terms.worth)
+        for cluster in cluster(costs_GK, shown, sides_K2, batch_size, terms.worth)
         for group in cluster.groups
         for shape in at_home[homes[group]]
     }
 
 
-def _costs(places: Sequence[Place], home: int, sides_K2: Floats, terms: Terms) -> Floats:
+def _costs(places: Sequence[OwnBucket], home: int, sides_K2: Floats, terms: Terms) -> Floats:
     """What a picture of these places loses on average in each bucket; infinite where one of them cannot go."""
     width_K, height_K = sides_K2.T
     area_K, aspect_K = width_K * height_K, np.log(width_K / height_K)

@@ -35,16 +35,16 @@ class Worth:
 
 
 @dataclass(frozen=True)
-class Shared:
+class Cluster:
     """Groups, and the number of the bucket that they share."""
 
     groups: Members
     bucket: int
 
 
-def share(
+def cluster(
     costs_GK: Floats, pictures: Sequence[int], sides_K2: Floats, batch_size: int, worth: Worth | None = None
-) -> list[Shared]:
+) -> list[Cluster]:
     """`costs_GK` is what all pictures of a group lose together in each bucket; infinite where they cannot go."""
     prices = _Prices(costs_GK, pictures, batch_size, worth or Worth())
     spots_K2 = np.log(sides_K2)
@@ -53,7 +53,7 @@ def share(
     if few:
         outcomes = [_settled(prices, clusters) for clusters in outcomes]
     best = min(outcomes, key=lambda clusters: round(sum(map(prices.of, clusters)), 9))
-    return [Shared(members, prices.choice(members)) for members in best]
+    return [Cluster(members, prices.choice(members)) for members in best]
 
 
 def empty_places(pictures: int, batch_size: int) -> int:

@@ -10,7 +10,7 @@ from flux_lora.data.planning.sharing import empty_places
 
 
 @dataclass(frozen=True)
-class Toll:
+class BucketingCost:
     """Each a share, and 0 is best."""
 
     cropped: float
@@ -30,7 +30,7 @@ class Toll:
         return self.cropped + self.missed + self.enlarged + self.empty + self.buckets
 
 
-def toll(shown: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size: int) -> Toll:
+def bucketing_cost(shown: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size: int) -> BucketingCost:
     """Of showing each shape so often, in the bucket chosen for it."""
     pictures = sum(shown.values())
     filled: Counter[Bucket] = Counter()
@@ -42,7 +42,7 @@ def toll(shown: Mapping[Shape, int], chosen: Mapping[Shape, Bucket], batch_size:
         missed += times * max(0.0, 1 - bucket.area / min(shape.width * shape.height, shape.resolution**2))
         enlarged += times * (1 - 1 / max(1.0, scale_into(shape.width, shape.height, bucket)) ** 2)
     empty = sum(empty_places(count, batch_size) for count in filled.values())
-    return Toll(
+    return BucketingCost(
         cropped / pictures,
         missed / pictures,
         enlarged / pictures,

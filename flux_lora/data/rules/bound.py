@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.words import Words, caption_name, says, subjects
+from flux_lora.data.rules.words import SubjectWords, caption_name, contains_word, subjects
 from flux_lora.data.samples import Sample
 
 NAMES_WHAT_IS_LEARNED = Rule(
@@ -37,13 +37,15 @@ LOOKS = (
 )
 
 
-def judge_bound(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_subject_traits(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Captions that say the trigger and, beside it, what it is there for. One finding a sample."""
     names = _pattern(words)
     if not names or not words.trigger:
         return
     for sample in subjects(samples):
-        found = (names.search(caption) for caption in sample.captions if says(words.trigger, caption, any_case=True))
+        found = (
+            names.search(caption) for caption in sample.captions if contains_word(words.trigger, caption, any_case=True)
+        )
         seen = next((match.group() for match in found if match), "")
         if seen:
             yield NAMES_WHAT_IS_LEARNED.at(
@@ -53,7 +55,7 @@ def judge_bound(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
             )
 
 
-def _pattern(words: Words) -> re.Pattern[str] | None:
+def _pattern(words: SubjectWords) -> re.Pattern[str] | None:
     match words.kind:
         case "character":
             return re.compile(_character(), re.IGNORECASE)
@@ -78,7 +80,7 @@ def _character() -> str:
     return rf"\b(?:{hair}|{eyes}|{skin}|{face})"
 
 
-def _product(words: Words) -> str:
+def _product(words: SubjectWords) -> str:
     names = [re.escape(each) for each in (words.trigger, words.class_word) if each]
     thing = rf"(?:{'|'.join(names)})"
     made = rf"{thing},? (?:(?:which|that) )?(?:is )?(?:made )?(?:out )?(?:of|from) (?:\w+ )?{MATERIALS}\b"

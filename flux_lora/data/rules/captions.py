@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from flux_lora.config.choices import Severity, SourceRole
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.words import Words, caption_name, start_of, subjects
+from flux_lora.data.rules.words import SubjectWords, caption_name, start_of, subjects
 from flux_lora.data.samples import Sample
 
 NO_CAPTION = Rule(
@@ -28,7 +28,7 @@ FEWEST_WORDS = 3
 SIDECARS = (".txt", ".caption")
 
 
-def judge_captions(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_missing_captions(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Missing, empty and short captions, sample by sample; then each group of pictures with the same one."""
     for sample in samples:
         if not sample.captions:
@@ -38,7 +38,7 @@ def judge_captions(samples: Sequence[Sample], words: Words) -> Iterator[Finding]
     yield from _judge_same(subjects(samples))
 
 
-def _judge_missing(sample: Sample, words: Words) -> Iterator[Finding]:
+def _judge_missing(sample: Sample, words: SubjectWords) -> Iterator[Finding]:
     """A file that is there and cannot be read as text has been spoken of where it was read."""
     teaches = words.trigger and sample.role is SourceRole.subject
     wanted = f"that says {words.trigger!r}" if teaches else "that says what it shows"

@@ -28,7 +28,7 @@ MUCH_CROPPED = 0.1
 ALLOWED = 0.25
 
 
-def judge_plan(plan: Plan, allow_crop: float = ALLOWED) -> Iterator[Finding]:
+def judge_bucket_fit(plan: Plan, allow_crop: float = ALLOWED) -> Iterator[Finding]:
     """Picture by picture. `allow_crop` is the share that may fall outside the bucket; more is an error."""
     of_sample: dict[Path, list[Prepared]] = {}
     for one in plan.prepared:
@@ -41,7 +41,7 @@ def judge_plan(plan: Plan, allow_crop: float = ALLOWED) -> Iterator[Finding]:
         yield from (_lone(one) for one in parts[:1] if one.sample.image in alone)
 
 
-def steps_said(plan: Plan, batch_size: int, steps: int) -> str:
+def steps_in_words(plan: Plan, batch_size: int, steps: int) -> str:
     """Steps, epochs and exposures in one sentence. A step is one update of the adapter, and takes one batch."""
     batches = plan.batches(batch_size)
     if not batches:
@@ -104,7 +104,7 @@ def _judge_kept(parts: Sequence[Prepared]) -> Iterator[Finding]:
 def _alone(plan: Plan) -> set[Path]:
     """Pictures that are in a bucket by themselves, where others have company and batches could be shared."""
     homes = [{plan.prepared[number].sample.image for number in group} for group in plan.groups]
-    if plan.wish.batch_size == 1 or max(map(len, homes), default=0) < 2:
+    if plan.options.batch_size == 1 or max(map(len, homes), default=0) < 2:
         return set()
     return {image for home in homes if len(home) == 1 for image in home}
 

@@ -6,8 +6,16 @@ from functools import cache
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.dictionary import LONGEST_WORD, Dictionary, dictionary, is_known
-from flux_lora.data.rules.nearness import bare
-from flux_lora.data.rules.words import SMALL_WORDS, WORD, Words, caption_name, common_words, folder_of, words_of
+from flux_lora.data.rules.nearness import normalised
+from flux_lora.data.rules.words import (
+    SMALL_WORDS,
+    WORD,
+    SubjectWords,
+    caption_name,
+    common_folder,
+    common_words,
+    words_of,
+)
 from flux_lora.data.samples import Sample
 
 OTHER_LANGUAGE = Rule(
@@ -41,7 +49,7 @@ Tell = Callable[[str], tuple[str, float]]
 """A text -> its language, and how sure that is."""
 
 
-def judge_language(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_language(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Other languages and slips of the pen, sample by sample; and once what could not be looked at."""
     if not any(sample.captions for sample in samples):
         return
@@ -49,7 +57,7 @@ def judge_language(samples: Sequence[Sample], words: Words) -> Iterator[Finding]
     missing = [name for name, found in (("pyspellchecker", known), ("py3langid", tell)) if found is None]
     if missing:
         yield CAPTIONS_UNCHECKED.at(
-            folder_of(samples),
+            common_folder(samples),
             f"is not checked for spelling and language in full: {' and '.join(missing)} not installed",
             'run: pip install "flux_lora[captions]"',
         )
@@ -88,7 +96,7 @@ def _foreign(caption: str, tell: Tell | None) -> str:
     return f"another language ({language})" if language != "en" and sure >= SURE else ""
 
 
-def _judge_spelling(sample: Sample, words: Words, known: Dictionary) -> Iterator[Finding]:
+def _judge_spelling(sample: Sample, words: SubjectWords, known: Dictionary) -> Iterator[Finding]:
     slips = {slip: meant for caption in sample.captions for slip, meant in _slips(caption, words, known)}
     if slips:
         listed = ", ".join(f"{slip!r} ({meant}?)" for slip, meant in slips.items())
@@ -99,13 +107,13 @@ def _judge_spelling(sample: Sample, words: Words, known: Dictionary) -> Iterator
         )
 
 
-def _slips(caption: str, words: Words, known: Dictionary) -> Iterator[tuple[str, str]]:
+def _slips(caption: str, words: SubjectWords, known: Dictionary) -> Iterator[tuple[str, str]]:
     """Words of plain small letters that are unknown, with what was meant. Names and brands have a capital."""
-    own = {bare(word) for word in words_of(f"{words.trigger} {words.class_word}")}
+    own = {normalised(word) for word in words_of(f"{words.trigger} {words.class_word}")}
     for match in WORD.finditer(caption):
         word = match.group()
         plain = word.isascii() and word.isalpha() and word.islower() and SHORTEST_WORD <= len(word) <= LONGEST_WORD
-        if not plain or is_known(word) or any(each in bare(word) for each in own):
+        if not plain or is_known(word) or any(each in normalised(word) for each in own):
             continue
         if meant := known.nearest(word):
             yield word, meant

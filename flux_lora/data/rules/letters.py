@@ -32,7 +32,7 @@ MARKS = re.compile(
 Readings = Mapping[Path, tuple[Line, ...]]
 
 
-def judge_letters(images: Sequence[Path], readings: Readings | None) -> Iterator[Finding]:
+def judge_watermarks(images: Sequence[Path], readings: Readings | None) -> Iterator[Finding]:
     """Picture by picture; without a reader, says once that nothing was read. Other words may be a label, and pass."""
     if readings is None:
         if images:

@@ -6,13 +6,13 @@ import unicodedata
 JOINTS = re.compile(r"[-_'’\s]")
 
 
-def bare(word: str) -> str:
+def normalised(word: str) -> str:
     """A word without case, accents, hyphens and apostrophes: what is left is the same for all its spellings."""
     apart = unicodedata.normalize("NFKD", JOINTS.sub("", word).casefold())
     return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
-def slips(first: str, second: str, *, most: int) -> int:
+def edit_distance(first: str, second: str, *, most: int) -> int:
     """Letters to put in, leave out, change or swap with their neighbour to come from one to the other.
 
     Anything above `most` is said as most + 1.

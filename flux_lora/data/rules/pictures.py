@@ -5,7 +5,7 @@ from math import sqrt
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks.look import Look
+from flux_lora.data.looks.look import ImageStats
 
 BLURRED = Rule("blurred", Severity.warning, "Blur is learned as part of the thing; the pictures come out soft.")
 ENLARGED_BEFORE = Rule(
@@ -56,7 +56,7 @@ ENOUGH = 0.95
 """Of the resolution: detail for nearly as much is detail enough."""
 
 
-def judge_pictures(looks: Sequence[Look], *, resolution: int = 0) -> Iterator[Finding]:
+def judge_image_quality(looks: Sequence[ImageStats], *, resolution: int = 0) -> Iterator[Finding]:
     """Picture by picture. With a resolution, a picture enlarged before still passes if it has detail for that."""
     for look in looks:
         yield from _judge_detail(look, resolution)
@@ -64,7 +64,7 @@ def judge_pictures(looks: Sequence[Look], *, resolution: int = 0) -> Iterator[Fi
         yield from _judge_shape(look)
 
 
-def _judge_detail(look: Look, resolution: int) -> Iterator[Finding]:
+def _judge_detail(look: ImageStats, resolution: int) -> Iterator[Finding]:
     if look.sharpness < LEAST_SHARP:
         yield BLURRED.at(look.image, "is blurred: no part of it is sharp", "use a sharper picture, or leave it out")
     elif look.finer_than_half < LEAST_FINE and _detail_side(look) < (resolution * ENOUGH or _detail_side(look) + 1):
@@ -79,8 +79,8 @@ def _judge_detail(look: Look, resolution: int) -> Iterator[Finding]:
         yield JPEG_BLOCKS.at(look.image, f"shows the blocks of strong JPEG{saved}", "use the original file")
 
 
-def _judge_light(look: Look) -> Iterator[Finding]:
-    light = look.light
+def _judge_light(look: ImageStats) -> Iterator[Finding]:
+    light = look.exposure
     if light.high < DARKEST:
         yield DARK.at(look.image, "is dark nearly everywhere", "brighten it from the original, or leave it out")
     elif light.white > MOST_WHITE or light.low > BRIGHTEST:
@@ -94,8 +94,8 @@ def _judge_light(look: Look) -> Iterator[Finding]:
         )
 
 
-def _judge_shape(look: Look) -> Iterator[Finding]:
-    margins = look.margins
+def _judge_shape(look: ImageStats) -> Iterator[Finding]:
+    margins = look.borders
     if margins.written:
         rule, seen = SCREEN_BARS, "looks like a screenshot: there are bars with signs on them"
     else:
@@ -118,6 +118,6 @@ def _judge_shape(look: Look) -> Iterator[Finding]:
         )
 
 
-def _detail_side(look: Look) -> float:
+def _detail_side(look: ImageStats) -> float:
     """The side of a square with as many pixels as the picture has detail for, once it has twice too many a side."""
     return sqrt(look.width * look.height) / 2

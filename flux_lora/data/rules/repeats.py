@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.rules.words import FRAME_WORDS, SMALL_WORDS, Words, folder_of, subjects, words_of
+from flux_lora.data.rules.words import FRAME_WORDS, SMALL_WORDS, SubjectWords, common_folder, subjects, words_of
 from flux_lora.data.samples import Sample
 
 REPEATED_TEXT = Rule(
@@ -30,12 +30,12 @@ NEUTRAL = frozenset(
 Phrase = tuple[str, ...]
 
 
-def judge_repeats(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_repeats(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Each phrase that nearly all captions of the subject share, the commonest first."""
     captions = [_said(caption) for sample in subjects(samples) for caption in sample.captions]
     if len(captions) < FEWEST_CAPTIONS:
         return
-    folder = folder_of(samples)
+    folder = common_folder(samples)
     for phrase, count in _shared(captions, _names(words)):
         yield REPEATED_TEXT.at(
             folder,
@@ -49,7 +49,7 @@ def _said(caption: str) -> list[str]:
     return [word for clause in CLAUSE.split(caption.lower()) for word in (*words_of(clause), "")]
 
 
-def _names(words: Words) -> frozenset[str]:
+def _names(words: SubjectWords) -> frozenset[str]:
     """The trigger and the class are meant to be in every caption."""
     own = words_of(f"{words.trigger} {words.class_word}".lower())
     return frozenset((*own, *(f"{word}s" for word in own), *(f"{word}'s" for word in own)))

@@ -9,8 +9,8 @@ from itertools import combinations, pairwise
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.dictionary import LONGEST_WORD, american, is_known
-from flux_lora.data.rules.nearness import bare, slips
-from flux_lora.data.rules.words import SMALL_WORDS, WORD, Words, caption_name, subjects
+from flux_lora.data.rules.nearness import edit_distance, normalised
+from flux_lora.data.rules.words import SMALL_WORDS, WORD, SubjectWords, caption_name, subjects
 from flux_lora.data.samples import Sample
 
 TWO_SPELLINGS = Rule(
@@ -48,7 +48,7 @@ class _Seen:
     """Whether it has a capital beside another one: the Golden Gate."""
 
 
-def judge_spellings(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_spellings(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Each rarer spelling, at the first picture whose caption has it. The trigger's own are another rule's."""
     told = subjects(samples)
     seen = [each for number, sample in enumerate(told) for each in _seen(number, sample, words)]
@@ -72,12 +72,12 @@ def _others(count: int) -> str:
     return "another has" if count == 1 else f"{count} others have"
 
 
-def _seen(number: int, sample: Sample, words: Words) -> Iterator[_Seen]:
+def _seen(number: int, sample: Sample, words: SubjectWords) -> Iterator[_Seen]:
     """The words of a sample's captions, but for the trigger, quoted text and small words."""
-    own = bare(words.trigger)
+    own = normalised(words.trigger)
     for caption in sample.captions:
         text = QUOTED.sub(lambda match: " . " * (len(match.group()) // 3), caption)
-        found = [match for match in WORD.finditer(text) if not (own and own in bare(match.group()))]
+        found = [match for match in WORD.finditer(text) if not (own and own in normalised(match.group()))]
         for place, match in enumerate(found):
             word = POSSESSIVE.sub("", match.group())
             if word.lower() in SMALL_WORDS or len(word) < 2 or not any(map(str.isalpha, word)):
@@ -93,13 +93,13 @@ def _by_letters(seen: Sequence[_Seen]) -> Iterator[tuple[Use, Use]]:
     forms: dict[str, Spoken] = defaultdict(lambda: defaultdict(list))
     for each in seen:
         small = each.text.lower()
-        forms[bare(american(small))][small].append(each.sample)
+        forms[normalised(american(small))][small].append(each.sample)
     solid = {form for group in forms.values() for form in group}
     for first, second in pairwise(seen):
         joined = f"{first.text}{second.text}".lower()
         apart = f"{first.text} {second.text}".lower()
         if joined in solid and first.sample == second.sample and second.start == first.start + len(first.text) + 1:
-            forms[bare(american(joined))][apart].append(first.sample)
+            forms[normalised(american(joined))][apart].append(first.sample)
     written = {each.text.lower(): each.text for each in reversed(seen) if not each.starts}
     for group in forms.values():
         yield from _rarer({written.get(small, small): numbers for small, numbers in group.items()})
@@ -129,7 +129,7 @@ def _by_name(seen: Sequence[_Seen]) -> Iterator[tuple[Use, Use]]:
             names[each.text].append(each.sample)
     unknown = [name for name in names if not is_known(name)][:MOST_NAMES]
     for first, second in combinations(sorted(unknown), 2):
-        if slips(first, second, most=1) == 1 and not _inflected(first, second):
+        if edit_distance(first, second, most=1) == 1 and not _inflected(first, second):
             yield from _rarer({first: names[first], second: names[second]})
 
 

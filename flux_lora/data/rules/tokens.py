@@ -38,7 +38,7 @@ LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True)
-class Readers:
+class CaptionTokenizers:
     """The base's own tokenizers, and how many tokens its T5 is given."""
 
     t5_tokenizer: "PreTrainedTokenizerBase"
@@ -61,20 +61,20 @@ class TokenCount:
     lost_t5: str = ""
 
 
-def count_tokens(caption: str, readers: Readers) -> TokenCount:
+def count_tokens(caption: str, readers: CaptionTokenizers) -> TokenCount:
     """What each reader makes of a caption."""
     t5, lost_t5 = _heard(caption, readers.t5_tokenizer, readers.t5_limit)
     clip, lost_clip = _heard(caption, readers.clip_tokenizer, readers.clip_limit)
     return TokenCount(t5=t5, clip=clip, lost_clip=lost_clip, lost_t5=lost_t5)
 
 
-def pieces(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+def token_pieces(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """What a tokenizer cuts a word into, but for the blank before it."""
     cut = tokenizer.tokenize(word)
     return [piece.replace("</w>", "").lstrip("▁Ġ") for piece in cut if piece not in BLANK_PIECES]
 
 
-def judge_tokens(samples: Sequence[Sample], readers: Readers) -> Iterator[Finding]:
+def judge_tokens(samples: Sequence[Sample], readers: CaptionTokenizers) -> Iterator[Finding]:
     """Captions that a reader hears only in part; each rule speaks once of a sample."""
     for sample in samples:
         counts = [count_tokens(caption, readers) for caption in sample.captions]

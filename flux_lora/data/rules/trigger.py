@@ -7,16 +7,16 @@ from pathlib import Path
 from flux_lora.config.choices import Severity, SourceRole
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.dictionary import is_ordinary
-from flux_lora.data.rules.nearness import bare, slips
-from flux_lora.data.rules.tokens import Readers, pieces
+from flux_lora.data.rules.nearness import edit_distance, normalised
+from flux_lora.data.rules.tokens import CaptionTokenizers, token_pieces
 from flux_lora.data.rules.words import (
-    Words,
+    SubjectWords,
     as_written,
     caption_name,
+    common_folder,
     common_words,
-    folder_of,
-    says,
-    says_class,
+    contains_class_word,
+    contains_word,
     start_of,
     subjects,
     words_of,
@@ -76,7 +76,9 @@ SHORTEST_WITH_A_SLIP = 4
 SHORTEST_WITH_TWO = 8
 
 
-def judge_trigger(samples: Sequence[Sample], words: Words, readers: Readers | None = None) -> Iterator[Finding]:
+def judge_trigger(
+    samples: Sequence[Sample], words: SubjectWords, readers: CaptionTokenizers | None = None
+) -> Iterator[Finding]:
     """Whether each caption says the trigger as it should, then the trigger itself. Nothing, where there is none."""
     if not words.trigger:
         return
@@ -86,30 +88,34 @@ def judge_trigger(samples: Sequence[Sample], words: Words, readers: Readers | No
         elif sample.captions:
             yield from _judge_said(sample, words)
     if subjects(samples):
-        yield from _judge_word(folder_of(samples), words.trigger)
+        yield from _judge_word(common_folder(samples), words.trigger)
         if readers:
-            yield from _judge_pieces(folder_of(samples), words.trigger, readers)
+            yield from _judge_pieces(common_folder(samples), words.trigger, readers)
 
 
-def near_misses(words: Words, caption: str) -> list[str]:
+def near_misses(words: SubjectWords, caption: str) -> list[str]:
     """Words of a caption that were probably meant to be the trigger, as they are written; in order, once each."""
     said = words_of(caption.replace("’", "'"))
     alone = [word.removesuffix("'s") for word in said]
-    pairs = [f"{first} {second}" for first, second in pairwise(alone) if bare(first + second) == bare(words.trigger)]
+    pairs = [
+        f"{first} {second}"
+        for first, second in pairwise(alone)
+        if normalised(first + second) == normalised(words.trigger)
+    ]
     near = [*(word for word in alone if _is_near(word, words)), *pairs]
-    return list(dict.fromkeys(word for word in near if not says(words.trigger, word)))
+    return list(dict.fromkeys(word for word in near if not contains_word(words.trigger, word)))
 
 
-def _is_near(word: str, words: Words) -> bool:
-    own, other = bare(words.trigger), bare(word)
+def _is_near(word: str, words: SubjectWords) -> bool:
+    own, other = normalised(words.trigger), normalised(word)
     if own == other:
         return word != words.trigger
-    if is_ordinary(word) or other == bare(words.class_word):
+    if is_ordinary(word) or other == normalised(words.class_word):
         return False
-    if _is_fused(own, other, bare(words.class_word)):
+    if _is_fused(own, other, normalised(words.class_word)):
         return True
     most = 0 if len(own) < SHORTEST_WITH_A_SLIP else 1 if len(own) < SHORTEST_WITH_TWO else 2
-    return slips(own, other, most=most) <= most
+    return edit_distance(own, other, most=most) <= most
 
 
 def _is_fused(own: str, other: str, class_word: str) -> bool:
@@ -118,8 +124,8 @@ def _is_fused(own: str, other: str, class_word: str) -> bool:
     return rest != other and (rest in ("s", "es") or (bool(rest) and rest == class_word) or rest in common_words())
 
 
-def _judge_said(sample: Sample, words: Words) -> Iterator[Finding]:
-    lacking = next((caption for caption in sample.captions if not says(words.trigger, caption)), "")
+def _judge_said(sample: Sample, words: SubjectWords) -> Iterator[Finding]:
+    lacking = next((caption for caption in sample.captions if not contains_word(words.trigger, caption)), "")
     if lacking:
         yield _lacks(sample, lacking, words)
         return
@@ -138,11 +144,11 @@ def _judge_said(sample: Sample, words: Words) -> Iterator[Finding]:
         )
 
 
-def _says_class(words: Words):
-    return lambda caption: says_class(words.class_word, caption)
+def _says_class(words: SubjectWords):
+    return lambda caption: contains_class_word(words.class_word, caption)
 
 
-def _lacks(sample: Sample, caption: str, words: Words) -> Finding:
+def _lacks(sample: Sample, caption: str, words: SubjectWords) -> Finding:
     trigger, file = words.trigger, caption_name(sample)
     fix = f"put {trigger!r} into {file}"
     near = near_misses(words, caption)
@@ -155,7 +161,7 @@ def _lacks(sample: Sample, caption: str, words: Words) -> Finding:
 
 
 def _judge_ordinary_picture(sample: Sample, trigger: str) -> Iterator[Finding]:
-    said = next((caption for caption in sample.captions if says(trigger, caption, any_case=True)), "")
+    said = next((caption for caption in sample.captions if contains_word(trigger, caption, any_case=True)), "")
     if said:
         yield TRIGGER_IN_REGULARISATION.at(
             sample.image,
@@ -175,9 +181,9 @@ def _judge_word(folder: Path, trigger: str) -> Iterator[Finding]:
         yield TRIGGER_DIGITS.at(folder, f"teaches {trigger!r}, a word with digits", "choose one of letters alone")
 
 
-def _judge_pieces(folder: Path, trigger: str, readers: Readers) -> Iterator[Finding]:
+def _judge_pieces(folder: Path, trigger: str, readers: CaptionTokenizers) -> Iterator[Finding]:
     for name, tokenizer in (("T5", readers.t5_tokenizer), ("CLIP", readers.clip_tokenizer)):
-        cut = pieces(trigger, tokenizer)
+        cut = token_pieces(trigger, tokenizer)
         if len(cut) > MOST_PIECES:
             yield TRIGGER_PIECES.at(
                 folder,

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks.look import Look
-from flux_lora.data.looks.parts import is_mirror_image, parts_among
-from flux_lora.data.looks.prints import distances, mirrored, stacked
+from flux_lora.data.looks.look import ImageStats
+from flux_lora.data.looks.parts import is_mirror_image, partial_copies
+from flux_lora.data.looks.prints import distances, mirrored_hashes, stack_hashes
 
 SAME_PICTURE = Rule(
     "same-picture", Severity.warning, "The same pixels several times count several times; set repeats to mean that."
@@ -51,8 +51,8 @@ Vectors = Mapping[Path, NDArray[np.float32]]
 Pair = tuple[int, int]
 
 
-def judge_twins(
-    looks: Sequence[Look], held_out: Sequence[Look] = (), *, vectors: Vectors | None = None
+def judge_duplicates(
+    looks: Sequence[ImageStats], held_out: Sequence[ImageStats] = (), *, vectors: Vectors | None = None
 ) -> Iterator[Finding]:
     """One finding for each group. Without vectors, says once what was not looked for."""
     trained, kept = _one_each(looks), _one_each(held_out)
@@ -70,10 +70,12 @@ def judge_twins(
     yield from (_said(SAME_PHOTO, single, group) for group in _groups(alike, len(single)))
 
 
-def near_pairs(looks: Sequence[Look], others: Sequence[Look] | None = None) -> Iterator[Pair]:
+def near_pairs(looks: Sequence[ImageStats], others: Sequence[ImageStats] | None = None) -> Iterator[Pair]:
     """Pairs of pictures that are nearly the same; within one list, or each of one with each of another."""
     there = looks if others is None else others
-    left, right = (list(_blocks([at for at, look in enumerate(each) if look.prints])) for each in (looks, there))
+    left, right = (
+        list(_blocks([at for at, look in enumerate(each) if look.perceptual_hashes])) for each in (looks, there)
+    )
     for rows, columns in product(left, right):
         if others is None and rows[0] > columns[-1]:
             continue  # these two blocks were compared the other way round
@@ -81,20 +83,25 @@ def near_pairs(looks: Sequence[Look], others: Sequence[Look] | None = None) -> I
         yield from found if others is not None else ((row, column) for row, column in found if row < column)
 
 
-def _near(rows: list[int], columns: list[int], looks: Sequence[Look], others: Sequence[Look]) -> Iterator[Pair]:
+def _near(
+    rows: list[int], columns: list[int], looks: Sequence[ImageStats], others: Sequence[ImageStats]
+) -> Iterator[Pair]:
     """Either may be the cropped one. Mirror images are found whole only."""
-    first, second = stacked([looks[row].prints for row in rows]), stacked([others[each].prints for each in columns])
+    first, second = (
+        stack_hashes([looks[row].perceptual_hashes for row in rows]),
+        stack_hashes([others[each].perceptual_hashes for each in columns]),
+    )
     bits = np.minimum(distances(first, second), distances(second, first).T)
     for row, column in np.argwhere(bits <= NEAR_BITS):
         look, other = looks[rows[row]], others[columns[column]]
         if _colours_apart(look, other) <= NEAR_COLOUR:
             yield rows[row], columns[column]
-    for row, column in np.argwhere(distances(first, mirrored(second)) <= NEAR_BITS):
+    for row, column in np.argwhere(distances(first, mirrored_hashes(second)) <= NEAR_BITS):
         if is_mirror_image(looks[rows[row]].copy, others[columns[column]].copy):
             yield rows[row], columns[column]
 
 
-def _colours_apart(look: Look, other: Look) -> float:
+def _colours_apart(look: ImageStats, other: ImageStats) -> float:
     """Mean difference of the large tiles, after both are made equally bright."""
     colours, theirs = (np.frombuffer(each.colours, dtype=np.uint8).astype(np.float32) for each in (look, other))
     mean = (colours.mean() + theirs.mean()) / 2
@@ -102,7 +109,7 @@ def _colours_apart(look: Look, other: Look) -> float:
     return float(np.abs(colours - theirs).mean())
 
 
-def _same_pixels(looks: Sequence[Look]) -> Iterator[Pair]:
+def _same_pixels(looks: Sequence[ImageStats]) -> Iterator[Pair]:
     first: dict[str, int] = {}
     for index, look in enumerate(looks):
         earlier = first.setdefault(look.digest, index)
@@ -110,7 +117,7 @@ def _same_pixels(looks: Sequence[Look]) -> Iterator[Pair]:
             yield earlier, index
 
 
-def _parts(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
+def _parts(looks: Sequence[ImageStats], vectors: Vectors) -> set[Pair]:
     """Pairs of which one shows a part of the other."""
     known = [index for index, look in enumerate(looks) if look.image in vectors]
     found: set[Pair] = set()
@@ -120,14 +127,14 @@ def _parts(looks: Sequence[Look], vectors: Vectors) -> set[Pair]:
             theirs = np.stack([vectors[looks[column].image] for column in columns])
             hits = np.argwhere(mine @ theirs.T >= SCENE_COSINE)
             found |= {(rows[row], columns[column]) for row, column in hits if rows[row] < columns[column]}
-    return parts_among([look.copy for look in looks], found)
+    return partial_copies([look.copy for look in looks], found)
 
 
-def _judge_held_out(looks: Sequence[Look], held_out: Sequence[Look]) -> Iterator[Finding]:
-    by_digest: dict[str, list[Look]] = defaultdict(list)
+def _judge_held_out(looks: Sequence[ImageStats], held_out: Sequence[ImageStats]) -> Iterator[Finding]:
+    by_digest: dict[str, list[ImageStats]] = defaultdict(list)
     for look in looks:
         by_digest[look.digest].append(look)
-    near: dict[int, list[Look]] = defaultdict(list)
+    near: dict[int, list[ImageStats]] = defaultdict(list)
     for index, other in near_pairs(held_out, looks):
         near[index].append(looks[other])
     for index, look in enumerate(held_out):
@@ -139,13 +146,13 @@ def _judge_held_out(looks: Sequence[Look], held_out: Sequence[Look]) -> Iterator
             yield HELD_OUT_TWIN.at(look.image, problem, "leave one of them out", tuple(twin.image for twin in twins))
 
 
-def _say_what_is_missing(looks: Sequence[Look]) -> Iterator[Finding]:
+def _say_what_is_missing(looks: Sequence[ImageStats]) -> Iterator[Finding]:
     if looks:
         problem = "was not searched for other crops of one photo: the extra 'metrics' is not installed"
         yield NOT_COMPARED.at(looks[0].image.parent, problem, "run: pip install 'flux_lora[metrics]'")
 
 
-def _said(rule: Rule, looks: Sequence[Look], group: Sequence[int]) -> Finding:
+def _said(rule: Rule, looks: Sequence[ImageStats], group: Sequence[int]) -> Finding:
     first, *rest = (looks[index] for index in group)
     seen = {
         SAME_PICTURE.id: ("is the same picture as", "keep one of them; set repeats if it shall count more"),
@@ -156,7 +163,7 @@ def _said(rule: Rule, looks: Sequence[Look], group: Sequence[int]) -> Finding:
     return rule.at(first.image, f"{says} {_named(first, rest)}", fix, tuple(look.image for look in rest))
 
 
-def _named(look: Look, others: Sequence[Look]) -> str:
+def _named(look: ImageStats, others: Sequence[ImageStats]) -> str:
     """Two of them by name, and of each whether it is the look in a mirror."""
     names = [f"{other.image.name}{' (mirrored)' * is_mirror_image(look.copy, other.copy)}" for other in others[:2]]
     return ", ".join(names) + (f" and {len(others) - 2} more" if len(others) > 2 else "")
@@ -180,7 +187,7 @@ def _groups(pairs: Iterable[Pair], count: int) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _one_each(looks: Sequence[Look]) -> list[Look]:
+def _one_each(looks: Sequence[ImageStats]) -> list[ImageStats]:
     """One file listed twice, with repeats of its own, is no duplicate."""
     return list({look.image: look for look in looks}.values())
 

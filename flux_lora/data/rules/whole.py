@@ -8,8 +8,8 @@ import numpy as np
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.looks.look import Look
-from flux_lora.data.rules.words import Words, folder_of, subjects
+from flux_lora.data.looks.look import ImageStats
+from flux_lora.data.rules.words import SubjectWords, common_folder, subjects
 from flux_lora.data.samples import Sample
 
 FEW_PICTURES = Rule("few-pictures", Severity.warning, "From few pictures only those few views are learned.")
@@ -73,10 +73,10 @@ class Facet:
     """As in "11 different"; empty where there is nothing to add."""
 
 
-def judge_whole(looks: Sequence[Look], samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_dataset(looks: Sequence[ImageStats], samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """What is said of the folder. Regularisation pictures are left out: they are to be of all kinds."""
     wanted = _of_the_thing(looks, samples)
-    folder = folder_of(samples)
+    folder = common_folder(samples)
     yield from _judge_amount(len(wanted), words.kind, folder)
     if len(wanted) < ENOUGH_TO_TELL or words.kind == "style":
         return
@@ -88,7 +88,7 @@ def judge_whole(looks: Sequence[Look], samples: Sequence[Sample], words: Words) 
         yield rule.at(folder, f"shows {facet.name} the same in nearly all {len(wanted)} pictures", fix)
 
 
-def sentence(looks: Sequence[Look], samples: Sequence[Sample], words: Words) -> str:
+def dataset_summary(looks: Sequence[ImageStats], samples: Sequence[Sample], words: SubjectWords) -> str:
     """In plain words, what this set can and cannot teach."""
     wanted = _of_the_thing(looks, samples)
     amount = AMOUNTS.get(words.kind, ANY)
@@ -110,7 +110,7 @@ def sentence(looks: Sequence[Look], samples: Sequence[Sample], words: Words) -> 
     return " ".join(said)
 
 
-def facets(looks: Sequence[Look]) -> tuple[Facet, ...]:
+def facets(looks: Sequence[ImageStats]) -> tuple[Facet, ...]:
     """Background, light and framing; one that cannot be told from these pictures is left out."""
     return tuple(facet for facet in (_background(looks), _light(looks), _framing(looks)) if facet)
 
@@ -125,7 +125,7 @@ def _judge_amount(count: int, kind: str, folder: Path) -> Iterator[Finding]:
         yield MANY_PICTURES.at(folder, f"holds {count} pictures, more than this recipe needs", fix)
 
 
-def _judge_ground(looks: Sequence[Look], folder: Path) -> Iterator[Finding]:
+def _judge_ground(looks: Sequence[ImageStats], folder: Path) -> Iterator[Finding]:
     unmasked = [look for look in looks if not look.masked]
     group = max(_backgrounds(unmasked), key=len, default=[])
     if len(group) < max(ENOUGH_TO_TELL - 1, MOST * len(looks)):
@@ -139,9 +139,9 @@ def _judge_ground(looks: Sequence[Look], folder: Path) -> Iterator[Finding]:
     )
 
 
-def _backgrounds(looks: Sequence[Look]) -> list[list[Look]]:
+def _backgrounds(looks: Sequence[ImageStats]) -> list[list[ImageStats]]:
     """Pictures by what is behind the thing: flat grounds by colour, scenes by what the rim looks like all around."""
-    groups: list[list[Look]] = []
+    groups: list[list[ImageStats]] = []
     for look in looks:
         home = next((group for group in groups if _one_background(group[0], look)), None)
         if home is None:
@@ -151,7 +151,7 @@ def _backgrounds(looks: Sequence[Look]) -> list[list[Look]]:
     return groups
 
 
-def _one_background(look: Look, other: Look) -> bool:
+def _one_background(look: ImageStats, other: ImageStats) -> bool:
     if look.ground.flat != other.ground.flat:
         return False
     if look.ground.flat:
@@ -159,7 +159,7 @@ def _one_background(look: Look, other: Look) -> bool:
     return bool(np.abs(np.subtract(look.ground.segments, other.ground.segments)).mean() <= ONE_PLACE)
 
 
-def _background(looks: Sequence[Look]) -> Facet | None:
+def _background(looks: Sequence[ImageStats]) -> Facet | None:
     """With masks, the background is not learned, whatever it is."""
     unmasked = [look for look in looks if not look.masked]
     if not unmasked:
@@ -171,13 +171,13 @@ def _background(looks: Sequence[Look]) -> Facet | None:
     return Facet("the background", varies, f"{len(groups)} different" if varies else flat)
 
 
-def _light(looks: Sequence[Look]) -> Facet:
-    brightness = _span([look.light.brightness for look in looks])
-    warmth = _span([look.light.warmth for look in looks])
+def _light(looks: Sequence[ImageStats]) -> Facet:
+    brightness = _span([look.exposure.brightness for look in looks])
+    warmth = _span([look.exposure.warmth for look in looks])
     return Facet("the light", brightness >= LIGHT_VARIES or warmth >= WARMTH_VARIES, "")
 
 
-def _framing(looks: Sequence[Look]) -> Facet | None:
+def _framing(looks: Sequence[ImageStats]) -> Facet | None:
     """Only where a mask or a flat ground tells where the thing is, in most of the pictures."""
     known = [look.subject for look in looks if look.subject]
     if len(known) < max(ENOUGH_TO_TELL, MOST * len(looks)):
@@ -209,7 +209,7 @@ def colour_name(colour: tuple[int, int, int]) -> str:
     return depth + {red: "red", green: "green", blue: "blue"}[high]
 
 
-def _called(words: Words) -> str:
+def _called(words: SubjectWords) -> str:
     """As a person would speak of it: the zubo mug, but plain jxv of a woman."""
     if not words.trigger:
         return f"one {words.class_word}" if words.class_word else "one thing"
@@ -221,7 +221,7 @@ def _span(values: Sequence[float]) -> float:
     return float(high - low)
 
 
-def _of_the_thing(looks: Sequence[Look], samples: Sequence[Sample]) -> list[Look]:
+def _of_the_thing(looks: Sequence[ImageStats], samples: Sequence[Sample]) -> list[ImageStats]:
     wanted = {sample.image for sample in subjects(samples)}
     return list({look.image: look for look in looks if look.image in wanted}.values())
 

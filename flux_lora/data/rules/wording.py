@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.rules.boilerplate import BOILERPLATE, boilerplate_in, without_boilerplate
-from flux_lora.data.rules.words import SMALL_WORDS, Words, caption_name, start_of, words_of
+from flux_lora.data.rules.words import SMALL_WORDS, SubjectWords, caption_name, start_of, words_of
 from flux_lora.data.samples import Sample
 
-__all__ = ["BOILERPLATE", "RULES", "is_keyword_list", "judge_wording", "without_boilerplate"]
+__all__ = ["BOILERPLATE", "RULES", "is_keyword_list", "judge_style", "without_boilerplate"]
 
 KEYWORD_LIST = Rule(
     "keyword-list",
@@ -44,7 +44,7 @@ MARKS = {
 }
 
 
-def judge_wording(samples: Sequence[Sample], words: Words) -> Iterator[Finding]:
+def judge_style(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Whether each caption is prose and nothing else; each rule speaks once of a sample."""
     for sample in samples:
         yield from _judge_form(sample, words)
@@ -62,7 +62,7 @@ def is_keyword_list(caption: str) -> bool:
     return len(said) / len(parts) <= LONGEST_KEYWORD and small / len(said) < MOST_SMALL_WORDS
 
 
-def _judge_form(sample: Sample, words: Words) -> Iterator[Finding]:
+def _judge_form(sample: Sample, words: SubjectWords) -> Iterator[Finding]:
     file = caption_name(sample)
     listed = next((caption for caption in sample.captions if is_keyword_list(caption)), "")
     if listed:

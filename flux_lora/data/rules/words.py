@@ -28,7 +28,7 @@ FRAME_WORDS = word_list("frame.txt")
 
 
 @dataclass(frozen=True)
-class Words:
+class SubjectWords:
     """What the thing is called."""
 
     trigger: str
@@ -38,7 +38,7 @@ class Words:
     """product, character or style: what had better be left to the trigger. Anything else leaves that unjudged."""
 
 
-def says(word: str, caption: str, *, any_case: bool = False) -> bool:
+def contains_word(word: str, caption: str, *, any_case: bool = False) -> bool:
     """Whether a word is in a caption as a whole word, and in the same case: T5 reads TOK and tok as two words."""
     return bool(word) and bool(re.search(_whole(word), caption, re.IGNORECASE if any_case else re.NOFLAG))
 
@@ -49,7 +49,7 @@ def as_written(word: str, caption: str) -> str:
     return found.group() if found else ""
 
 
-def says_class(class_word: str, caption: str) -> bool:
+def contains_class_word(class_word: str, caption: str) -> bool:
     """Whether the class is named: in any case, one or many of it, and by its last word alone ("coffee mug": mug)."""
     last = class_word.split()[-1] if class_word.split() else ""
     return bool(last) and bool(re.search(rf"(?<!\w){re.escape(last)}(?:s|es)?(?!\w)", caption, re.IGNORECASE))
@@ -65,7 +65,7 @@ def subjects(samples: Sequence[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.role is SourceRole.subject]
 
 
-def folder_of(samples: Sequence[Sample]) -> Path:
+def common_folder(samples: Sequence[Sample]) -> Path:
     """Where what is said of the set as a whole is put."""
     folders = {sample.image.parent for sample in samples}
     if len({folder.is_absolute() for folder in folders}) > 1:

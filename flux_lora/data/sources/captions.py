@@ -11,7 +11,7 @@ from flux_lora.config.material import SourceConfig
 from flux_lora.data.box import Box
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import CAPTION_ENDING, Sample
-from flux_lora.data.sources.placed import Placed, place_of
+from flux_lora.data.sources.placed import SiblingFiles, stem_place
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.rules import (
     CAPTION_ENCODING,
@@ -21,7 +21,7 @@ from flux_lora.data.sources.rules import (
     UNDECODABLE_CAPTION,
     UNREADABLE_ROW,
 )
-from flux_lora.data.sources.texts import captions_of, read_text
+from flux_lora.data.sources.texts import captions_of, read_text_file
 
 SIDECAR_ENDINGS = (CAPTION_ENDING, ".caption")
 """The first that has words wins."""
@@ -31,7 +31,7 @@ LONGEST_NAMED = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CaptionSource:
     """What one place says of a picture."""
 
     file: Path
@@ -43,17 +43,17 @@ class Said:
     """What must stay inside a crop of the picture."""
 
 
-def said_beside(file: str, lines: CaptionLines) -> Said:
+def sidecar_caption(file: str, lines: CaptionLines) -> CaptionSource:
     """What a caption file says."""
-    told = read_text(Path(file))
-    return Said(Path(file), captions_of(told.text, lines), told.encoding, told.why)
+    told = read_text_file(Path(file))
+    return CaptionSource(Path(file), captions_of(told.text, lines), told.encoding, told.why)
 
 
-def said_in_rows(
+def table_captions(
     table: Path, rows: Iterator[Row], pictures: Collection[str], lines: CaptionLines
-) -> tuple[dict[str, Said], list[Finding]]:
+) -> tuple[dict[str, CaptionSource], list[Finding]]:
     """What a table says of each picture that it names, and what is wrong with the rest of it."""
-    said: dict[str, Said] = {}
+    said: dict[str, CaptionSource] = {}
     lost: list[str] = []
     unreadable: list[tuple[str, str]] = []
     for row in rows:
@@ -63,10 +63,10 @@ def said_in_rows(
         elif picture not in pictures:
             lost.append(f"{row.where} ({row.name[:LONGEST_NAMED]!r})")
         else:
-            before = said.get(picture, Said(table, ()))
+            before = said.get(picture, CaptionSource(table, ()))
             new = (each for text in row.texts for each in captions_of(text, lines))
             captions = dict.fromkeys((*before.captions, *new))
-            said[picture] = Said(table, tuple(captions), row.encoding, box=row.box or before.box)
+            said[picture] = CaptionSource(table, tuple(captions), row.encoding, box=row.box or before.box)
     findings = list(judge_rows(table, unreadable))
     if lost:
         fix = "correct the names or take the rows out; held_out, masks and hidden folders are never read"
@@ -74,17 +74,19 @@ def said_in_rows(
     return said, findings
 
 
-def chosen(said: Sequence[Said]) -> Said | None:
+def first_with_words(said: Sequence[CaptionSource]) -> CaptionSource | None:
     """The first place that has words; without any, the first place."""
     return next((each for each in said if each.captions), said[0] if said else None)
 
 
-def sample_of(picture: str, said: Sequence[Said], source: SourceConfig, *, repeats: int, mask: str | None) -> Sample:
+def sample_of(
+    picture: str, said: Sequence[CaptionSource], source: SourceConfig, *, repeats: int, mask: str | None
+) -> Sample:
     """A picture with its captions, each between prefix and suffix; no caption stays none."""
-    used = chosen(said)
+    used = first_with_words(said)
     captions = [source.prefix + each + source.suffix for each in used.captions] if used else []
     sidecar = next((each.file for each in said if each.file.suffix.lower() in SIDECAR_ENDINGS), None)
-    file = used.file if used and captions else sidecar or Path(place_of(picture) + CAPTION_ENDING)
+    file = used.file if used and captions else sidecar or Path(stem_place(picture) + CAPTION_ENDING)
     return Sample(
         image=Path(picture),
         caption=captions[0] if captions else "",
@@ -99,7 +101,7 @@ def sample_of(picture: str, said: Sequence[Said], source: SourceConfig, *, repea
     )
 
 
-def judge_said(picture: str, said: Sequence[Said]) -> Iterator[Finding]:
+def judge_caption_sources(picture: str, said: Sequence[CaptionSource]) -> Iterator[Finding]:
     """Places that cannot be read, and places that disagree."""
     for each in said:
         if each.why:
@@ -112,10 +114,10 @@ def judge_said(picture: str, said: Sequence[Said]) -> Iterator[Finding]:
         yield TWO_CAPTIONS.at(Path(picture), problem, "keep the right one, or let them say the same")
 
 
-def judge_shared(pictures: Placed) -> Iterator[Finding]:
+def judge_shared(pictures: SiblingFiles) -> Iterator[Finding]:
     """Pictures of one name in one folder. In two folders they are two names."""
     for file in sorted(pictures.files):
-        alike = pictures.at(place_of(file))
+        alike = pictures.at(stem_place(file))
         if len(alike) > 1 and alike[0] == file:
             first, *more = map(Path, alike)
             problem = f"has the name of {first.name}, and {first.stem}{CAPTION_ENDING} speaks for both"

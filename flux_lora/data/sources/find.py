@@ -13,25 +13,25 @@ from flux_lora.data.sources.captions import judge_encodings
 from flux_lora.data.sources.folders import read_folder, read_named
 from flux_lora.data.sources.hub import is_dataset, read_dataset
 from flux_lora.data.sources.leftovers import judge_orphan_masks
-from flux_lora.data.sources.listing import Seen, list_folder
+from flux_lora.data.sources.listing import EntryKind, list_folder
 from flux_lora.data.sources.masks import pair_masks
-from flux_lora.data.sources.packed import read_packed
+from flux_lora.data.sources.packed import samples_of_rows
 from flux_lora.data.sources.placed import ending_of
-from flux_lora.data.sources.places import places_of
-from flux_lora.data.sources.remembered import unpacked
+from flux_lora.data.sources.places import expand_pattern
+from flux_lora.data.sources.remembered import unpack
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
-from flux_lora.data.sources.source import Found, Wanted, columns_of
+from flux_lora.data.sources.source import Found, SourceOptions, columns_of
 from flux_lora.data.sources.tables import TABLE_ENDINGS, holds_pictures, read_table
-from flux_lora.data.sources.unpacked import keep_row
+from flux_lora.data.sources.unpacked import unpack_row
 from flux_lora.errors import DataError
 
 UNPACKED_BY = {".gz": "gunzip", ".tgz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
 """Compressed shards are not read: pictures gain nothing by it, and a small one can be made to fill a disk."""
 
 
-def find(sources: Sequence[SourceConfig], wanted: Wanted) -> Found:
+def find(sources: Sequence[SourceConfig], wanted: SourceOptions) -> Found:
     """What they hold, in their order; within a folder sorted by name. A source without a picture is refused."""
-    places = [replace(source, path=path) for source in sources for path in places_of(source.path)]
+    places = [replace(source, path=path) for source in sources for path in expand_pattern(source.path)]
     tops = [Path(place.path).expanduser() for place in places]
     mask_folders = [wanted.mask_folder] if wanted.mask_folder else []
     apart = {folder.expanduser().resolve() for folder in (*tops, *mask_folders, *wanted.apart)}
@@ -48,7 +48,7 @@ def find(sources: Sequence[SourceConfig], wanted: Wanted) -> Found:
     return Found(tuple(samples), (*findings, *judge_encodings(samples)), tuple(remarks))
 
 
-def _read(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
+def _read(source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
     found = _read_kind(source, wanted, apart)
     if not found.samples:
         reasons = [finding.problem for finding in found.findings if finding.fatal]
@@ -59,11 +59,11 @@ def _read(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Foun
     return found
 
 
-def _read_kind(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
+def _read_kind(source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
     """One place, by what it is."""
     if is_dataset(source.path):
         rows = read_dataset(source.path, columns_of(source))
-        return read_packed((keep_row(row, wanted.unpacked) for row in rows), Path(source.path), source, wanted)
+        return samples_of_rows((unpack_row(row, wanted.unpacked) for row in rows), Path(source.path), source, wanted)
     place = Path(source.path).expanduser()
     if place.is_dir():
         return read_folder(source, wanted, apart)
@@ -75,14 +75,14 @@ def _read_kind(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) ->
             fix="set data.folder to the folder that holds your images; a dataset of the hub is hub:<owner>/<name>",
         )
     if ending == SHARD_ENDING:
-        return read_packed(unpacked(place, read_shard, columns_of(source), wanted.unpacked), place, source, wanted)
+        return samples_of_rows(unpack(place, read_shard, columns_of(source), wanted.unpacked), place, source, wanted)
     if ending not in TABLE_ENDINGS:
         known = ", ".join((*TABLE_ENDINGS, SHARD_ENDING))
         packed = f"unpack it first: {UNPACKED_BY[ending]} {place}" if ending in UNPACKED_BY else ""
         fix = packed or "set the source to one of these"
         raise DataError(f"{place} is no folder, and no table or shard ({known})", fix=fix)
     if holds_pictures(place, columns_of(source)):
-        return read_packed(unpacked(place, read_table, columns_of(source), wanted.unpacked), place, source, wanted)
+        return samples_of_rows(unpack(place, read_table, columns_of(source), wanted.unpacked), place, source, wanted)
     return read_named(place, source, wanted, apart)
 
 
@@ -92,7 +92,7 @@ def _with_masks(
     """Samples with the masks of the mask folder, where they have none beside them, and masks that are left over."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", fix="set data.mask_folder to the folder that holds the masks")
-    listed = list_folder(folder, recursive=True).get(Seen.file, [])
+    listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
     images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
     without = [str(sample.image) for sample in samples if not sample.mask]
     masks: dict[str, Path] = {}

@@ -12,24 +12,24 @@ from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import (
     SIDECAR_ENDINGS,
-    Said,
-    judge_said,
+    CaptionSource,
+    judge_caption_sources,
     judge_shared,
-    said_beside,
-    said_in_rows,
     sample_of,
+    sidecar_caption,
+    table_captions,
 )
 from flux_lora.data.sources.leftovers import (
     judge_listing,
     judge_orphan_captions,
     judge_orphan_masks,
-    remarks_on,
+    unused_file_notes,
 )
-from flux_lora.data.sources.listing import Listing, Seen, list_folder
-from flux_lora.data.sources.masks import ToldApart, pair_masks, tell_masks
-from flux_lora.data.sources.placed import Placed, ending_of, folder_of, name_of, place_of, placed
+from flux_lora.data.sources.listing import EntryKind, Listing, list_folder
+from flux_lora.data.sources.masks import ImagesAndMasks, pair_masks, separate_masks
+from flux_lora.data.sources.placed import SiblingFiles, ending_of, file_name, parent_folder, sibling_files, stem_place
 from flux_lora.data.sources.shards import SHARD_ENDING
-from flux_lora.data.sources.source import Found, Wanted, columns_of
+from flux_lora.data.sources.source import Found, SourceOptions, columns_of
 from flux_lora.data.sources.tables import METADATA, read_table
 from flux_lora.errors import DataError
 
@@ -41,8 +41,8 @@ KOHYA = re.compile(r"([1-9]\d{0,2})_(\S.*)")
 class Files:
     """The files of a folder by what they are for."""
 
-    apart: ToldApart
-    captions: Placed
+    apart: ImagesAndMasks
+    captions: SiblingFiles
     """At the place of their picture, the one that wins first."""
     tables: Sequence[str]
     others: Sequence[str]
@@ -53,11 +53,11 @@ class Files:
         return self.apart.pictures
 
 
-def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
+def read_folder(source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
     """The samples of a folder. Folders in `apart` (resolved) belong to somebody else."""
     top = Path(source.path).expanduser()
     listing = list_folder(top, recursive=wanted.recursive, apart=apart)
-    files = sort_files(listing.get(Seen.file, []))
+    files = sort_files(listing.get(EntryKind.file, []))
     if not files.pictures:
         raise _no_pictures(top, listing, files)
     tables, findings, remarks = _read_tables(files, source, wanted)
@@ -65,8 +65,8 @@ def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -
     said = ((each, [*_beside(each, files, lines), *tables.get(each, [])]) for each in files.pictures)
     masks, lone_masks = _masks(files, listing, wanted)
     found = _found(said, masks, source, top)
-    pictures = placed(files.pictures)
-    lone = sorted(file for file in files.captions.files if not pictures.at(place_of(file)))
+    pictures = sibling_files(files.pictures)
+    lone = sorted(file for file in files.captions.files if not pictures.at(stem_place(file)))
     return Found(
         found.samples,
         (
@@ -77,16 +77,16 @@ def read_folder(source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -
             *judge_orphan_masks(lone_masks),
             *judge_listing(listing, files.others),
         ),
-        (*found.remarks, *remarks, *remarks_on(listing, top)),
+        (*found.remarks, *remarks, *unused_file_notes(listing, top)),
     )
 
 
-def read_named(table: Path, source: SourceConfig, wanted: Wanted, apart: Collection[Path]) -> Found:
+def read_named(table: Path, source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
     """The samples that a table names; its own captions come before those beside the pictures."""
     listing = list_folder(table.parent, recursive=True, apart=apart)
-    files = sort_files(listing.get(Seen.file, []))
+    files = sort_files(listing.get(EntryKind.file, []))
     lines = wanted.caption_lines
-    rows, findings = said_in_rows(table, read_table(table, columns_of(source)), set(files.pictures), lines)
+    rows, findings = table_captions(table, read_table(table, columns_of(source)), set(files.pictures), lines)
     said = ((picture, [row, *_beside(picture, files, lines)]) for picture, row in rows.items())
     masks, _ = _masks(files, listing, wanted)
     found = _found(said, masks, source, table.parent)
@@ -96,10 +96,10 @@ def read_named(table: Path, source: SourceConfig, wanted: Wanted, apart: Collect
 def sort_files(listed: Sequence[str]) -> Files:
     """Tell pictures, captions, masks and tables apart by their names."""
     images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
-    captions = placed((file for file in listed if ending_of(file) in SIDECAR_ENDINGS), first=SIDECAR_ENDINGS)
+    captions = sibling_files((file for file in listed if ending_of(file) in SIDECAR_ENDINGS), first=SIDECAR_ENDINGS)
     others = [file for file in listed if ending_of(file) not in (*IMAGE_ENDINGS, *SIDECAR_ENDINGS)]
-    tables = [file for file in others if name_of(file).lower() in METADATA]
-    return Files(tell_masks(images, captions), captions, tables, [file for file in others if file not in tables])
+    tables = [file for file in others if file_name(file).lower() in METADATA]
+    return Files(separate_masks(images, captions), captions, tables, [file for file in others if file not in tables])
 
 
 def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
@@ -114,19 +114,19 @@ def repeats_of(folder: Path, top: Path) -> tuple[int, Path | None]:
 
 
 def _found(
-    said: Iterable[tuple[str, Sequence[Said]]], masks: Mapping[str, str], source: SourceConfig, top: Path
+    said: Iterable[tuple[str, Sequence[CaptionSource]]], masks: Mapping[str, str], source: SourceConfig, top: Path
 ) -> Found:
     """Picture by picture, so that what files say is not held for all of them at once."""
     folders: dict[str, tuple[int, Path | None]] = {}
     samples: list[Sample] = []
     findings: list[Finding] = []
     for picture, each in said:
-        folder = folder_of(picture)
+        folder = parent_folder(picture)
         if folder not in folders:
             folders[folder] = repeats_of(Path(folder), top)
         repeats, _ = folders[folder]
         samples.append(sample_of(picture, each, source, repeats=repeats, mask=masks.get(picture)))
-        findings += judge_said(picture, each)
+        findings += judge_caption_sources(picture, each)
     by_name = sorted({folder for _, folder in folders.values() if folder})
     return Found(tuple(samples), tuple(findings), tuple(map(_kohya_remark, by_name)))
 
@@ -136,20 +136,20 @@ def _kohya_remark(folder: Path) -> str:
     return f"{folder.name}: read as {number} repeat{'s' * (number != '1')}, class {name} (kohya's folder name)"
 
 
-def _beside(picture: str, files: Files, lines: CaptionLines) -> list[Said]:
-    return [said_beside(file, lines) for file in files.captions.at(place_of(picture))]
+def _beside(picture: str, files: Files, lines: CaptionLines) -> list[CaptionSource]:
+    return [sidecar_caption(file, lines) for file in files.captions.at(stem_place(picture))]
 
 
 def _read_tables(
-    files: Files, source: SourceConfig, wanted: Wanted
-) -> tuple[dict[str, list[Said]], list[Finding], list[str]]:
+    files: Files, source: SourceConfig, wanted: SourceOptions
+) -> tuple[dict[str, list[CaptionSource]], list[Finding], list[str]]:
     """What the folder's tables say of its pictures, what is wrong with them, and how many pictures they speak of."""
-    by_picture: dict[str, list[Said]] = defaultdict(list)
+    by_picture: dict[str, list[CaptionSource]] = defaultdict(list)
     findings: list[Finding] = []
     remarks: list[str] = []
     pictures = set(files.pictures) if files.tables else set()
     for table in map(Path, files.tables):
-        said, wrong = said_in_rows(table, read_table(table, columns_of(source)), pictures, wanted.caption_lines)
+        said, wrong = table_captions(table, read_table(table, columns_of(source)), pictures, wanted.caption_lines)
         for picture, each in said.items():
             by_picture[picture].append(each)
         findings += wrong
@@ -157,16 +157,16 @@ def _read_tables(
     return by_picture, findings, remarks
 
 
-def _masks(files: Files, listing: Listing, wanted: Wanted) -> tuple[dict[str, str], list[str]]:
+def _masks(files: Files, listing: Listing, wanted: SourceOptions) -> tuple[dict[str, str], list[str]]:
     """The mask of each picture that has one beside it or in a folder `masks`, and masks without a picture."""
     if wanted.masks is MaskMode.off:
         return {}, []
     beside = files.apart.masks
-    masks = {picture: beside[place_of(picture)] for picture in files.pictures if place_of(picture) in beside}
+    masks = {picture: beside[stem_place(picture)] for picture in files.pictures if stem_place(picture) in beside}
     lone = list(files.apart.orphans)
-    folders = [Path(path) for path in listing.get(Seen.left_alone, []) if name_of(path) == "masks"]
+    folders = [Path(path) for path in listing.get(EntryKind.left_alone, []) if file_name(path) == "masks"]
     for folder in [] if wanted.mask_folder else folders:
-        listed = list_folder(folder, recursive=True).get(Seen.file, [])
+        listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
         below = [picture for picture in files.pictures if folder.parent in Path(picture).parents]
         images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
         for mask, pictures in pair_masks(images, folder, below, (folder.parent,)):
@@ -181,9 +181,9 @@ def _no_pictures(top: Path, listing: Listing, files: Files) -> DataError:
     if shards:
         said = f"{top} holds no images, but {len(shards)} {SHARD_ENDING}"
         return DataError(said, fix=f"name the shards themselves: '{shards[0].parent}/*{SHARD_ENDING}', in quotes")
-    if str(top) in listing.get(Seen.closed, []):
+    if str(top) in listing.get(EntryKind.closed, []):
         return DataError(f"{top} cannot be listed", fix="allow it to be read, or set another folder")
-    if Seen.below in listing:
+    if EntryKind.below in listing:
         return DataError(f"{top} holds no images, only folders", fix="set data.recursive=true, or name one of them")
     return DataError(
         f"{top} holds no images ({', '.join(sorted(IMAGE_ENDINGS))})",

@@ -7,8 +7,8 @@ from pathlib import Path
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS
 from flux_lora.data.sources.captions import named
-from flux_lora.data.sources.listing import Listing, Seen
-from flux_lora.data.sources.placed import name_of
+from flux_lora.data.sources.listing import EntryKind, Listing
+from flux_lora.data.sources.placed import file_name
 from flux_lora.data.sources.rules import (
     IGNORED_FILE,
     ORPHAN_CAPTION,
@@ -63,12 +63,12 @@ def judge_orphan_masks(masks: Sequence[str]) -> Iterator[Finding]:
 
 def judge_listing(listing: Listing, others: Sequence[str]) -> Iterator[Finding]:
     """Folders that are closed, links that lead nowhere, and files of other kinds, one finding for each ending."""
-    for folder in map(Path, listing.get(Seen.closed, [])):
+    for folder in map(Path, listing.get(EntryKind.closed, [])):
         yield UNREADABLE_FOLDER.at(folder, "cannot be listed", "allow it to be read, or take it out")
-    for odd in map(Path, listing.get(Seen.odd_name, [])):
+    for odd in map(Path, listing.get(EntryKind.odd_name, [])):
         problem = f"holds {ascii(odd.name)}, which is not read: its name is not utf-8"
         yield UNREAD_PICTURE.at(odd.parent, problem, "rename it")
-    for lost in map(Path, listing.get(Seen.lost, [])):
+    for lost in map(Path, listing.get(EntryKind.lost, [])):
         rule = UNREAD_PICTURE if lost.suffix.lower() in IMAGE_ENDINGS else IGNORED_FILE
         yield rule.at(lost, "is no file: a link that leads nowhere, or a device", "put the file itself there")
     by_ending: dict[str, list[Path]] = defaultdict(list)
@@ -78,18 +78,18 @@ def judge_listing(listing: Listing, others: Sequence[str]) -> Iterator[Finding]:
         yield _of_another_kind(ending, files)
 
 
-def remarks_on(listing: Listing, folder: Path) -> Iterator[str]:
+def unused_file_notes(listing: Listing, folder: Path) -> Iterator[str]:
     """What was left alone by rule, in one line each."""
-    apart = Counter(map(name_of, listing.get(Seen.left_alone, [])))
+    apart = Counter(map(file_name, listing.get(EntryKind.left_alone, [])))
     del apart["held_out"], apart["masks"]
     if apart:
         yield f"{folder}: {named(sorted(apart))} left alone (caches, and what the recipe names elsewhere)"
-    below = listing.get(Seen.below, [])
+    below = listing.get(EntryKind.below, [])
     if below:
-        yield f"{folder}: folders in it left alone: {named([*map(name_of, below)])}"
-    hidden = listing.get(Seen.hidden, [])
+        yield f"{folder}: folders in it left alone: {named([*map(file_name, below)])}"
+    hidden = listing.get(EntryKind.hidden, [])
     if hidden:
-        yield f"{folder}: hidden and system files left alone: {named([*map(name_of, hidden)])}"
+        yield f"{folder}: hidden and system files left alone: {named([*map(file_name, hidden)])}"
 
 
 def _of_another_kind(ending: str, files: list[Path]) -> Finding:

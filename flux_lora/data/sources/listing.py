@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from pathlib import Path
 
-from flux_lora.data.sources.placed import name_of
+from flux_lora.data.sources.placed import file_name
 
 LEFT_ALONE = frozenset(("__macosx", "__pycache__", "cache", "held_out", "masks"))
 CACHE_TAG = "CACHEDIR.TAG"
@@ -14,7 +14,7 @@ CACHE_TAG = "CACHEDIR.TAG"
 SYSTEM_FILES = frozenset(("desktop.ini", "thumbs.db"))
 
 
-class Seen(Enum):
+class EntryKind(Enum):
     """What something in a folder is."""
 
     file = auto()
@@ -32,7 +32,7 @@ class Seen(Enum):
     """Its name is not utf-8, so no report could print it."""
 
 
-Listing = Mapping[Seen, list[str]]
+Listing = Mapping[EntryKind, list[str]]
 
 
 def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) -> Listing:
@@ -40,13 +40,13 @@ def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) 
 
     The folder itself is read whatever its name. Folders in `apart` (resolved) are left alone.
     """
-    listing: dict[Seen, list[str]] = defaultdict(list)
+    listing: dict[EntryKind, list[str]] = defaultdict(list)
     for kind, path in _walk(str(folder), recursive, apart):
         listing[kind].append(path)
     return listing
 
 
-def _walk(top: str, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[Seen, str]]:
+def _walk(top: str, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[EntryKind, str]]:
     been: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
@@ -55,47 +55,47 @@ def _walk(top: str, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[
             place = Path(folder).stat()
             entries = _entries(folder)
         except OSError:
-            yield Seen.closed, folder
+            yield EntryKind.closed, folder
             continue
         if (place.st_dev, place.st_ino) in been or (folder != top and _is_passed_by(folder, apart, entries)):
-            yield Seen.left_alone, folder
+            yield EntryKind.left_alone, folder
             continue
         been.add((place.st_dev, place.st_ino))
         within = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
-        yield from ((kind, within + name) for name, kind in entries if kind is not Seen.folder)
-        inner = [within + name for name, kind in entries if kind is Seen.folder]
+        yield from ((kind, within + name) for name, kind in entries if kind is not EntryKind.folder)
+        inner = [within + name for name, kind in entries if kind is EntryKind.folder]
         if recursive:
             waiting += reversed(inner)
         else:
-            yield from ((Seen.left_alone if _is_named_apart(path) else Seen.below, path) for path in inner)
+            yield from ((EntryKind.left_alone if _is_named_apart(path) else EntryKind.below, path) for path in inner)
 
 
-def _entries(folder: str) -> list[tuple[str, Seen]]:
+def _entries(folder: str) -> list[tuple[str, EntryKind]]:
     """Names and kinds, by name."""
     with os.scandir(folder) as scanned:
         return sorted((entry.name, _kind(entry)) for entry in scanned)
 
 
-def _is_passed_by(folder: str, apart: Collection[Path], entries: Sequence[tuple[str, Seen]]) -> bool:
+def _is_passed_by(folder: str, apart: Collection[Path], entries: Sequence[tuple[str, EntryKind]]) -> bool:
     tagged = any(name == CACHE_TAG for name, _ in entries)
     return tagged or _is_named_apart(folder) or bool(apart and Path(folder).resolve() in apart)
 
 
 def _is_named_apart(folder: str) -> bool:
-    name = name_of(folder).casefold()
+    name = file_name(folder).casefold()
     return name in LEFT_ALONE or name.endswith("_cache")
 
 
-def _kind(entry: "os.DirEntry[str]") -> Seen:
+def _kind(entry: "os.DirEntry[str]") -> EntryKind:
     if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
-        return Seen.hidden
+        return EntryKind.hidden
     try:
         entry.name.encode()
     except UnicodeEncodeError:
-        return Seen.odd_name
+        return EntryKind.odd_name
     try:
         if entry.is_dir():
-            return Seen.folder
-        return Seen.file if entry.is_file() else Seen.lost
+            return EntryKind.folder
+        return EntryKind.file if entry.is_file() else EntryKind.lost
     except OSError:  # a link that leads to itself
-        return Seen.lost
+        return EntryKind.lost

@@ -13,7 +13,7 @@ BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
 MOST_PLACES = 100_000
 
 
-def places_of(path: str) -> list[str]:
+def expand_pattern(path: str) -> list[str]:
     """The places in order. What is there under just this name is meant itself, whatever signs are in it."""
     if path.startswith(PREFIX) or Path(path).expanduser().exists():
         return [path]

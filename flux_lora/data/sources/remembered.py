@@ -16,7 +16,7 @@ from typing import Any
 from flux_lora.data.box import Box
 from flux_lora.data.sources.rows import Row
 from flux_lora.data.sources.source import Columns
-from flux_lora.data.sources.unpacked import Kept, KeptFile, keep_row
+from flux_lora.data.sources.unpacked import UnpackedFile, UnpackedRow, unpack_row
 
 Reads = Callable[[Path, Columns], Iterator[Row]]
 
@@ -28,14 +28,14 @@ SETTLED_NS = 2_000_000_000
 """A file may be written twice within one tick of its clock. One changed less than this long ago is not yet trusted."""
 
 
-def unpacked(file: Path, reads: Reads, columns: Columns, folder: Path) -> list[Kept]:
+def unpack(file: Path, reads: Reads, columns: Columns, folder: Path) -> list[UnpackedRow]:
     """The rows of a file with their pictures in the folder: as they are known, or else read."""
     look = _look(file, columns)
     index = folder / INDEX / f"{look}.json"
     known = _remembered(index)
     if known is not None:
         return known
-    kept = [keep_row(row, folder) for row in reads(file, columns)]
+    kept = [unpack_row(row, folder) for row in reads(file, columns)]
     read_to_its_end = all(each.where for each in kept)
     if look and read_to_its_end and look == _look(file, columns):
         _remember(index, kept)
@@ -54,7 +54,7 @@ def _look(file: Path, columns: Columns) -> str:
     return sha256(repr(look).encode()).hexdigest()[:32]
 
 
-def _remember(index: Path, kept: Sequence[Kept]) -> None:
+def _remember(index: Path, kept: Sequence[UnpackedRow]) -> None:
     """A disk that is full costs the next run its time, and this one nothing."""
     half_written = index.with_name(f"{index.name}.{getpid()}.partial")
     try:
@@ -65,7 +65,7 @@ def _remember(index: Path, kept: Sequence[Kept]) -> None:
         half_written.unlink(missing_ok=True)
 
 
-def _remembered(index: Path) -> list[Kept] | None:
+def _remembered(index: Path) -> list[UnpackedRow] | None:
     try:
         kept = [_parsed(entry) for entry in json.loads(index.read_bytes())]
         files = [file for each in kept for file in (each.picture, each.mask) if file]
@@ -75,15 +75,15 @@ def _remembered(index: Path) -> list[Kept] | None:
     return kept if whole else None
 
 
-def _parsed(entry: Sequence[Any]) -> Kept:
+def _parsed(entry: Sequence[Any]) -> UnpackedRow:
     where, problem, texts, encoding, unread, picture, mask, box = entry
-    return Kept(
+    return UnpackedRow(
         where,
         problem,
         tuple(texts),
         encoding,
         tuple(unread),
-        picture=KeptFile(*picture) if picture else None,
-        mask=KeptFile(*mask) if mask else None,
+        picture=UnpackedFile(*picture) if picture else None,
+        mask=UnpackedFile(*mask) if mask else None,
         box=Box(*box) if box else None,
     )

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from flux_lora.data.samples import IMAGE_ENDINGS
 from flux_lora.data.sources.rows import MOST_PICTURE_BYTES, Row, UnreadableError, texts_of
 from flux_lora.data.sources.source import Columns
-from flux_lora.data.sources.texts import MOST_CAPTION_BYTES, Told, tell
+from flux_lora.data.sources.texts import MOST_CAPTION_BYTES, DecodedText, decode_text
 
 SHARD_ENDING = ".tar"
 TEXT_ENDINGS = ("txt", "caption", "json")
@@ -89,7 +89,7 @@ def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _texts(parts: Parts, columns: Columns) -> tuple[tuple[str, ...], str]:
     """The captions, and how they were decoded."""
     for ending in (each for each in TEXT_ENDINGS if each in parts):
-        told = tell(parts[ending])
+        told = decode_text(parts[ending])
         if told.undecodable:
             raise UnreadableError(f"has a {ending} that {told.why}")
         texts = _from_json(told, columns) if ending == "json" else (told.text,)
@@ -98,9 +98,9 @@ def _texts(parts: Parts, columns: Columns) -> tuple[tuple[str, ...], str]:
     return (), ""
 
 
-def _from_json(told: Told, columns: Columns) -> tuple[str, ...]:
+def _from_json(decoded: DecodedText, columns: Columns) -> tuple[str, ...]:
     try:
-        values = json.loads(told.text)
+        values = json.loads(decoded.text)
     except (ValueError, RecursionError):
         raise UnreadableError("has a json that is not JSON") from None
     return texts_of(values, columns) if isinstance(values, dict) else ()

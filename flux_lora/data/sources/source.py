@@ -30,7 +30,7 @@ def pictures_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SourceOptions:
     """How sources are read."""
 
     recursive: bool = True

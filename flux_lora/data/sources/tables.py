@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flux_lora.data.sources.rows import BOX_COLUMN, CAPTION_COLUMNS, FILE_COLUMN, SIDE_COLUMNS, Row, row_of
 from flux_lora.data.sources.source import Columns
-from flux_lora.data.sources.texts import LINE_ENDS, read_text
+from flux_lora.data.sources.texts import LINE_ENDS, read_text_file
 from flux_lora.errors import DataError
 
 TABLE_ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -25,7 +25,7 @@ def read_table(file: Path, columns: Columns) -> Iterator[Row]:
     if file.suffix.lower() == ".parquet":
         yield from _parquet_rows(file, columns)
         return
-    told = read_text(file, most_bytes=MOST_TABLE_BYTES)
+    told = read_text_file(file, most_bytes=MOST_TABLE_BYTES)
     if told.undecodable:
         yield Row("", problem=told.why)
         return

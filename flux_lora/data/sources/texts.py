@@ -20,7 +20,7 @@ NO_WRITING = frozenset(("Cc", "Cn", "Co", "Cs"))
 
 
 @dataclass(frozen=True)
-class Told:
+class DecodedText:
     """What a file says and how it was decoded, or why it cannot be."""
 
     text: str
@@ -35,20 +35,20 @@ class Told:
         return bool(self.why)
 
 
-def read_text(file: Path, *, most_bytes: int = MOST_CAPTION_BYTES) -> Told:
+def read_text_file(file: Path, *, most_bytes: int = MOST_CAPTION_BYTES) -> DecodedText:
     """The text of a file, or the reason why there is none."""
     try:
         with file.open("rb") as opened:
             size = fstat(opened.fileno()).st_size  # to ask for more is to have more set aside
             content = opened.read(min(size, most_bytes) + 1)
     except OSError as error:
-        return Told("", why=f"cannot be opened ({error.strerror})")
+        return DecodedText("", why=f"cannot be opened ({error.strerror})")
     if len(content) > most_bytes:
-        return Told("", why=f"holds more than {most_bytes // 1024:,} KiB")
-    return tell(content)
+        return DecodedText("", why=f"holds more than {most_bytes // 1024:,} KiB")
+    return decode_text(content)
 
 
-def tell(content: bytes) -> Told:
+def decode_text(content: bytes) -> DecodedText:
     """Told apart by the byte order mark; without one by zeros, which only utf-16 has; else utf-8 before cp1252."""
     for encoding in _likely(content):
         try:
@@ -56,8 +56,8 @@ def tell(content: bytes) -> Told:
         except UnicodeDecodeError:
             continue
         if _is_writing(text, encoding):
-            return Told(text, encoding)
-    return Told("", why="is no text in utf-8, utf-16 or cp1252")
+            return DecodedText(text, encoding)
+    return DecodedText("", why="is no text in utf-8, utf-16 or cp1252")
 
 
 def captions_of(text: str, lines: CaptionLines) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ BEGINNINGS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"GIF8": ".gif", b"RI
 
 
 @dataclass(frozen=True, slots=True)
-class KeptFile:
+class UnpackedFile:
     """A picture or a mask that has a place of its own by now."""
 
     path: str
@@ -25,7 +25,7 @@ class KeptFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class UnpackedRow:
     """A row whose picture is a file by now; or why it is none."""
 
     where: str
@@ -34,25 +34,25 @@ class Kept:
     encoding: str = ""
     unread: tuple[str, ...] = ()
     """Parts of it that are not read, by their endings."""
-    picture: KeptFile | None = None
+    picture: UnpackedFile | None = None
     """None where there is a problem."""
-    mask: KeptFile | None = None
+    mask: UnpackedFile | None = None
     box: Box | None = None
 
 
-def keep_row(row: Row, folder: Path) -> Kept:
+def unpack_row(row: Row, folder: Path) -> UnpackedRow:
     """The row with its picture and mask in the folder."""
     if row.problem or row.picture is None:
-        return Kept(row.where, row.problem or "carries no picture", unread=row.unread)
-    mask = keep_picture(row.mask, f"{Path(row.name).stem}_mask", folder) if row.mask else None
-    picture = keep_picture(row.picture, row.name, folder)
-    return Kept(row.where, "", row.texts, row.encoding, row.unread, picture, mask, row.box)
+        return UnpackedRow(row.where, row.problem or "carries no picture", unread=row.unread)
+    mask = unpack_image(row.mask, f"{Path(row.name).stem}_mask", folder) if row.mask else None
+    picture = unpack_image(row.picture, row.name, folder)
+    return UnpackedRow(row.where, "", row.texts, row.encoding, row.unread, picture, mask, row.box)
 
 
-def keep_picture(content: bytes, name: str, folder: Path) -> KeptFile:
+def unpack_image(content: bytes, name: str, folder: Path) -> UnpackedFile:
     """Write it once, as <folder>/<digest>/<name>. What a name says of folders is forgotten, so it cannot lead out."""
     file = folder / sha256(content).hexdigest()[:24] / _safe_name(name, content)
-    kept = KeptFile(str(file), len(content))
+    kept = UnpackedFile(str(file), len(content))
     if file.is_file() and file.stat().st_size == kept.size:
         return kept
     try:

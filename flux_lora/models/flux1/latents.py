@@ -7,23 +7,23 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from flux_lora.models.posterior import Posterior
+from flux_lora.models.posterior import LatentDistribution
 
 PIXELS_PER_LATENT = 8
 """Pixels per side of one latent pixel."""
 
 
 @torch.no_grad()
-def posterior_of(vae: AutoencoderKL, pixels: Tensor) -> Posterior:
+def latent_distribution(vae: AutoencoderKL, pixels: Tensor) -> LatentDistribution:
     """Pixels BCHW in [-1, 1] -> what the VAE takes them for, shifted and scaled."""
     posterior = vae.encode(pixels.to(vae.device, vae.dtype), return_dict=False)[0]
     scale = vae.config["scaling_factor"]
-    return Posterior(mean=(posterior.mean - vae.config["shift_factor"]) * scale, spread=posterior.std * scale)
+    return LatentDistribution(mean=(posterior.mean - vae.config["shift_factor"]) * scale, std=posterior.std * scale)
 
 
 def encode_pixels(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
     """Pixels BCHW in [-1, 1] -> latents BCHW: the posterior's mean, the same each time."""
-    return posterior_of(vae, pixels).mean
+    return latent_distribution(vae, pixels).mean
 
 
 @torch.no_grad()

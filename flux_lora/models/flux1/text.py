@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
-from flux_lora.models.family import Text
+from flux_lora.models.family import PromptEmbeds
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class TextEncoders:
 
 
 @torch.no_grad()
-def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) -> Text:
+def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) -> PromptEmbeds:
     """Read the captions as FluxPipeline.encode_prompt does.
 
     T5 is padded to `tokens` and not masked: FLUX.1 was trained to hear the padding too.
@@ -32,7 +32,7 @@ def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) ->
     clip_ids = _ids(encoders.clip_tokenizer, captions, encoders.clip_tokenizer.model_max_length)
     t5_ids = _ids(encoders.t5_tokenizer, captions, tokens)
     pooled = encoders.clip(clip_ids.to(encoders.clip.device)).pooler_output
-    return Text(t5=encoders.t5(t5_ids.to(encoders.t5.device))[0], pooled=pooled)
+    return PromptEmbeds(t5=encoders.t5(t5_ids.to(encoders.t5.device))[0], pooled=pooled)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, captions: Sequence[str], length: int) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
-from flux_lora.models.family import Text, Velocity
+from flux_lora.models.family import PromptEmbeds, Velocity
 from flux_lora.models.flux1.packing import pack, positions, text_positions, unpack
 
 
@@ -17,7 +17,7 @@ def velocity_of(transformer: FluxTransformer2DModel, *, guidance: float) -> Velo
     """
     hears_guidance = bool(transformer.config["guidance_embeds"])
 
-    def velocity(noisy: Tensor, time: Tensor, text: Text) -> Tensor:
+    def velocity(noisy: Tensor, time: Tensor, text: PromptEmbeds) -> Tensor:
         B, _, H, W = noisy.shape
         device = noisy.device
         tokens = transformer(

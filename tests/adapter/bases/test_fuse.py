@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from flux_lora.adapter.attach import load_into
-from flux_lora.adapter.bases.fuse import fuse
+from flux_lora.adapter.bases.fuse import fuse_into_base
 from flux_lora.adapter.bases.shards import SHARD_INDEX
-from flux_lora.adapter.kinds import Layer, delta_of
-from flux_lora.adapter.tensors import Adapter, scaled
+from flux_lora.adapter.kinds import LoRA, delta_of
+from flux_lora.adapter.tensors import Adapter, adapter_at_strength
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError, ModelError
 from tests.adapter.bases.native_base import PREFIX, as_native
@@ -46,9 +46,9 @@ def native(folder: Path) -> Path:
 
 def test_a_fused_folder_answers_as_the_base_with_the_adapter_beside_it(folder: Path, tmp_path: Path):
     adapter = learned_adapter(targets=AdapterTargets.blocks_all)
-    done = fuse(folder, adapter, tmp_path / "out", strength=0.7)
+    done = fuse_into_base(folder, adapter, tmp_path / "out", strength=0.7)
     beside = frozen_transformer()
-    load_into(beside, scaled(adapter, 0.7))
+    load_into(beside, adapter_at_strength(adapter, 0.7))
     fused = FluxTransformer2DModel.from_pretrained(tmp_path / "out").eval()
     torch.testing.assert_close(answer(fused), answer(beside), rtol=1e-4, atol=1e-5)
     assert done.modules == len(adapter.layers) and done.lost == pytest.approx(0, abs=1e-5)
@@ -58,8 +58,8 @@ def test_a_fused_folder_answers_as_the_base_with_the_adapter_beside_it(folder: P
 def test_a_sharded_base_gives_the_same_in_as_many_shards(folder: Path, tmp_path: Path):
     frozen_transformer().save_pretrained(tmp_path / "shards", max_shard_size="150KB")
     adapter = learned_adapter()
-    fuse(folder, adapter, tmp_path / "whole")
-    done = fuse(tmp_path / "shards", adapter, tmp_path / "out")
+    fuse_into_base(folder, adapter, tmp_path / "whole")
+    done = fuse_into_base(tmp_path / "shards", adapter, tmp_path / "out")
     shards = sorted((tmp_path / "out").glob("*.safetensors"))
     assert len(shards) > 1 and (tmp_path / "out" / SHARD_INDEX) in done.files
     whole = load_file(tmp_path / "whole" / WEIGHTS)
@@ -69,7 +69,7 @@ def test_a_sharded_base_gives_the_same_in_as_many_shards(folder: Path, tmp_path:
 
 
 def test_a_pipeline_folder_gives_its_transformer(tiny_flux: Path, tmp_path: Path):
-    fuse(tiny_flux, learned_adapter(), tmp_path / "out")
+    fuse_into_base(tiny_flux, learned_adapter(), tmp_path / "out")
     assert FluxTransformer2DModel.from_pretrained(tmp_path / "out")
 
 
@@ -78,12 +78,12 @@ def test_every_kind_of_change_fuses_alike_into_both_layouts(kind: str, folder: P
     before = load_file(folder / WEIGHTS)
     names = (PARTS[0], PARTS[2], "single_transformer_blocks.0.proj_mlp", "norm_out.linear", "proj_out")
     adapter = Adapter({name: change_for(kind, *before[f"{name}.weight"].shape) for name in names})
-    fuse(folder, adapter, tmp_path / "out", strength=0.5)
-    fuse(native, adapter, tmp_path / "out.safetensors", strength=0.5)
+    fuse_into_base(folder, adapter, tmp_path / "out", strength=0.5)
+    fuse_into_base(native, adapter, tmp_path / "out.safetensors", strength=0.5)
     after = load_file(tmp_path / "out" / WEIGHTS)
     for name in names:
         weight = before[f"{name}.weight"]
-        torch.testing.assert_close(after[f"{name}.weight"], weight + 0.5 * delta_of(adapter.changes[name], weight))
+        torch.testing.assert_close(after[f"{name}.weight"], weight + 0.5 * delta_of(adapter.deltas[name], weight))
     assert same(load_file(tmp_path / "out.safetensors"), as_native(after))
 
 
@@ -91,12 +91,12 @@ def test_every_kind_of_change_fuses_alike_into_both_layouts(kind: str, folder: P
 def test_a_change_of_the_whole_qkv_fuses_into_three_matrices(kind: str, folder: Path, native: Path, tmp_path: Path):
     final = "final_layer.adaLN_modulation.1"
     adapter = Adapter({QKV: change_for(kind, 96, 32), final: change_for("DoRA", 64, 32)})
-    fuse(folder, adapter, tmp_path / "out")
-    fuse(native, adapter, tmp_path / "out.safetensors")
+    fuse_into_base(folder, adapter, tmp_path / "out")
+    fuse_into_base(native, adapter, tmp_path / "out.safetensors")
     after, before = load_file(tmp_path / "out.safetensors"), load_file(native)
     for name in (QKV, final):
         weight = before[f"{PREFIX}{name}.weight"]
-        expected = weight + delta_of(adapter.changes[name], weight)
+        expected = weight + delta_of(adapter.deltas[name], weight)
         torch.testing.assert_close(after[f"{PREFIX}{name}.weight"], expected)
     assert same(after, as_native(load_file(tmp_path / "out" / WEIGHTS)))
 
@@ -106,14 +106,14 @@ def test_a_change_that_needs_the_whole_qkv_names_the_base_that_has_it(
     kind: str, folder: Path, native: Path, tmp_path: Path
 ):
     adapter = Adapter({QKV: change_for(kind, 96, 32)})
-    fuse(native, adapter, tmp_path / "out.safetensors")
+    fuse_into_base(native, adapter, tmp_path / "out.safetensors")
     with pytest.raises(AdapterFileError, match=f"{QKV} is changed by an? {kind} as one matrix.*(?s:.)*own layout"):
-        fuse(folder, adapter, tmp_path / "out")
+        fuse_into_base(folder, adapter, tmp_path / "out")
 
 
 def test_the_base_stays_as_it_was_and_all_that_no_piece_touches_is_copied(native: Path, tmp_path: Path):
     digest = sha256(native.read_bytes()).hexdigest()
-    fuse(native, Adapter({PARTS[0]: change_for("LoRA", 32, 32)}), tmp_path / "new" / "out.safetensors")
+    fuse_into_base(native, Adapter({PARTS[0]: change_for("LoRA", 32, 32)}), tmp_path / "new" / "out.safetensors")
     assert sha256(native.read_bytes()).hexdigest() == digest
     before, after = load_file(native), load_file(tmp_path / "new" / "out.safetensors")
     changed = [key for key in before if not torch.equal(before[key], after[key])]
@@ -123,7 +123,7 @@ def test_the_base_stays_as_it_was_and_all_that_no_piece_touches_is_copied(native
 
 def test_the_base_s_metadata_stays_but_for_its_hash_and_new_facts_are_added(native: Path, tmp_path: Path):
     adapter = Adapter({PARTS[0]: change_for("LoRA", 32, 32)})
-    fuse(native, adapter, tmp_path / "out.safetensors", metadata={"modelspec.merged_from": "zorb"})
+    fuse_into_base(native, adapter, tmp_path / "out.safetensors", metadata={"modelspec.merged_from": "zorb"})
     with safe_open(tmp_path / "out.safetensors", framework="pt") as opened:
         assert opened.metadata() == {"modelspec.title": "tiny", "modelspec.merged_from": "zorb"}
 
@@ -133,7 +133,7 @@ def test_the_dtype_stays_and_what_rounding_takes_is_told(dtype: torch.dtype, nat
     half = {key: tensor.to(dtype) for key, tensor in load_file(native).items()}
     save_file(half, tmp_path / "half.safetensors")
     change = replace(change_for("LoRA", 32, 32), alpha=2e-3)
-    done = fuse(tmp_path / "half.safetensors", Adapter({PARTS[0]: change}), tmp_path / "out.safetensors")
+    done = fuse_into_base(tmp_path / "half.safetensors", Adapter({PARTS[0]: change}), tmp_path / "out.safetensors")
     key = f"{PREFIX}{QKV}.weight"
     before, after = half[key][:32].float(), load_file(tmp_path / "out.safetensors")[key]
     delta = delta_of(change)
@@ -157,7 +157,7 @@ def test_an_adapter_of_another_base_is_refused_by_module_and_nothing_is_left(
     name: str, change: str, said: str, layout: str, request: pytest.FixtureRequest, tmp_path: Path
 ):
     with pytest.raises(AdapterFileError, match=said):
-        fuse(request.getfixturevalue(layout), Adapter({name: change_for(change, 32, 32)}), tmp_path / "out")
+        fuse_into_base(request.getfixturevalue(layout), Adapter({name: change_for(change, 32, 32)}), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
@@ -165,27 +165,29 @@ def test_an_fp8_base_is_refused_and_says_what_to_do_instead(native: Path, tmp_pa
     small = {key: tensor.to(torch.float8_e4m3fn) for key, tensor in load_file(native).items()}
     save_file(small, tmp_path / "fp8.safetensors")
     with pytest.raises(AdapterFileError, match="is stored as F8_E4M3(?s:.)*fuse into the bf16 base"):
-        fuse(tmp_path / "fp8.safetensors", learned_adapter(), tmp_path / "out.safetensors")
+        fuse_into_base(tmp_path / "fp8.safetensors", learned_adapter(), tmp_path / "out.safetensors")
 
 
 def test_numbers_beyond_fp16_are_refused_and_the_half_written_file_goes(native: Path, tmp_path: Path):
     save_file({key: tensor.half() for key, tensor in load_file(native).items()}, tmp_path / "half.safetensors")
     with pytest.raises(AdapterFileError, match="img_attn.proj would hold numbers that float16 cannot"):
-        fuse(tmp_path / "half.safetensors", scaled(learned_adapter(), 1e8), tmp_path / "out.safetensors")
+        fuse_into_base(
+            tmp_path / "half.safetensors", adapter_at_strength(learned_adapter(), 1e8), tmp_path / "out.safetensors"
+        )
     assert [file.name for file in tmp_path.iterdir()] == ["half.safetensors"]
 
 
 def test_no_file_of_the_user_is_written_over(folder: Path, tmp_path: Path):
     with pytest.raises(AdapterFileError, match="is there already"):
-        fuse(folder, learned_adapter(), folder)
+        fuse_into_base(folder, learned_adapter(), folder)
     (tmp_path / "out.partial").mkdir()
     with pytest.raises(AdapterFileError, match="out.partial is left over from a run that was stopped"):
-        fuse(folder, learned_adapter(), tmp_path / "out")
+        fuse_into_base(folder, learned_adapter(), tmp_path / "out")
 
 
 def test_an_empty_adapter_is_refused(folder: Path, tmp_path: Path):
     with pytest.raises(AdapterFileError, match="changes nothing"):
-        fuse(folder, Adapter({}), tmp_path / "out")
+        fuse_into_base(folder, Adapter({}), tmp_path / "out")
 
 
 def test_a_base_that_is_none_or_not_whole_is_named(folder: Path, tmp_path: Path):
@@ -193,7 +195,7 @@ def test_a_base_that_is_none_or_not_whole_is_named(folder: Path, tmp_path: Path)
         if broken.suffix:
             save_file({"a.weight": torch.ones(2, 2)}, broken)
         with pytest.raises(ModelError, match=said):
-            fuse(broken, learned_adapter(), tmp_path / "out")
+            fuse_into_base(broken, learned_adapter(), tmp_path / "out")
     (tmp_path / "shards").mkdir()
     index = tmp_path / "shards" / SHARD_INDEX
     for contents, said in (
@@ -202,7 +204,7 @@ def test_a_base_that_is_none_or_not_whole_is_named(folder: Path, tmp_path: Path)
     ):
         index.write_text(contents)
         with pytest.raises(ModelError, match=said):
-            fuse(tmp_path / "shards", learned_adapter(), tmp_path / "out")
+            fuse_into_base(tmp_path / "shards", learned_adapter(), tmp_path / "out")
 
 
 def test_fusing_holds_about_one_tensor_and_not_a_shard(tmp_path: Path):
@@ -214,11 +216,13 @@ def test_fusing_holds_about_one_tensor_and_not_a_shard(tmp_path: Path):
     names = [f"single_blocks.{at}.linear2" for at in range(number)]
     save_file({f"{name}.weight": weight.clone() for name in names}, tmp_path / "base.safetensors")
     shard = (tmp_path / "base.safetensors").stat().st_size
-    adapter = Adapter({name: Layer(1e-3 * drawn(4, side), drawn(side, 4), 4.0) for name in names})
-    fuse(tmp_path / "base.safetensors", Adapter({names[0]: adapter.layers[names[0]]}), tmp_path / "first.safetensors")
+    adapter = Adapter({name: LoRA(1e-3 * drawn(4, side), drawn(side, 4), 4.0) for name in names})
+    fuse_into_base(
+        tmp_path / "base.safetensors", Adapter({names[0]: adapter.layers[names[0]]}), tmp_path / "first.safetensors"
+    )
     peak_reset.write_text("5")
     held = kib(status, "VmRSS")
-    fuse(tmp_path / "base.safetensors", adapter, tmp_path / "out.safetensors")
+    fuse_into_base(tmp_path / "base.safetensors", adapter, tmp_path / "out.safetensors")
     taken = (kib(status, "VmHWM") - held) * 1024
     assert taken < 0.5 * shard
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from flux_lora.adapter.files import write_dialect, write_tensors
 from flux_lora.adapter.inspection.describe import describe
 from flux_lora.adapter.labels.metadata import Label, metadata_of
-from flux_lora.adapter.labels.tell import tell
-from flux_lora.adapter.tensors import Adapter, Layer, size
+from flux_lora.adapter.labels.tell import add_metadata
+from flux_lora.adapter.tensors import Adapter, LoRA, frobenius_norm
 from flux_lora.errors import AdapterFileError
 from tests.adapter.strangers import DIALECTS
 
@@ -34,7 +34,7 @@ LABEL = Label(
 
 
 def small() -> Adapter:
-    return Adapter({name: Layer(torch.randn(2, 6), torch.randn(4, 2), 8.0) for name in NAMES})
+    return Adapter({name: LoRA(torch.randn(2, 6), torch.randn(4, 2), 8.0) for name in NAMES})
 
 
 def pair(name: str, down: str, up: str) -> dict[str, Tensor]:
@@ -46,7 +46,7 @@ def export(folder: Path) -> tuple[Path, Adapter]:
     file = write_dialect(
         adapter, folder / "x", dialect="diffusers", metadata=metadata_of(LABEL, adapter), dtype=torch.float32
     )
-    tell(file, {})
+    add_metadata(file, {})
     return file, adapter
 
 
@@ -67,7 +67,9 @@ def test_an_export_is_described(tmp_path: Path):
         "apache-2.0",
         True,
     )
-    assert seen.norms["single_transformer_blocks.1"] == pytest.approx(size(adapter.layers[NAMES[2]]), rel=1e-5)
+    assert seen.norms["single_transformer_blocks.1"] == pytest.approx(
+        frobenius_norm(adapter.layers[NAMES[2]]), rel=1e-5
+    )
     assert set(seen.norms) == {"transformer_blocks.0", "single_transformer_blocks.1"}
     assert [(group.place, group.layers) for group in seen.groups] == [
         ("image attention", 1),

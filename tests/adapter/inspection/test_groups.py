@@ -3,24 +3,24 @@
 import pytest
 import torch
 
-from flux_lora.adapter.inspection.groups import block_of, groups_of, place_of
-from flux_lora.adapter.kinds import Decomposed, Kronecker, Layer
-from flux_lora.adapter.readers.architecture import flux1_shapes, seats
+from flux_lora.adapter.inspection.groups import block_of, groups_of, layer_place
+from flux_lora.adapter.kinds import DoRA, LoKr, LoRA
+from flux_lora.adapter.readers.architecture import flux1_shapes, fused_weights
 
 SHAPES = flux1_shapes()
 
 
 def test_every_linear_layer_of_flux_has_a_place_under_both_of_its_names():
-    names = [*SHAPES, *seats(SHAPES)]
+    names = [*SHAPES, *fused_weights(SHAPES)]
     assert len(names) > 700
-    assert [name for name in names if place_of(name) == "other"] == []
+    assert [name for name in names if layer_place(name) == "other"] == []
 
 
 def test_a_layer_and_the_fused_layer_it_is_part_of_are_in_the_same_stream_and_block():
-    for fused, seat in seats(SHAPES).items():
+    for fused, seat in fused_weights(SHAPES).items():
         for part in seat.parts:
             assert block_of(part) == block_of(fused)
-            assert place_of(part).split()[0] == place_of(fused).split()[0], (part, fused)
+            assert layer_place(part).split()[0] == layer_place(fused).split()[0], (part, fused)
 
 
 @pytest.mark.parametrize(
@@ -39,17 +39,17 @@ def test_a_layer_and_the_fused_layer_it_is_part_of_are_in_the_same_stream_and_bl
     ],
 )
 def test_places(name: str, place: str):
-    assert place_of(name) == place
+    assert layer_place(name) == place
 
 
 def test_groups_tell_the_ranks_alphas_and_kinds_of_each_place_in_the_model_s_order():
-    lora, large = Layer(torch.ones(2, 4), torch.ones(4, 2), 1.0), Layer(torch.ones(4, 4), torch.ones(4, 4), 8.0)
-    whole = Kronecker(torch.ones(2, 2), None, None, torch.ones(2, 2), None, None, 1.0)
+    lora, large = LoRA(torch.ones(2, 4), torch.ones(4, 2), 1.0), LoRA(torch.ones(4, 4), torch.ones(4, 4), 8.0)
+    whole = LoKr(torch.ones(2, 2), None, None, torch.ones(2, 2), None, None, 1.0)
     found = groups_of(
         {
             "single_transformer_blocks.0.proj_out": whole,
             "transformer_blocks.0.attn.to_q": lora,
-            "transformer_blocks.1.attn.to_q": Decomposed(large, torch.ones(4)),
+            "transformer_blocks.1.attn.to_q": DoRA(large, torch.ones(4)),
         }
     )
     assert [(group.place, group.layers, group.kinds) for group in found] == [

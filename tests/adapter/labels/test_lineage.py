@@ -1,6 +1,6 @@
 """A file made of other files says what is still true, and nothing else."""
 
-from flux_lora.adapter.labels.lineage import inherited, of_merged
+from flux_lora.adapter.labels.lineage import inherited_metadata, merged_metadata
 
 MUG = {
     "modelspec.title": "mug",
@@ -22,13 +22,13 @@ CAT = {
 
 
 def test_a_converted_file_keeps_its_story_and_not_the_numbers_of_the_other_files_tensors():
-    kept = inherited(MUG)
+    kept = inherited_metadata(MUG)
     assert kept["modelspec.trigger_phrase"] == "zorb" and kept["flux_lora.recipe"] == "{}"
     assert not {"lora_adapter_metadata", "ss_network_alpha", "modelspec.hash_sha256"} & set(kept)
 
 
 def test_a_merged_file_names_its_parts_every_trigger_and_every_licence():
-    said = of_merged([MUG, CAT], ["a", "cat"], "both")
+    said = merged_metadata([MUG, CAT], ["a", "cat"], "both")
     assert said["modelspec.merged_from"] == "mug, cat"
     assert said["modelspec.trigger_phrase"] == "zorb, mio"
     assert said["modelspec.license"] == "flux-1-dev-non-commercial-license, apache-2.0"
@@ -39,4 +39,4 @@ def test_a_merged_file_names_its_parts_every_trigger_and_every_licence():
 
 def test_parts_of_different_bases_have_none_in_common():
     other = CAT | {"modelspec.architecture": "flux-1-schnell/lora"}
-    assert "modelspec.architecture" not in of_merged([MUG, other], ["a", "b"], "both")
+    assert "modelspec.architecture" not in merged_metadata([MUG, other], ["a", "b"], "both")

@@ -5,7 +5,7 @@ import json
 import torch
 
 from flux_lora.adapter.labels.metadata import Label, metadata_of
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.tensors import Adapter, LoRA
 
 RECIPE = {
     "run": {"dir": "/home/jane/runs/mug"},
@@ -29,7 +29,7 @@ LABEL = Label(
 
 
 def adapter(*ranks: int) -> Adapter:
-    return Adapter({str(rank): Layer(torch.ones(rank, 3), torch.ones(3, rank), 2.0 * rank) for rank in ranks})
+    return Adapter({str(rank): LoRA(torch.ones(rank, 3), torch.ones(3, rank), 2.0 * rank) for rank in ranks})
 
 
 FACTS = metadata_of(LABEL, adapter(8))

@@ -10,8 +10,8 @@ import yaml
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.adapter.labels.metadata import Label, metadata_of
-from flux_lora.adapter.labels.reproduce import made_how
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.labels.reproduce import read_reproduction
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import AdapterFileError
 
@@ -49,17 +49,17 @@ def ours(folder: Path) -> Path:
         scores=json.dumps({"step": 1125, "strength": 0.9}),
         pictures=15,
     )
-    return file_of(metadata_of(label, Adapter({"a": Layer(torch.ones(2, 4), torch.ones(4, 2), 2.0)})), folder)
+    return file_of(metadata_of(label, Adapter({"a": LoRA(torch.ones(2, 4), torch.ones(4, 2), 2.0)})), folder)
 
 
 def test_our_recipe_comes_back_whole(tmp_path: Path):
-    recipe = yaml.safe_load(made_how(ours(tmp_path), {}).recipe)
+    recipe = yaml.safe_load(read_reproduction(ours(tmp_path), {}).recipe)
     assert recipe["train"] == json.loads(json.dumps(asdict(compose_config(["recipe=demo"]).train)))
     assert recipe["data"]["folder"] == "product"
 
 
 def test_what_is_not_in_the_file_is_listed(tmp_path: Path):
-    needs = "\n".join(made_how(ours(tmp_path), {"torch": "2.13.0", "peft": "0.20.0"}).needs)
+    needs = "\n".join(read_reproduction(ours(tmp_path), {"torch": "2.13.0", "peft": "0.20.0"}).needs)
     for said in ("15 photos", "'product'", "ffffffffffff", "'mini', revision abc123", "peft 0.21.2 (here 0.20.0)"):
         assert said in needs
     assert "torch 2.13.0;" in needs or "torch 2.13.0\n" in needs
@@ -67,7 +67,7 @@ def test_what_is_not_in_the_file_is_listed(tmp_path: Path):
 
 
 def test_of_a_kohya_file_its_own_words_and_the_numbers_that_mean_the_same_are_told(tmp_path: Path):
-    found = made_how(file_of(KOHYA, tmp_path), {})
+    found = read_reproduction(file_of(KOHYA, tmp_path), {})
     assert found.recipe == "" and found.said["ss_optimizer"] == "adafactor"
     assert found.start == (
         "adapter.rank=32",
@@ -84,12 +84,12 @@ def test_of_a_kohya_file_its_own_words_and_the_numbers_that_mean_the_same_are_to
 )
 def test_a_recipe_that_cannot_be_one_is_refused(recipe: str, tmp_path: Path):
     with pytest.raises(AdapterFileError, match="recipe") as refused:
-        made_how(file_of({"flux_lora.recipe": recipe}, tmp_path), {})
+        read_reproduction(file_of({"flux_lora.recipe": recipe}, tmp_path), {})
     assert len(refused.value.problem) < 400 + len(str(tmp_path))
 
 
 def test_odd_but_readable_recipes_are_given_back_as_they_are(tmp_path: Path):
     odd = {"data": "\x1b[2J \ud800", "model": [1, None], "hardware": {"device": {"a": 1}}}
-    found = made_how(file_of({"flux_lora.recipe": json.dumps(odd)}, tmp_path), {})
+    found = read_reproduction(file_of({"flux_lora.recipe": json.dumps(odd)}, tmp_path), {})
     assert yaml.safe_load(found.recipe)["model"] == [1, None] and "\x1b" not in found.recipe
     found.recipe.encode()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.adapter.header import read_header
-from flux_lora.adapter.labels.tell import tell
+from flux_lora.adapter.labels.tell import add_metadata
 from flux_lora.errors import AdapterFileError
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"
@@ -25,7 +25,7 @@ def test_new_facts_join_the_old_ones_and_no_tensor_changes(tmp_path: Path):
     file = tmp_path / "x.safetensors"
     write_tensors(TENSORS, file, {"format": "pt", "flux_lora.base": "mini"})
     before = body(file)
-    known = tell(file, {"flux_lora.proof": "[]", "modelspec.author": ""})
+    known = add_metadata(file, {"flux_lora.proof": "[]", "modelspec.author": ""})
     told = read_header(file).metadata
     assert body(file) == before
     assert all(torch.equal(tensor, TENSORS[key]) for key, tensor in load_file(file).items())
@@ -37,7 +37,7 @@ def test_new_facts_join_the_old_ones_and_no_tensor_changes(tmp_path: Path):
 def test_the_hash_it_tells_is_the_one_that_galleries_compute(tmp_path: Path):
     file = tmp_path / "x.safetensors"
     write_tensors(TENSORS, file, {})
-    known = tell(file, {})
+    known = add_metadata(file, {})
     told = read_header(file).metadata
     assert told["sshs_model_hash"] == known.tensors == sha256(body(file)).hexdigest()
     assert told["modelspec.hash_sha256"] == f"0x{known.tensors}"
@@ -47,13 +47,13 @@ def test_the_hash_it_tells_is_the_one_that_galleries_compute(tmp_path: Path):
 def test_telling_the_same_again_changes_no_byte(tmp_path: Path):
     file = tmp_path / "x.safetensors"
     write_tensors(TENSORS, file, {"ss_output_name": "mug"})
-    once = tell(file, {"flux_lora.base": "mini"})
-    assert tell(file, {"flux_lora.base": "mini"}) == once
+    once = add_metadata(file, {"flux_lora.base": "mini"})
+    assert add_metadata(file, {"flux_lora.base": "mini"}) == once
 
 
 def test_rank_and_alpha_are_those_of_the_tensors(tmp_path: Path):
     write_tensors(TENSORS, tmp_path / "x", {})
-    tell(tmp_path / "x", {})
+    add_metadata(tmp_path / "x", {})
     told = read_header(tmp_path / "x").metadata
     assert (told["ss_network_dim"], told["ss_network_alpha"]) == ("4", "4")
     assert "ss_network_module" not in told
@@ -69,7 +69,7 @@ def test_a_kohya_file_says_so_and_a_fused_layer_makes_its_rank_dynamic(tmp_path:
         "lora_unet_double_blocks_0_img_attn_proj.alpha": torch.tensor(6.0),
     }
     write_tensors(tensors, tmp_path / "x", {})
-    tell(tmp_path / "x", {})
+    add_metadata(tmp_path / "x", {})
     told = read_header(tmp_path / "x").metadata
     assert told["ss_network_module"] == "networks.lora_flux"
     assert (told["ss_network_dim"], told["ss_network_alpha"]) == ("Dynamic", "6")
@@ -79,5 +79,5 @@ def test_a_file_that_would_talk_too_much_is_refused_and_left_alone(tmp_path: Pat
     write_tensors(TENSORS, tmp_path / "x", {})
     before = (tmp_path / "x").read_bytes()
     with pytest.raises(AdapterFileError, match="modelspec.thumbnail"):
-        tell(tmp_path / "x", {"modelspec.thumbnail": "x" * 600_000})
+        add_metadata(tmp_path / "x", {"modelspec.thumbnail": "x" * 600_000})
     assert (tmp_path / "x").read_bytes() == before

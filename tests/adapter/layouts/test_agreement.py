@@ -11,11 +11,11 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftModel, get_peft_model
 from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.attach import adapter_of
-from flux_lora.adapter.files import read_any, write_dialect
-from flux_lora.adapter.kinds import Change, Decomposed, Layer, delta_of
+from flux_lora.adapter.files import read_contents, write_dialect
+from flux_lora.adapter.kinds import DoRA, LayerDelta, LoRA, delta_of
 from flux_lora.adapter.layouts.text_encoders import to_text_encoders
 from flux_lora.adapter.layouts.xlabs import to_xlabs
-from flux_lora.adapter.tensors import Adapter, distance, size
+from flux_lora.adapter.tensors import Adapter, delta_distance, frobenius_norm
 from tests.adapter.layouts.widths import (
     ATTENTION,
     BLOCKS,
@@ -38,9 +38,9 @@ def converted(tensors: Mapping[str, Tensor]) -> Adapter:
 
 
 def check_same(found: Adapter, before: Adapter) -> None:
-    assert set(found.changes) == set(before.changes)
+    assert set(found.deltas) == set(before.deltas)
     for name, trained in before.layers.items():
-        assert distance(found.layers[name], trained) <= 1e-6 * size(trained), name
+        assert delta_distance(found.layers[name], trained) <= 1e-6 * frobenius_norm(trained), name
 
 
 @pytest.mark.parametrize("alpha", [1.0, 3.0, 64.0])
@@ -50,27 +50,27 @@ def test_diffusers_takes_the_block_layers_of_our_kohya_file_as_they_are(alpha: f
 
 
 def test_diffusers_takes_our_kohya_file_with_mixed_ranks_and_missing_parts():
-    some = adapter(BLOCKS[1:3], rank=1).changes | adapter(BLOCKS[4:5], rank=3, alpha=1.0).changes
+    some = adapter(BLOCKS[1:3], rank=1).deltas | adapter(BLOCKS[4:5], rank=3, alpha=1.0).deltas
     found = converted(to_kohya(Adapter(some), torch.float32))
     for name, change in some.items():
-        torch.testing.assert_close(delta_of(found.changes[name]), delta_of(change))
-    rest = set(found.changes) - set(some)
-    assert all(not delta_of(found.changes[name]).any() for name in rest)
+        torch.testing.assert_close(delta_of(found.deltas[name]), delta_of(change))
+    rest = set(found.deltas) - set(some)
+    assert all(not delta_of(found.deltas[name]).any() for name in rest)
 
 
 @pytest.mark.parametrize("parts", [LINEAR1, LINEAR1[:3], LINEAR1[3:]])
 def test_diffusers_takes_single_blocks_at_their_full_width(parts: list[str]):
     single = adapter(parts, rank=1, alpha=2.0, width=3072)
     found = converted(to_kohya(single, torch.float32))
-    check_same(Adapter({name: found.changes[name] for name in parts}), single)
+    check_same(Adapter({name: found.deltas[name] for name in parts}), single)
 
 
 def test_diffusers_takes_our_xlabs_file_as_it_is():
     before = adapter(ATTENTION)
     found = converted(to_xlabs(before, torch.float32))
-    assert set(found.changes) == set(before.changes)
-    for name, change in before.changes.items():
-        torch.testing.assert_close(delta_of(found.changes[name]), delta_of(change))
+    assert set(found.deltas) == set(before.deltas)
+    for name, change in before.deltas.items():
+        torch.testing.assert_close(delta_of(found.deltas[name]), delta_of(change))
 
 
 def test_diffusers_takes_the_attention_of_our_onetrainer_file_as_it_is():
@@ -80,7 +80,7 @@ def test_diffusers_takes_the_attention_of_our_onetrainer_file_as_it_is():
 
 def test_diffusers_takes_our_names_of_clip():
     layer = adapter(["transformer_blocks.0.attn.to_out.0"])
-    clip = Adapter({CLIP: layer.changes["transformer_blocks.0.attn.to_out.0"]})
+    clip = Adapter({CLIP: layer.deltas["transformer_blocks.0.attn.to_out.0"]})
     found = FluxPipeline.lora_state_dict(to_text_encoders(clip, torch.float32) | to_kohya(layer, torch.float32))
     names = [key for key in found if key.startswith("text_encoder.text_model.encoder.layers.3.self_attn.")]
     assert len(names) == 2 and len(found) == 4
@@ -97,7 +97,7 @@ def loaded(tensors: Mapping[str, Tensor], metadata: dict[str, object] | None = N
 def test_diffusers_and_we_read_alpha_keys_alike():
     before = learned_adapter(rank=4, alpha=2.0)
     raw = to_diffusers(learned_adapter(rank=4, alpha=4.0), torch.float32)
-    alphas = {f"transformer.{name}.alpha": torch.tensor(2.0) for name in before.changes}
+    alphas = {f"transformer.{name}.alpha": torch.tensor(2.0) for name in before.deltas}
     check_same(from_diffusers(raw | alphas), before)
     check_same(loaded(raw | alphas), before)
 
@@ -148,22 +148,22 @@ CONFIGS = {
 def test_a_folder_that_peft_saved_is_read_as_peft_applies_it(kind: str, tmp_path: Path):
     model, base = peft_model(CONFIGS[kind]), frozen_transformer()
     model.save_pretrained(tmp_path)
-    reading = read_any(tmp_path)
-    assert reading.dialect == "peft" and set(reading.adapter.changes) == set(NAMES)
+    reading = read_contents(tmp_path)
+    assert reading.dialect == "peft" and set(reading.adapter.deltas) == set(NAMES)
     weights = base.state_dict()
     for name, expected in merged(model, base).items():
-        found = delta_of(reading.adapter.changes[name], weights[f"{name}.weight"])
+        found = delta_of(reading.adapter.deltas[name], weights[f"{name}.weight"])
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dora", [False, True])
 def test_peft_applies_a_folder_of_ours_as_we_mean_it(dora: bool, tmp_path: Path):
     base, generator = frozen_transformer(), Generator().manual_seed(3)
-    changes: dict[str, Change] = {}
+    changes: dict[str, LayerDelta] = {}
     for number, name in enumerate((*NAMES, "proj_out"), start=1):
         weight = base.get_parameter(f"{name}.weight")
         layer = learned_layer(weight, rank=number, generator=generator)
-        changes[name] = Decomposed(layer, weight.norm(dim=1) * 1.1) if dora else layer
+        changes[name] = DoRA(layer, weight.norm(dim=1) * 1.1) if dora else layer
     write_dialect(Adapter(changes), tmp_path, dialect="peft", metadata={}, dtype=torch.float32)
     model = PeftModel.from_pretrained(frozen_transformer(), str(tmp_path))
     assert sum("lora_A" in name for name, _ in model.named_parameters()) == len(changes)
@@ -172,6 +172,6 @@ def test_peft_applies_a_folder_of_ours_as_we_mean_it(dora: bool, tmp_path: Path)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def learned_layer(weight: Tensor, *, rank: int, generator: Generator) -> Layer:
+def learned_layer(weight: Tensor, *, rank: int, generator: Generator) -> LoRA:
     down = torch.randn(rank, weight.shape[1], generator=generator)
-    return Layer(down, torch.randn(weight.shape[0], rank, generator=generator), 3.0)
+    return LoRA(down, torch.randn(weight.shape[0], rank, generator=generator), 3.0)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.files import read_any, write_tensors
-from flux_lora.adapter.kinds import Decomposed, Hadamard, Kronecker, Layer, delta_of
+from flux_lora.adapter.files import read_contents, write_tensors
+from flux_lora.adapter.kinds import DoRA, LoHa, LoKr, LoRA, delta_of
 from flux_lora.adapter.layouts.dialects import DIALECTS, KNOWN, WRITABLE, detect
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -58,7 +58,7 @@ def named(tensors: Mapping[str, Tensor], module: str) -> Tensors:
 def test_one_module_under_diffusers_names(dialect: str, what: str, tensors: Tensors, scale: float, module: str):
     file = named(tensors, module)
     assert detect(file).name == dialect, what
-    change = DIALECTS[dialect].read(file, {}).adapter.changes[module]
+    change = DIALECTS[dialect].read(file, {}).adapter.deltas[module]
     torch.testing.assert_close(delta_of(change), scale * ONE[1] @ ONE[0])
 
 
@@ -80,7 +80,7 @@ def test_a_matrix_that_was_trained_whole_is_shared_out_and_the_final_norm_is_tur
     file |= lora(stem("final_layer.adaLN_modulation.1"), *NORM, ends)
     file |= lora(stem("single_blocks.2.linear2"), *ONE, ends)
     assert detect(file).name == dialect
-    changes = DIALECTS[dialect].read(file, {}).adapter.changes
+    changes = DIALECTS[dialect].read(file, {}).adapter.deltas
     assert set(changes) == {*QKV, "norm_out.linear", "single_transformer_blocks.2.proj_out"}
     found = torch.cat([delta_of(changes[name]) for name in QKV])
     torch.testing.assert_close(found, 0.5 * WHOLE[1] @ WHOLE[0])
@@ -91,7 +91,7 @@ def test_omi_numbers_the_parts_of_a_matrix():
     file = lora("transformer.double_blocks.0.img_attn.qkv.1", *ONE, DOWN_UP, 1.0)
     file |= lora("transformer.single_blocks.2.linear1.3", *ONE, DOWN_UP)
     assert detect(file).name == "omi"
-    assert set(DIALECTS["omi"].read(file, {}).adapter.changes) == {QKV[1], LINEAR1[3]}
+    assert set(DIALECTS["omi"].read(file, {}).adapter.deltas) == {QKV[1], LINEAR1[3]}
 
 
 def test_xlabs_names_its_matrices_by_side_and_has_no_mlp_in_single_blocks():
@@ -99,7 +99,7 @@ def test_xlabs_names_its_matrices_by_side_and_has_no_mlp_in_single_blocks():
     file |= lora("single_blocks.2.processor.qkv_lora", *WHOLE, (".down.weight", ".up.weight"))
     file |= lora("single_blocks.2.processor.proj_lora", *ONE, (".down.weight", ".up.weight"))
     assert detect(file).name == "xlabs"
-    changes = DIALECTS["xlabs"].read(file, {}).adapter.changes
+    changes = DIALECTS["xlabs"].read(file, {}).adapter.deltas
     for names in ([f"transformer_blocks.0.attn.add_{part}_proj" for part in "qkv"], LINEAR1[:3]):
         found = torch.cat([delta_of(changes[name]) for name in names])
         torch.testing.assert_close(found, WHOLE[1] @ WHOLE[0])
@@ -118,7 +118,7 @@ def test_lokr_and_loha_are_read_under_diffusers_names(stem: str, dialect: str):
     tensors = {f"{stem}.{name}": tensor for name, tensor in LOKR.items()} | {f"{stem}.alpha": torch.tensor(0.5)}
     file = named(tensors, QKV[0]) | named({f"{stem}.{name}": tensor for name, tensor in LOHA.items()}, QKV[1])
     assert detect(file).name == dialect
-    changes = DIALECTS[dialect].read(file, {}).adapter.changes
+    changes = DIALECTS[dialect].read(file, {}).adapter.deltas
     kron = torch.kron(LOKR["lokr_w1"], LOKR["lokr_w2_a"] @ LOKR["lokr_w2_b"])
     torch.testing.assert_close(delta_of(changes[QKV[0]]), 0.5 * kron)
     loha = (LOHA["hada_w1_a"] @ LOHA["hada_w1_b"]) * (LOHA["hada_w2_a"] @ LOHA["hada_w2_b"])
@@ -129,7 +129,7 @@ def test_lokr_of_a_fused_matrix_keeps_its_native_name():
     file = {"diffusion_model.double_blocks.0.img_attn.qkv.lokr_w1": torch.randn(3, 1)}
     file |= {"diffusion_model.double_blocks.0.img_attn.qkv.lokr_w2": torch.randn(WIDTH, WIDTH)}
     file |= {f"{key.replace('img_attn.qkv', 'img_mlp.0')}": value for key, value in file.items()}
-    changes = DIALECTS["comfyui"].read(file, {}).adapter.changes
+    changes = DIALECTS["comfyui"].read(file, {}).adapter.deltas
     assert set(changes) == {"double_blocks.0.img_attn.qkv", "transformer_blocks.0.ff.net.0.proj"}
     again = DIALECTS["comfyui"].write
     assert again is not None
@@ -151,22 +151,22 @@ def test_lokr_of_a_fused_matrix_keeps_its_native_name():
 def test_dora_is_read_in_each_of_its_spellings(end: str, shape: tuple[int, ...], per_input: bool):
     magnitude = torch.rand(shape)
     file = lora(f"transformer.{QKV[0]}", *ONE, AB, 1.0) | {f"transformer.{QKV[0]}{end}": magnitude}
-    change = DIALECTS["diffusers"].read(file, {}).adapter.changes[QKV[0]]
-    assert isinstance(change, Decomposed) and change.per_input is per_input and change.layer.scale == 0.5
+    change = DIALECTS["diffusers"].read(file, {}).adapter.deltas[QKV[0]]
+    assert isinstance(change, DoRA) and change.per_input is per_input and change.lora.scale == 0.5
     assert torch.equal(change.magnitude, magnitude.reshape(-1))
 
 
-@pytest.mark.parametrize("kind", [Layer, Decomposed, Kronecker, Hadamard])
+@pytest.mark.parametrize("kind", [LoRA, DoRA, LoKr, LoHa])
 def test_lycoris_holds_every_kind_and_gives_it_back(kind: type):
     changes = {
-        Layer: Layer(*ONE, 3.0),
-        Decomposed: Decomposed(Layer(*ONE, 3.0), torch.rand(WIDTH), per_input=True),
-        Kronecker: Kronecker(LOKR["lokr_w1"], None, None, None, LOKR["lokr_w2_a"], LOKR["lokr_w2_b"], 0.5),
-        Hadamard: Hadamard(*(LOHA[f"hada_w{one}_{side}"] for one in (1, 2) for side in "ab"), 3.0),
+        LoRA: LoRA(*ONE, 3.0),
+        DoRA: DoRA(LoRA(*ONE, 3.0), torch.rand(WIDTH), per_input=True),
+        LoKr: LoKr(LOKR["lokr_w1"], None, None, None, LOKR["lokr_w2_a"], LOKR["lokr_w2_b"], 0.5),
+        LoHa: LoHa(*(LOHA[f"hada_w{one}_{side}"] for one in (1, 2) for side in "ab"), 3.0),
     }
     write, weight = DIALECTS["lycoris"].write, torch.randn(WIDTH, WIDTH)
     assert write is not None
-    after = DIALECTS["lycoris"].read(write(Adapter({QKV[0]: changes[kind]}), torch.float32), {}).adapter.changes[QKV[0]]
+    after = DIALECTS["lycoris"].read(write(Adapter({QKV[0]: changes[kind]}), torch.float32), {}).adapter.deltas[QKV[0]]
     assert type(after) is kind
     torch.testing.assert_close(delta_of(after, weight), delta_of(changes[kind], weight))
 
@@ -218,8 +218,8 @@ def test_norms_that_do_not_change_are_left_out_and_told_and_others_are_refused()
 
 def test_the_way_out_for_what_was_trained_unsplit_does_not_lead_in_a_circle():
     """comfyui has no DoRA, lycoris no name for the whole matrix: what is left is a LoRA."""
-    layer = Layer(torch.ones(2, 4), torch.ones(12, 2), 2.0)
-    whole = Adapter({"double_blocks.0.img_attn.qkv": Decomposed(layer, torch.ones(4), per_input=True)})
+    layer = LoRA(torch.ones(2, 4), torch.ones(12, 2), 2.0)
+    whole = Adapter({"double_blocks.0.img_attn.qkv": DoRA(layer, torch.ones(4), per_input=True)})
     for name in WRITABLE:
         write = DIALECTS[name].write
         assert write is not None
@@ -236,4 +236,4 @@ def test_every_dialect_has_a_name_of_its_own_and_says_who_uses_it():
 def test_an_empty_file_is_no_adapter(tmp_path: Path):
     write_tensors({}, tmp_path / "empty", {})
     with pytest.raises(AdapterFileError, match="holds no tensors"):
-        read_any(tmp_path / "empty")
+        read_contents(tmp_path / "empty")

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from flux_lora.adapter.tensors import Adapter, Layer, delta
+from flux_lora.adapter.tensors import Adapter, LoRA, lora_delta
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import from_diffusers, to_diffusers
 
@@ -14,7 +14,7 @@ KEYS = {f"transformer.{NAME}.lora_A.weight", f"transformer.{NAME}.lora_B.weight"
 
 
 def small() -> Adapter:
-    return Adapter({NAME: Layer(torch.randn(2, 6), torch.randn(4, 2), 8.0)})
+    return Adapter({NAME: LoRA(torch.randn(2, 6), torch.randn(4, 2), 8.0)})
 
 
 def test_keys_are_spelled_as_diffusers_does_and_no_alpha_is_stored():
@@ -25,7 +25,7 @@ def test_the_scale_is_inside_up():
     adapter = small()
     tensors = to_diffusers(adapter, torch.float32)
     change = tensors[f"transformer.{NAME}.lora_B.weight"] @ tensors[f"transformer.{NAME}.lora_A.weight"]
-    torch.testing.assert_close(change, delta(adapter.layers[NAME]))
+    torch.testing.assert_close(change, lora_delta(adapter.layers[NAME]))
 
 
 def test_writing_undoes_reading():

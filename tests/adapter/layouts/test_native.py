@@ -5,9 +5,9 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
-from flux_lora.adapter.kinds import Change, Decomposed, Kronecker, Layer, Orthogonal, delta_of
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoKr, LoRA, delta_of
 from flux_lora.adapter.layouts.names import bfl_name, is_bfl
-from flux_lora.adapter.layouts.native import from_native, to_native
+from flux_lora.adapter.layouts.native import from_bfl, to_bfl
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import ALL, LINEAR1, QKV, WIDTH, adapter
@@ -27,7 +27,7 @@ NATIVE_SHAPES = {
     "final_layer.adaLN_modulation.1": (6144, 3072),
 }
 """As in BFL's released weights."""
-KRON = Kronecker(torch.randn(3, 1), None, None, torch.randn(WIDTH, WIDTH), None, None, 1.0)
+KRON = LoKr(torch.randn(3, 1), None, None, torch.randn(WIDTH, WIDTH), None, None, 1.0)
 
 
 def test_full_size_changes_get_the_shapes_of_the_released_weights():
@@ -35,26 +35,26 @@ def test_full_size_changes_get_the_shapes_of_the_released_weights():
         transformer = FluxTransformer2DModel(guidance_embeds=True)
     linears = {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
     layers = {
-        name: Layer(torch.ones(1, module.in_features), torch.ones(module.out_features, 1), 1.0)
+        name: LoRA(torch.ones(1, module.in_features), torch.ones(module.out_features, 1), 1.0)
         for name, module in linears.items()
         if bfl_name(name).module in NATIVE_SHAPES
     }
     found = {}
-    for name, change in to_native(Adapter(layers)):
-        assert isinstance(change, Layer)
+    for name, change in to_bfl(Adapter(layers)):
+        assert isinstance(change, LoRA)
         found[name] = (change.up.shape[0], change.down.shape[1])
     assert found == NATIVE_SHAPES
 
 
 def test_there_and_back_is_the_same_for_every_module():
     before = adapter(ALL)
-    native = dict(to_native(before))
+    native = dict(to_bfl(before))
     assert len(native) == len({bfl_name(name).module for name in ALL}) and all(is_bfl(name) for name in native)
-    after = from_native(native)
+    after = from_bfl(native)
     assert set(after) == set(ALL)
     for name, layer in before.layers.items():
         change = after[name]
-        assert isinstance(change, Layer) and change.alpha == layer.alpha
+        assert isinstance(change, LoRA) and change.alpha == layer.alpha
         assert torch.equal(change.down, layer.down) and torch.equal(change.up, layer.up)
 
 
@@ -62,30 +62,30 @@ def test_there_and_back_is_the_same_for_every_module():
     "change",
     [
         KRON,
-        Orthogonal(torch.zeros(3, WIDTH, WIDTH)),
-        Decomposed(Layer(torch.ones(1, 4), torch.ones(12, 1), 1.0), torch.ones(4), True),
+        OFT(torch.zeros(3, WIDTH, WIDTH)),
+        DoRA(LoRA(torch.ones(1, 4), torch.ones(12, 1), 1.0), torch.ones(4), True),
     ],
 )
-def test_what_cannot_be_taken_apart_keeps_its_native_name_both_ways(change: Change):
+def test_what_cannot_be_taken_apart_keeps_its_native_name_both_ways(change: LayerDelta):
     name = "double_blocks.0.img_attn.qkv"
-    assert from_native({name: change}) == {name: change}
-    assert dict(to_native(Adapter({name: change}))) == {name: change}
+    assert from_bfl({name: change}) == {name: change}
+    assert dict(to_bfl(Adapter({name: change}))) == {name: change}
 
 
 def test_a_change_that_cannot_be_put_into_a_matrix_is_named():
-    whole = Kronecker(torch.randn(2, 2), None, None, torch.randn(2, 2), None, None, 1.0)
+    whole = LoKr(torch.randn(2, 2), None, None, torch.randn(2, 2), None, None, 1.0)
     assert delta_of(whole).shape == (WIDTH, WIDTH)
     with pytest.raises(AdapterFileError, match=r"to_k is changed by a LoKr, which cannot be put into the one matrix"):
-        dict(to_native(Adapter(adapter(QKV[:1]).changes | {QKV[1]: whole})))
+        dict(to_bfl(Adapter(adapter(QKV[:1]).deltas | {QKV[1]: whole})))
 
 
 def test_a_matrix_changed_whole_and_in_part_is_refused():
     for part in (QKV[0], QKV[2]):
         with pytest.raises(AdapterFileError, match="twice"):
-            dict(to_native(Adapter({"double_blocks.0.img_attn.qkv": KRON, part: adapter([part]).changes[part]})))
+            dict(to_bfl(Adapter({"double_blocks.0.img_attn.qkv": KRON, part: adapter([part]).deltas[part]})))
 
 
 def test_parts_of_another_model_are_refused():
-    odd = adapter(LINEAR1[:3]).changes | {LINEAR1[3]: Layer(torch.ones(1, WIDTH), torch.ones(3 * WIDTH, 1), 1.0)}
+    odd = adapter(LINEAR1[:3]).deltas | {LINEAR1[3]: LoRA(torch.ones(1, WIDTH), torch.ones(3 * WIDTH, 1), 1.0)}
     with pytest.raises(AdapterFileError, match=r"single_blocks\.2\.linear1 has an impossible shape"):
-        dict(to_native(Adapter(odd)))
+        dict(to_bfl(Adapter(odd)))

@@ -4,41 +4,41 @@ import pytest
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal, delta_of
-from flux_lora.adapter.layouts.parts import change_of, folded_change, parts_of, with_scale
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, delta_of
+from flux_lora.adapter.layouts.parts import delta_from_tensors, fold_scale, tensors_of_delta, with_scale
 from flux_lora.errors import AdapterFileError
 
-LAYER = Layer(torch.randn(2, 6), torch.randn(4, 2), -3.0)
-CHANGES: list[Change] = [
+LAYER = LoRA(torch.randn(2, 6), torch.randn(4, 2), -3.0)
+CHANGES: list[LayerDelta] = [
     LAYER,
-    Decomposed(LAYER, torch.rand(4)),
-    Decomposed(LAYER, torch.rand(6), per_input=True),
-    Hadamard(torch.randn(4, 2), torch.randn(2, 6), torch.randn(4, 2), torch.randn(2, 6), 0.5),
-    Kronecker(torch.randn(2, 2), None, None, None, torch.randn(2, 1), torch.randn(1, 3), 0.5),
-    Kronecker(None, torch.randn(2, 1), torch.randn(1, 2), torch.randn(2, 3), None, None, 0.5),
-    Kronecker(torch.randn(2, 2), None, None, torch.randn(2, 3), None, None, 1.0),
-    Orthogonal(torch.randn(2, 2, 2), 0.5, torch.rand(4)),
+    DoRA(LAYER, torch.rand(4)),
+    DoRA(LAYER, torch.rand(6), per_input=True),
+    LoHa(torch.randn(4, 2), torch.randn(2, 6), torch.randn(4, 2), torch.randn(2, 6), 0.5),
+    LoKr(torch.randn(2, 2), None, None, None, torch.randn(2, 1), torch.randn(1, 3), 0.5),
+    LoKr(None, torch.randn(2, 1), torch.randn(1, 2), torch.randn(2, 3), None, None, 0.5),
+    LoKr(torch.randn(2, 2), None, None, torch.randn(2, 3), None, None, 1.0),
+    OFT(torch.randn(2, 2, 2), 0.5, torch.rand(4)),
 ]
 WEIGHT = torch.randn(4, 6)
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_comes_back_from_its_parts(change: Change):
-    after = change_of("m", parts_of(change))
+def test_a_change_comes_back_from_its_parts(change: LayerDelta):
+    after = delta_from_tensors("m", tensors_of_delta(change))
     assert type(after) is type(change)
     torch.testing.assert_close(delta_of(after, WEIGHT), delta_of(change, WEIGHT))
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_folding_the_scale_changes_nothing_but_where_it_stands(change: Change):
-    after = folded_change(change)
+def test_folding_the_scale_changes_nothing_but_where_it_stands(change: LayerDelta):
+    after = fold_scale(change)
     torch.testing.assert_close(delta_of(after, WEIGHT), delta_of(change, WEIGHT))
-    scaled = after.layer if isinstance(after, Decomposed) else after
-    assert isinstance(scaled, Orthogonal) or scaled.scale == 1.0
+    scaled = after.lora if isinstance(after, DoRA) else after
+    assert isinstance(scaled, OFT) or scaled.scale == 1.0
 
 
-@pytest.mark.parametrize("change", [change for change in CHANGES if isinstance(change, Layer | Hadamard | Kronecker)])
-def test_a_scale_told_elsewhere_takes_the_place_of_the_one_there_was(change: Change):
+@pytest.mark.parametrize("change", [change for change in CHANGES if isinstance(change, LoRA | LoHa | LoKr)])
+def test_a_scale_told_elsewhere_takes_the_place_of_the_one_there_was(change: LayerDelta):
     once = delta_of(with_scale(change, 1.0))
     torch.testing.assert_close(delta_of(with_scale(change, 2.5)), 2.5 * once)
 
@@ -68,4 +68,4 @@ BAD: list[tuple[dict[str, Tensor], str]] = [
 @pytest.mark.parametrize(("parts", "what"), BAD)
 def test_tensors_that_are_no_change_are_named(parts: dict[str, Tensor], what: str):
     with pytest.raises(AdapterFileError, match=rf"some\.module.*{what}"):
-        change_of("some.module", parts)
+        delta_from_tensors("some.module", parts)

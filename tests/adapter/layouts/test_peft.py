@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from flux_lora.adapter.files import read_any, write_dialect, write_tensors
-from flux_lora.adapter.kinds import Decomposed, Layer
+from flux_lora.adapter.files import read_contents, write_dialect, write_tensors
+from flux_lora.adapter.kinds import DoRA, LoRA
 from flux_lora.adapter.layouts.peft import CONFIG, WEIGHTS, to_peft
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -24,12 +24,12 @@ def folder(place: Path, config: object, tensors: dict[str, torch.Tensor] | None 
 
 
 def test_the_config_tells_the_scale(tmp_path: Path):
-    (layer,) = read_any(folder(tmp_path, PLAIN)).adapter.layers.values()
+    (layer,) = read_contents(folder(tmp_path, PLAIN)).adapter.layers.values()
     assert layer.scale == 1.5
 
 
 def test_the_file_inside_may_be_named_itself(tmp_path: Path):
-    (layer,) = read_any(folder(tmp_path, PLAIN) / WEIGHTS).adapter.layers.values()
+    (layer,) = read_contents(folder(tmp_path, PLAIN) / WEIGHTS).adapter.layers.values()
     assert layer.scale == 1.5
 
 
@@ -55,31 +55,31 @@ def test_the_file_inside_may_be_named_itself(tmp_path: Path):
 )
 def test_what_no_lora_file_can_carry_or_makes_no_sense_is_refused(more: dict[str, object], what: str, tmp_path: Path):
     with pytest.raises(AdapterFileError, match=what):
-        read_any(folder(tmp_path, PLAIN | more))
+        read_contents(folder(tmp_path, PLAIN | more))
 
 
 @pytest.mark.parametrize("config", ["", "[]", "nonsense", "[" * 100_000])
 def test_a_config_that_is_no_json_object_is_named(config: str, tmp_path: Path):
     with pytest.raises(AdapterFileError, match=r"adapter_config\.json is not a JSON object"):
-        read_any(folder(tmp_path, config))
+        read_contents(folder(tmp_path, config))
 
 
 def test_a_file_without_its_config_is_refused(tmp_path: Path):
     write_tensors(TENSORS, tmp_path / WEIGHTS, {})
     with pytest.raises(AdapterFileError, match="alpha stands in adapter_config.json, which is not beside it"):
-        read_any(tmp_path)
+        read_contents(tmp_path)
 
 
 def test_a_folder_with_one_file_of_any_dialect_is_read_and_one_with_several_is_not(tmp_path: Path):
     write_dialect(adapter(QKV), tmp_path / "a.safetensors", dialect="kohya", metadata={}, dtype=torch.float32)
-    assert read_any(tmp_path).dialect == "kohya"
+    assert read_contents(tmp_path).dialect == "kohya"
     write_dialect(adapter(QKV), tmp_path / "b.safetensors", dialect="kohya", metadata={}, dtype=torch.float32)
     with pytest.raises(AdapterFileError, match=r"2 \.safetensors \(a.safetensors, b.safetensors\)"):
-        read_any(tmp_path)
+        read_contents(tmp_path)
 
 
 def test_mixed_ranks_are_told_by_whole_names(tmp_path: Path):
-    mixed = Adapter(adapter(["proj_out"], rank=1).changes | adapter(["single_transformer_blocks.0.proj_out"]).changes)
+    mixed = Adapter(adapter(["proj_out"], rank=1).deltas | adapter(["single_transformer_blocks.0.proj_out"]).deltas)
     write_dialect(mixed, tmp_path, dialect="peft", metadata={"flux_lora.base": "dev"}, dtype=torch.float32)
     config = json.loads((tmp_path / CONFIG).read_text())
     assert config["base_model_name_or_path"] == "dev" and config["r"] == config["lora_alpha"] == 2
@@ -89,6 +89,6 @@ def test_mixed_ranks_are_told_by_whole_names(tmp_path: Path):
 
 def test_dora_by_inputs_is_refused():
     layer = adapter(QKV[:1]).layers[QKV[0]]
-    assert isinstance(layer, Layer)
+    assert isinstance(layer, LoRA)
     with pytest.raises(AdapterFileError, match="no DoRA by inputs; one is on transformer_blocks.0.attn.to_q"):
-        to_peft(Adapter({QKV[0]: Decomposed(layer, torch.ones(4), per_input=True)}), torch.float32)
+        to_peft(Adapter({QKV[0]: DoRA(layer, torch.ones(4), per_input=True)}), torch.float32)

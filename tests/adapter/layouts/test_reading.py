@@ -12,7 +12,7 @@ from flux_lora.adapter.kinds import delta_of
 from flux_lora.adapter.layouts.dialects import KNOWN, detect
 from flux_lora.adapter.layouts.names import DIFFUSERS, NATIVE
 from flux_lora.adapter.layouts.peft import KINDS, from_peft
-from flux_lora.adapter.layouts.reading import Content, gathered
+from flux_lora.adapter.layouts.reading import StateDictContents, group_by_module
 from flux_lora.adapter.layouts.scales import METADATA_KEY
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import QKV, adapter, from_diffusers, to_diffusers
@@ -83,8 +83,8 @@ def test_any_tensors_are_read_or_refused_in_words(tensors: dict[str, Tensor], co
     except AdapterFileError as error:
         assert error.problem and error.fix
     else:
-        assert isinstance(content, Content)
-        assert content.adapter.changes or content.text_encoders.changes or content.remarks
+        assert isinstance(content, StateDictContents)
+        assert content.adapter.deltas or content.text_encoders.deltas or content.remarks
 
 
 @settings(max_examples=100, deadline=None)
@@ -96,7 +96,7 @@ def test_any_config_of_peft_is_followed_or_refused_in_words(config: dict[str, ob
     except AdapterFileError as error:
         assert error.problem and error.fix
     else:
-        assert set(adapter_there.changes) == {QKV[0]}
+        assert set(adapter_there.deltas) == {QKV[0]}
 
 
 @pytest.mark.slow
@@ -123,7 +123,7 @@ def test_eight_bit_floats_are_read_as_the_numbers_they_are():
 def test_one_tensor_under_two_spellings_is_refused():
     key = f"transformer.{QKV[0]}"
     with pytest.raises(AdapterFileError, match="two tensors for down"):
-        gathered({f"{key}.lora_A.weight": torch.ones(1, 1), f"{key}.lora_down.weight": torch.ones(1, 1)})
+        group_by_module({f"{key}.lora_A.weight": torch.ones(1, 1), f"{key}.lora_down.weight": torch.ones(1, 1)})
 
 
 def test_every_dialect_but_xlabs_owns_each_of_its_modules_and_no_other_does():

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator
 
-from flux_lora.adapter.files import read_any, write_dialect
+from flux_lora.adapter.files import read_contents, write_dialect
 from flux_lora.adapter.layouts.dialects import DIALECTS, WRITABLE, detect
 from flux_lora.adapter.layouts.peft import from_peft, peft_config
-from flux_lora.adapter.layouts.scales import config_of
-from flux_lora.adapter.tensors import Adapter, distance, size
+from flux_lora.adapter.layouts.scales import parse_peft_config
+from flux_lora.adapter.tensors import Adapter, delta_distance, frobenius_norm
 from tests.adapter.layouts.widths import ALL, ATTENTION, BLOCKS, EMBEDDERS, adapter, layer
 
 CARRIES = dict.fromkeys(WRITABLE, ALL) | {"kohya": [*BLOCKS, *EMBEDDERS], "xlabs": ATTENTION}
@@ -44,14 +44,14 @@ def through(before: Adapter, dialect: str, dtype: torch.dtype) -> Adapter:
     tensors = chosen.write(before, dtype)
     assert detect(tensors).name == dialect
     if chosen.folder:
-        return from_peft(tensors, config_of(peft_config(before), "config"))
+        return from_peft(tensors, parse_peft_config(peft_config(before), "config"))
     return chosen.read(tensors, {}).adapter
 
 
 def check_same(after: Adapter, before: Adapter, bound: float) -> None:
-    assert set(after.changes) == set(before.changes)
+    assert set(after.deltas) == set(before.deltas)
     for name, trained in before.layers.items():
-        assert distance(after.layers[name], trained) <= bound * size(trained), name
+        assert delta_distance(after.layers[name], trained) <= bound * frobenius_norm(trained), name
 
 
 @settings(max_examples=100, deadline=None)
@@ -75,7 +75,7 @@ def test_any_two_dialects_keep_what_any_adapter_changes_many_times_over(
 def test_a_written_file_is_read_back_and_its_dialect_is_seen(dialect: str, tmp_path: Path):
     before = adapter(CARRIES[dialect])
     place = write_dialect(before, tmp_path / "x", dialect=dialect, metadata={"word": "yes"}, dtype=torch.float32)
-    reading = read_any(place)
+    reading = read_contents(place)
     check_same(reading.adapter, before, 1e-6)
     assert reading.dialect == dialect and reading.metadata["word"] == "yes"
-    assert reading.remarks == () and not reading.text_encoders.changes
+    assert reading.remarks == () and not reading.text_encoders.deltas

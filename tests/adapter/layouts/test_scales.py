@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from flux_lora.adapter.files import read_any, write_tensors
+from flux_lora.adapter.files import read_contents, write_tensors
 from flux_lora.adapter.layouts.scales import METADATA_KEY
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import QKV, adapter, from_diffusers, to_diffusers
@@ -59,11 +59,11 @@ def test_an_alpha_that_programs_read_differently_is_refused(alpha: float):
 
 def test_the_owner_is_told_where_programs_will_differ(tmp_path: Path):
     write_tensors(RAW, tmp_path / "far", said(r=2, lora_alpha=8))
-    assert "ComfyUI and older diffusers read it at another" in read_any(tmp_path / "far").remarks[0]
+    assert "ComfyUI and older diffusers read it at another" in read_contents(tmp_path / "far").remarks[0]
     write_tensors(RAW, tmp_path / "said", {"ss_network_dim": "2", "ss_network_alpha": "1.0"})
-    assert "says alpha 1 at rank 2, its tensors do not" in read_any(tmp_path / "said").remarks[0]
+    assert "says alpha 1 at rank 2, its tensors do not" in read_contents(tmp_path / "said").remarks[0]
     write_tensors(RAW, tmp_path / "usual", said(r=2, lora_alpha=2) | {"ss_network_dim": "2", "ss_network_alpha": "2"})
-    assert read_any(tmp_path / "usual").remarks == ()
+    assert read_contents(tmp_path / "usual").remarks == ()
 
 
 @pytest.mark.parametrize("text", ["{", "7", "[" * 50_000])

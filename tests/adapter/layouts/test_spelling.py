@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from flux_lora.adapter.kinds import Decomposed, Layer
+from flux_lora.adapter.kinds import DoRA, LoRA
 from flux_lora.adapter.layouts.dialects import DIALECTS, WRITABLE
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
 from tests.adapter.layouts.widths import ALL, QKV, WIDTH, adapter
 
-LAYER = Layer(torch.ones(2, WIDTH), torch.ones(WIDTH, 2), 1.0)
+LAYER = LoRA(torch.ones(2, WIDTH), torch.ones(WIDTH, 2), 1.0)
 
 
 def test_what_a_dialect_cannot_carry_is_named_with_the_way_out():
@@ -26,14 +26,14 @@ def test_dora_is_refused_where_its_readers_disagree(dialect: str):
     write = DIALECTS[dialect].write
     assert write is not None
     with pytest.raises(AdapterFileError, match="no DoRA that all its readers read right; one is on transformer_blocks"):
-        write(Adapter({QKV[0]: Decomposed(LAYER, torch.rand(WIDTH))}), torch.float32)
+        write(Adapter({QKV[0]: DoRA(LAYER, torch.rand(WIDTH))}), torch.float32)
 
 
 def test_a_number_too_large_for_half_precision_is_refused():
     write = DIALECTS["diffusers"].write
     assert write is not None
     with pytest.raises(AdapterFileError, match="holds 7e.04, more than float16 can"):
-        write(Adapter({QKV[0]: Layer(LAYER.down, torch.full((WIDTH, 2), 7e4), 2.0)}), torch.float16)
+        write(Adapter({QKV[0]: LoRA(LAYER.down, torch.full((WIDTH, 2), 7e4), 2.0)}), torch.float16)
 
 
 @pytest.mark.parametrize("alpha", [-3.0, 0.0])

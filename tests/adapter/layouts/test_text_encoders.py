@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from flux_lora.adapter.files import read_adapter, read_any, write_tensors
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.files import read_adapter, read_contents, write_tensors
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.layouts.text_encoders import text_encoder_module, to_text_encoders
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.errors import AdapterFileError
@@ -42,7 +42,7 @@ def test_every_spelling_means_one_module(stem: str, module: str | None):
 
 def encoders() -> Adapter:
     return Adapter(
-        {name: Layer(torch.randn(2, 4), torch.randn(4, 2), alpha) for name, alpha in ((CLIP, 3.0), (T5, 1.0))}
+        {name: LoRA(torch.randn(2, 4), torch.randn(4, 2), alpha) for name, alpha in ((CLIP, 3.0), (T5, 1.0))}
     )
 
 
@@ -52,15 +52,15 @@ def test_what_is_written_in_kohyas_names_comes_back_beside_any_dialect(tmp_path:
     assert "lora_te3_encoder_block_7_layer_1_DenseReluDense_wi_0.alpha" in text
     for write, dialect in ((to_kohya, "kohya"), (to_diffusers, "diffusers")):
         write_tensors(write(adapter(QKV), torch.float32) | text, tmp_path / "x", {})
-        reading = read_any(tmp_path / "x")
-        assert reading.dialect == dialect and set(reading.adapter.changes) == set(QKV)
+        reading = read_contents(tmp_path / "x")
+        assert reading.dialect == dialect and set(reading.adapter.deltas) == set(QKV)
         assert {name: layer.alpha for name, layer in reading.text_encoders.layers.items()} == {CLIP: 3.0, T5: 1.0}
 
 
 def test_a_file_of_text_encoders_alone_is_read(tmp_path: Path):
     write_tensors(to_text_encoders(encoders(), torch.bfloat16), tmp_path / "x", {})
-    reading = read_any(tmp_path / "x")
-    assert not reading.adapter.changes and set(reading.text_encoders.changes) == {CLIP, T5}
+    reading = read_contents(tmp_path / "x")
+    assert not reading.adapter.deltas and set(reading.text_encoders.deltas) == {CLIP, T5}
 
 
 def test_whoever_takes_the_transformer_alone_does_not_lose_the_rest_in_silence(tmp_path: Path):

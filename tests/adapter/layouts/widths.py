@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.kinds import LoRA
 from flux_lora.adapter.layouts.dialects import DIALECTS, DIFFUSERS, KOHYA, ONETRAINER
-from flux_lora.adapter.layouts.spelling import written
+from flux_lora.adapter.layouts.spelling import to_keys
 from flux_lora.adapter.tensors import Adapter
 
 WIDTH = 4
@@ -46,11 +46,11 @@ def shape_of(name: str, width: int = WIDTH) -> tuple[int, int]:
     return rows * width, next((times for end, times in inputs.items() if name.endswith(end)), 1) * width
 
 
-def layer(name: str, *, rank: int, alpha: float, generator: Generator, width: int = WIDTH) -> Layer:
+def layer(name: str, *, rank: int, alpha: float, generator: Generator, width: int = WIDTH) -> LoRA:
     """A random change of a module."""
     rows, columns = shape_of(name, width)
     down = torch.randn(rank, columns, generator=generator)
-    return Layer(down, torch.randn(rows, rank, generator=generator), alpha)
+    return LoRA(down, torch.randn(rows, rank, generator=generator), alpha)
 
 
 def adapter(names: Iterable[str] = ALL, *, rank: int = 2, alpha: float = 3.0, width: int = WIDTH) -> Adapter:
@@ -60,15 +60,15 @@ def adapter(names: Iterable[str] = ALL, *, rank: int = 2, alpha: float = 3.0, wi
 
 
 def to_diffusers(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
-    return written(adapter, DIFFUSERS, dtype)
+    return to_keys(adapter, DIFFUSERS, dtype)
 
 
 def to_kohya(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
-    return written(adapter, KOHYA, dtype)
+    return to_keys(adapter, KOHYA, dtype)
 
 
 def to_onetrainer(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
-    return written(adapter, ONETRAINER, dtype)
+    return to_keys(adapter, ONETRAINER, dtype)
 
 
 def from_diffusers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Adapter:

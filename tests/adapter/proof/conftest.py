@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from flux_lora.adapter.proof.loading import Base
-from flux_lora.adapter.tensors import Adapter, Layer
+from flux_lora.adapter.proof.loading import LoadedBase
+from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.models.flux1.load import load_transformer
 from tests.adapter.made import frozen_transformer, learned, learned_adapter
@@ -25,12 +25,12 @@ def whole() -> Adapter:
     linears = {name: module for name, module in modules if isinstance(module, nn.Linear)}
     generator = torch.Generator().manual_seed(3)
     fresh = {
-        name: Layer(torch.randn(2, each.in_features, generator=generator), torch.zeros(each.out_features, 2), 1.0)
+        name: LoRA(torch.randn(2, each.in_features, generator=generator), torch.zeros(each.out_features, 2), 1.0)
         for name, each in linears.items()
     }
     return learned(Adapter(fresh))
 
 
 @pytest.fixture(scope="module")
-def base(tiny_flux: Path) -> Base:
-    return Base(transformer=load_transformer(str(tiny_flux), torch.float32))
+def base(tiny_flux: Path) -> LoadedBase:
+    return LoadedBase(transformer=load_transformer(str(tiny_flux), torch.float32))

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.adapter.layouts.dialects import DIALECTS
-from flux_lora.adapter.proof.loading import Base
+from flux_lora.adapter.proof.loading import LoadedBase
 from flux_lora.adapter.proof.prove import prove
-from flux_lora.adapter.tensors import Adapter, Layer, scaled
+from flux_lora.adapter.tensors import Adapter, LoRA, adapter_at_strength
 from flux_lora.errors import AdapterFileError
 
 K = "transformer_blocks.0.attn.to_k"
@@ -70,7 +70,7 @@ FAULTS: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_named_and_the_file_stays(fault: str, whole: Adapter, base: Base, tmp_path: Path):
+def test_a_planted_fault_is_named_and_the_file_stays(fault: str, whole: Adapter, base: LoadedBase, tmp_path: Path):
     plant, message = FAULTS[fault]
     file = written(plant(spelled(whole)), tmp_path)
     with pytest.raises(AdapterFileError, match=message):
@@ -86,7 +86,7 @@ def test_a_scale_that_was_not_folded_is_named(adapter: Adapter, tmp_path: Path):
 
 def test_another_strength_is_named(adapter: Adapter, tmp_path: Path):
     with pytest.raises(AdapterFileError, match=r"acts at 0.98 times the trained strength"):
-        prove(written(spelled(scaled(adapter, 0.98)), tmp_path), adapter)
+        prove(written(spelled(adapter_at_strength(adapter, 0.98)), tmp_path), adapter)
 
 
 def test_a_wrong_alpha_is_named(adapter: Adapter, tmp_path: Path):
@@ -122,13 +122,13 @@ def test_a_file_cut_short_is_named(adapter: Adapter, tmp_path: Path):
 
 
 def test_a_layer_that_was_never_trained_is_named(adapter: Adapter, tmp_path: Path):
-    rest = Adapter({name: layer for name, layer in adapter.changes.items() if name != K})
+    rest = Adapter({name: layer for name, layer in adapter.deltas.items() if name != K})
     with pytest.raises(AdapterFileError, match=f"1 layer.* that were not trained, first {K}"):
         prove(written(spelled(adapter), tmp_path), rest)
 
 
-def test_an_adapter_of_another_base_is_named(adapter: Adapter, base: Base, tmp_path: Path):
-    wide = Adapter({K: Layer(torch.ones(2, 5), torch.ones(32, 2), 2.0)})
+def test_an_adapter_of_another_base_is_named(adapter: Adapter, base: LoadedBase, tmp_path: Path):
+    wide = Adapter({K: LoRA(torch.ones(2, 5), torch.ones(32, 2), 2.0)})
     with pytest.raises(AdapterFileError, match="32 x 5.* but this base has 32 x 32"):
         prove(written(spelled(wide), tmp_path), wide, base=base)
 

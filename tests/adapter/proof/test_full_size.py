@@ -8,15 +8,15 @@ from diffusers import FluxTransformer2DModel
 from torch import Generator, nn
 
 from flux_lora.adapter.files import write_dialect
-from flux_lora.adapter.kinds import Change, Decomposed, Hadamard, Kronecker, Layer, Orthogonal, kind_of
+from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
 from flux_lora.adapter.layouts.dialects import DIALECTS, WRITABLE
-from flux_lora.adapter.layouts.refusals import ROOMS, refusals
+from flux_lora.adapter.layouts.refusals import DIALECT_LIMITS, dialect_refusals
 from flux_lora.adapter.proof.comparison import changes_nothing, deviation
 from flux_lora.adapter.proof.loading import weightless
-from flux_lora.adapter.proof.promises import PROMISES, promised
+from flux_lora.adapter.proof.promises import EXPECTED_SUPPORT, expected_loaders
 from flux_lora.adapter.proof.prove import LOADED_BARE, prove
 from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.targets import chosen
+from flux_lora.adapter.targets import matching_layers
 from flux_lora.adapter.tensors import Adapter
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
@@ -31,16 +31,20 @@ dialects = pytest.mark.parametrize("dialect", WRITABLE)
 
 def layers_of(preset: str) -> dict[str, tuple[int, int]]:
     shapes = flux1_shapes()
-    return shapes if preset == EVERYTHING else {name: shapes[name] for name in chosen(shapes, AdapterTargets(preset))}
+    return (
+        shapes
+        if preset == EVERYTHING
+        else {name: shapes[name] for name in matching_layers(shapes, AdapterTargets(preset))}
+    )
 
 
 def adapter_of(shapes: dict[str, tuple[int, int]], *, shrunk: int = 1) -> Adapter:
     """Rank 1, alpha 0.75, in float32."""
     generator = Generator().manual_seed(0)
 
-    def layer(outputs: int, inputs: int) -> Layer:
+    def layer(outputs: int, inputs: int) -> LoRA:
         down = torch.randn(1, max(1, inputs // shrunk), generator=generator)
-        return Layer(down, torch.randn(max(2, outputs // shrunk), 1, generator=generator), 0.75)
+        return LoRA(down, torch.randn(max(2, outputs // shrunk), 1, generator=generator), 0.75)
 
     return Adapter({name: layer(*shape) for name, shape in shapes.items()})
 
@@ -62,42 +66,42 @@ def test_every_key_of_every_dialect_is_in_its_readers_tables(dialect: str, prese
     adapter = adapter_of(shapes, shrunk=SHRUNK)
     write = DIALECTS[dialect].write
     assert write is not None
-    if list(refusals(shapes, "LoRA", [dialect])):
+    if list(dialect_refusals(shapes, "LoRA", [dialect])):
         with pytest.raises(AdapterFileError):
             write(adapter, torch.float32)
         return
     tensors = write(adapter, torch.float32)
-    for promise in promised(dialect, adapter):
-        consumed = promise.reader.consume(tensors, {}, flux1_shapes())
+    for promise in expected_loaders(dialect, adapter):
+        consumed = promise.reader.load(tensors, {}, flux1_shapes())
         assert not consumed.stopped and not consumed.wrong
-        taken = {name: change for name, change in consumed.changes.items() if not changes_nothing(change)}
+        taken = {name: change for name, change in consumed.deltas.items() if not changes_nothing(change)}
         if promise.modules == ".+":
             assert not consumed.unused and set(taken) == set(shapes)
-        assert all(deviation(change, adapter.changes[name]) < 1e-5 for name, change in taken.items())
+        assert all(deviation(change, adapter.deltas[name]) < 1e-5 for name, change in taken.items())
 
 
 @dialects
 def test_what_can_be_written_is_promised_to_somebody_or_said_to_be_read_by_none(dialect: str):
-    assert dialect in PROMISES or dialect in ("bfl", "peft")
-    assert dialect in ROOMS
+    assert dialect in EXPECTED_SUPPORT or dialect in ("bfl", "peft")
+    assert dialect in DIALECT_LIMITS
 
 
-CHANGES: tuple[Change, ...] = (
-    Layer(torch.ones(2, 8), torch.ones(8, 2), 2.0),
-    Decomposed(Layer(torch.ones(2, 8), torch.ones(8, 2), 2.0), torch.ones(8)),
-    Kronecker(torch.ones(2, 2), None, None, torch.ones(4, 4), None, None, 1.0),
-    Hadamard(torch.ones(8, 2), torch.ones(2, 8), torch.ones(8, 2), torch.ones(2, 8), 2.0),
-    Orthogonal(torch.ones(2, 4, 4)),
-    Orthogonal(torch.ones(2, 4, 4), 0.5, torch.ones(8)),
+CHANGES: tuple[LayerDelta, ...] = (
+    LoRA(torch.ones(2, 8), torch.ones(8, 2), 2.0),
+    DoRA(LoRA(torch.ones(2, 8), torch.ones(8, 2), 2.0), torch.ones(8)),
+    LoKr(torch.ones(2, 2), None, None, torch.ones(4, 4), None, None, 1.0),
+    LoHa(torch.ones(8, 2), torch.ones(2, 8), torch.ones(8, 2), torch.ones(2, 8), 2.0),
+    OFT(torch.ones(2, 4, 4)),
+    OFT(torch.ones(2, 4, 4), 0.5, torch.ones(8)),
 )
 
 
 @dialects
-@pytest.mark.parametrize("change", CHANGES, ids=kind_of)
-def test_a_kind_is_refused_before_training_where_the_writer_would_refuse_it(dialect: str, change: Change):
+@pytest.mark.parametrize("change", CHANGES, ids=type_name)
+def test_a_kind_is_refused_before_training_where_the_writer_would_refuse_it(dialect: str, change: LayerDelta):
     write = DIALECTS[dialect].write
     assert write is not None
-    if list(refusals([SIDE], kind_of(change), [dialect])):
+    if list(dialect_refusals([SIDE], type_name(change), [dialect])):
         with pytest.raises(AdapterFileError):
             write(Adapter({SIDE: change}), torch.float32)
     else:
@@ -105,9 +109,9 @@ def test_a_kind_is_refused_before_training_where_the_writer_would_refuse_it(dial
 
 
 @dialects
-@pytest.mark.parametrize("change", CHANGES, ids=kind_of)
-def test_every_kind_that_can_be_written_is_proven(dialect: str, change: Change, tmp_path: Path):
-    if list(refusals([SIDE], kind_of(change), [dialect])):
+@pytest.mark.parametrize("change", CHANGES, ids=type_name)
+def test_every_kind_that_can_be_written_is_proven(dialect: str, change: LayerDelta, tmp_path: Path):
+    if list(dialect_refusals([SIDE], type_name(change), [dialect])):
         return
     adapter = Adapter({SIDE: change})
     place = write_dialect(adapter, tmp_path / "x.safetensors", dialect=dialect, metadata={}, dtype=torch.bfloat16)
@@ -118,7 +122,7 @@ def test_every_kind_that_can_be_written_is_proven(dialect: str, change: Change, 
 @pytest.mark.parametrize("dialect", ["diffusers", "kohya", "comfyui", "xlabs", "onetrainer"])
 def test_diffusers_itself_loads_a_full_size_file_without_the_base(dialect: str, tmp_path: Path):
     adapter = adapter_of(layers_of(AdapterTargets.attention if dialect in ("xlabs", "onetrainer") else EVERYTHING))
-    blocks = {name: layer for name, layer in adapter.changes.items() if dialect != "kohya" or "blocks." in name}
+    blocks = {name: layer for name, layer in adapter.deltas.items() if dialect != "kohya" or "blocks." in name}
     file = tmp_path / "x.safetensors"
     write_dialect(Adapter(blocks), file, dialect=dialect, metadata={}, dtype=torch.bfloat16)
     proof = prove(file, Adapter(blocks), dialect=dialect)

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from flux_lora.adapter.quantised.rounding import (
+    FORMATS,
     NF4_LEVELS,
-    ROUNDINGS,
-    Rounding,
+    QuantizedFormat,
     nf4,
     q4_k,
     q4_scales,
     q8_0,
-    round_as,
+    quantize_as,
 )
 from flux_lora.errors import ConfigError
 from tests.adapter.changes import drawn
@@ -25,7 +25,7 @@ LLAMA_SCALES = (
     ([16, 16, 32, 31, 47, 48, 63, 63], [16, 15, 34, 32, 46, 50, 63, 60]),
     ([39, 39, 48, 47, 55, 56, 63, 63], [41, 39, 51, 48, 53, 58, 63, 60]),
 )
-each = pytest.mark.parametrize("rounding", ROUNDINGS.values(), ids=ROUNDINGS)
+each = pytest.mark.parametrize("rounding", FORMATS.values(), ids=FORMATS)
 
 
 def weight(seed: int = 0) -> Tensor:
@@ -36,17 +36,17 @@ def weight(seed: int = 0) -> Tensor:
 
 
 @each
-def test_rounding_keeps_shape_and_zeros_and_gives_float32(rounding: Rounding):
+def test_rounding_keeps_shape_and_zeros_and_gives_float32(rounding: QuantizedFormat):
     for shape in ((3, 256), (5, 7), (300,)):
-        assert not rounding.round(torch.zeros(shape)).any()
-        after = rounding.round(drawn(*shape).bfloat16())
+        assert not rounding.quantize(torch.zeros(shape)).any()
+        after = rounding.quantize(drawn(*shape).bfloat16())
         assert after.shape == torch.Size(shape) and after.dtype == torch.float32 and after.isfinite().all()
 
 
 @each
-def test_no_number_moves_by_more_than_half_the_gap_on_its_side(rounding: Rounding):
+def test_no_number_moves_by_more_than_half_the_gap_on_its_side(rounding: QuantizedFormat):
     before = weight()
-    grid, moved = rounding.grid(before), (rounding.round(before) - before).flatten()
+    grid, moved = rounding.grid(before), (rounding.quantize(before) - before).flatten()
     slack = 1.05 if rounding.name == "q4_k" else 1.002
     room = torch.maximum(grid.above, grid.below) / 2 * slack + 1e-3 * before.flatten().abs()
     if rounding.name == "q4_k":  # scale and minimum are rounded as well: up to half of 1/63 of the largest of eight
@@ -56,24 +56,24 @@ def test_no_number_moves_by_more_than_half_the_gap_on_its_side(rounding: Roundin
 
 
 @each
-def test_the_error_is_what_its_bits_promise(rounding: Rounding):
+def test_the_error_is_what_its_bits_promise(rounding: QuantizedFormat):
     before = 0.05 * drawn(64, 1024)
-    error = ((rounding.round(before) - before).norm() / before.norm()).item()
+    error = ((rounding.quantize(before) - before).norm() / before.norm()).item()
     low, high = {8.0: (0.02, 0.04), 8.5: (0.003, 0.008), 4.5: (0.06, 0.11)}[BITS[rounding.name]]
     assert low < error < high
 
 
 @pytest.mark.parametrize("name", ["fp8-e4m3", "q8_0", "nf4"])
 def test_what_is_rounded_already_stays(name: str):
-    once = round_as(name)(weight())
-    torch.testing.assert_close(round_as(name)(once), once, rtol=1e-3, atol=0)
+    once = quantize_as(name)(weight())
+    torch.testing.assert_close(quantize_as(name)(once), once, rtol=1e-3, atol=0)
 
 
 def test_fp8_has_eight_values_between_powers_of_two_and_even_steps_below():
-    assert len(round_as("fp8-e4m3")(torch.linspace(0.25, 0.49, 999)).unique()) == 8 + 1
-    small = round_as("fp8-e4m3")(torch.linspace(0, 2**-6, 999)).unique()
+    assert len(quantize_as("fp8-e4m3")(torch.linspace(0.25, 0.49, 999)).unique()) == 8 + 1
+    small = quantize_as("fp8-e4m3")(torch.linspace(0, 2**-6, 999)).unique()
     torch.testing.assert_close(small, torch.arange(9) * 2.0**-9)
-    assert round_as("fp8-e4m3")(torch.tensor([1e6, -1e6])).tolist() == [448.0, -448.0]
+    assert quantize_as("fp8-e4m3")(torch.tensor([1e6, -1e6])).tolist() == [448.0, -448.0]
 
 
 def test_q8_0_agrees_with_gguf_bit_for_bit():
@@ -140,7 +140,7 @@ def test_nf4_takes_the_nearest_level(seed: int, scale: float):
 
 def test_an_unknown_format_is_named_with_those_that_are_known():
     with pytest.raises(ConfigError, match="'int3' is not a rounding known here\nfix: take one of fp8-e4m3, q8_0"):
-        round_as("int3")
+        quantize_as("int3")
 
 
 def packed_q4_k(before: Tensor) -> numpy.ndarray:

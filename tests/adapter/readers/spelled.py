@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor
 
-from flux_lora.adapter.kinds import Layer
+from flux_lora.adapter.kinds import LoRA
 
 H = 8
 RANK = 2
@@ -41,7 +41,7 @@ BLOCKS = ATTENTION | {
     "single_transformer_blocks.0.norm.linear": "single_blocks.0.modulation.lin",
 }
 LINEAR1 = tuple(f"single_transformer_blocks.0.{part}" for part in ("attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"))
-Layers = dict[str, Layer]
+Layers = dict[str, LoRA]
 Tensors = dict[str, Tensor]
 
 
@@ -62,9 +62,7 @@ def layers_of(table: Mapping[str, str], *, rank: int = RANK, alpha: float = ALPH
     if table is not OUTSIDE and table is not ATTENTION:
         names += LINEAR1
     return {
-        name: Layer(
-            torch.randn(rank, H, generator=generator), torch.randn(rows(name), rank, generator=generator), alpha
-        )
+        name: LoRA(torch.randn(rank, H, generator=generator), torch.randn(rows(name), rank, generator=generator), alpha)
         for name in names
     }
 
@@ -77,12 +75,12 @@ def blocks() -> Layers:
     return layers_of(BLOCKS)
 
 
-def fused(parts: list[Layer]) -> Layer:
+def fused(parts: list[LoRA]) -> LoRA:
     """[down_q; down_k; down_v] and up_q, up_k, up_v along the diagonal; alpha n times as much."""
     if len(parts) == 1:
         return parts[0]
     down = torch.cat([part.down for part in parts])
-    return Layer(down, torch.block_diag(*(part.up for part in parts)), sum(part.alpha for part in parts))
+    return LoRA(down, torch.block_diag(*(part.up for part in parts)), sum(part.alpha for part in parts))
 
 
 def in_bfl_names(layers: Layers) -> Layers:
@@ -92,7 +90,7 @@ def in_bfl_names(layers: Layers) -> Layers:
     swapped = found.get("final_layer.adaLN_modulation.1")
     if swapped is not None:
         up = torch.cat([swapped.up[H:], swapped.up[:H]])
-        found["final_layer.adaLN_modulation.1"] = Layer(swapped.down, up, swapped.alpha)
+        found["final_layer.adaLN_modulation.1"] = LoRA(swapped.down, up, swapped.alpha)
     return found
 
 
@@ -108,7 +106,7 @@ def written(layers: Layers, name: Callable[[str], str], spelled: str, *, alpha: 
 
 
 def folded(layers: Layers) -> Layers:
-    return {name: Layer(each.down, each.up * each.scale, float(each.rank)) for name, each in layers.items()}
+    return {name: LoRA(each.down, each.up * each.scale, float(each.rank)) for name, each in layers.items()}
 
 
 def kohya_name(bfl: str) -> str:

@@ -5,9 +5,9 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from flux_lora.adapter.kinds import Decomposed, Layer
+from flux_lora.adapter.kinds import DoRA, LoRA
 from flux_lora.adapter.readers.diffusers import DIFFUSERS
-from flux_lora.adapter.tensors import delta
+from flux_lora.adapter.tensors import lora_delta
 from tests.adapter.readers.spelled import everything
 from tests.adapter.readers.test_verdicts import MEASURED
 
@@ -16,7 +16,7 @@ PREFIX, DOWN, UP = "transformer.", ".lora_A.weight", ".lora_B.weight"
 ROWS = [row for row in MEASURED if "CLIP" not in row and "T5" not in row]
 
 
-def converted(tensors: dict[str, Tensor]) -> dict[str, Layer] | None:
+def converted(tensors: dict[str, Tensor]) -> dict[str, LoRA] | None:
     """What diffusers makes of the file for the transformer; None if it stops."""
     try:
         state, alphas, _ = FluxPipeline.lora_state_dict(dict(tensors), return_alphas=True, return_lora_metadata=True)
@@ -28,7 +28,7 @@ def converted(tensors: dict[str, Tensor]) -> dict[str, Layer] | None:
     found = {}
     for name in names:
         down, up = state[f"{PREFIX}{name}{DOWN}"], state[f"{PREFIX}{name}{UP}"]
-        found[name] = Layer(down, up, float((alphas or {}).get(f"{PREFIX}{name}.alpha", down.shape[0])))
+        found[name] = LoRA(down, up, float((alphas or {}).get(f"{PREFIX}{name}.alpha", down.shape[0])))
     return found
 
 
@@ -36,14 +36,14 @@ def converted(tensors: dict[str, Tensor]) -> dict[str, Layer] | None:
 def test_diffusers_makes_the_same_of_a_file(row: str):
     tensors, _ = MEASURED[row]
     tensors = {key: tensor for key, tensor in tensors.items() if "linear1" not in key}  # at 3072 only
-    consumed = DIFFUSERS.consume(tensors, {}, everything())
+    consumed = DIFFUSERS.load(tensors, {}, everything())
     theirs = converted(tensors)
     if theirs is None or set(theirs) - set(everything()):  # peft stops at modules that FLUX.1 has not
         assert consumed.stopped
         return
-    ours = {name: each.layer if isinstance(each, Decomposed) else each for name, each in consumed.changes.items()}
+    ours = {name: each.lora if isinstance(each, DoRA) else each for name, each in consumed.deltas.items()}
     assert set(ours) == set(theirs)
     for name, layer in theirs.items():
         ourselves = ours[name]
-        assert isinstance(ourselves, Layer)
-        torch.testing.assert_close(delta(ourselves), delta(layer))
+        assert isinstance(ourselves, LoRA)
+        torch.testing.assert_close(lora_delta(ourselves), lora_delta(layer))

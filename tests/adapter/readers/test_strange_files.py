@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from flux_lora.adapter.readers.verdicts import READERS, verdicts
+from flux_lora.adapter.readers.verdicts import LOADERS, compatibility
 from tests.adapter.readers.spelled import everything
 from tests.adapter.readers.test_verdicts import MEASURED
 
@@ -21,15 +21,15 @@ FILES = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=30), TENSORS, m
 @settings(max_examples=100, deadline=None)
 @given(tensors=FILES, told=st.text(max_size=40))
 def test_every_mixture_gets_a_verdict_from_every_program(tensors: dict[str, Tensor], told: str):
-    answers = verdicts(tensors, {"lora_adapter_metadata": told}, NAMES)
-    assert [answer.reader for answer in answers] == [reader.name for reader in READERS]
+    answers = compatibility(tensors, {"lora_adapter_metadata": told}, NAMES)
+    assert [answer.reader for answer in answers] == [reader.name for reader in LOADERS]
 
 
 @settings(max_examples=100, deadline=None)
 @given(tensors=FILES)
 def test_every_key_is_used_or_said_to_be_left(tensors: dict[str, Tensor]):
-    for reader in READERS:
-        consumed = reader.consume(tensors, {}, NAMES)
+    for reader in LOADERS:
+        consumed = reader.load(tensors, {}, NAMES)
         assert set(consumed.unused) <= set(tensors)
         if consumed.stopped:
-            assert not consumed.changes and set(consumed.unused) == set(tensors)
+            assert not consumed.deltas and set(consumed.unused) == set(tensors)

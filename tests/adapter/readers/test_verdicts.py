@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.readers.verdicts import READERS, verdicts
-from flux_lora.adapter.tensors import Layer, delta
+from flux_lora.adapter.readers.verdicts import LOADERS, compatibility
+from flux_lora.adapter.tensors import LoRA, lora_delta
 from tests.adapter.readers.spelled import (
     ALPHA,
     ATTENTION,
@@ -48,7 +48,7 @@ def dora(ending: str, magnitude: Tensor) -> dict[str, Tensor]:
 
 
 def text(prefix: str, name: str, spelled: str) -> dict[str, Tensor]:
-    layer = Layer(torch.ones(RANK, H), torch.ones(H, RANK), ALPHA)
+    layer = LoRA(torch.ones(RANK, H), torch.ones(H, RANK), ALPHA)
     return written({name: layer}, prefix.__add__, spelled, alpha=spelled != "AB")
 
 
@@ -117,7 +117,7 @@ PROGRAMS = ("diffusers", "diffusers 0.32", "ComfyUI", "sd-scripts")
 
 
 def found(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> dict[str, str]:
-    return {verdict.reader: verdict.takes for verdict in verdicts(tensors, metadata or {})}
+    return {verdict.reader: verdict.takes for verdict in compatibility(tensors, metadata or {})}
 
 
 @pytest.mark.parametrize("row", MEASURED, ids=str)
@@ -141,12 +141,12 @@ WHOLE = {
 @pytest.mark.parametrize("row", WHOLE, ids=str)
 def test_what_is_taken_is_what_was_trained(row: str):
     tensors, trained = WHOLE[row]
-    readings = [reader.consume(tensors, told_in_metadata() if row == "metadata" else {}, trained) for reader in READERS]
-    taken = [change for reading in readings if not reading.wrong for change in reading.changes.items()]
+    readings = [reader.load(tensors, told_in_metadata() if row == "metadata" else {}, trained) for reader in LOADERS]
+    taken = [change for reading in readings if not reading.wrong for change in reading.deltas.items()]
     assert taken
     for name, change in taken:
-        assert isinstance(change, Layer)
-        torch.testing.assert_close(delta(change), delta(trained[name]))
+        assert isinstance(change, LoRA)
+        torch.testing.assert_close(lora_delta(change), lora_delta(trained[name]))
 
 
 def test_alpha_in_the_metadata_alone_is_right_only_in_recent_diffusers():
@@ -163,7 +163,7 @@ def test_alpha_keys_count_for_programs_that_do_not_look_into_the_metadata():
     tensors = written(everything(), "transformer.{}".format, "AB", alpha=True)
     takes = found(tensors, told_in_metadata())
     assert tuple(takes[program] for program in PROGRAMS) == (NONE, ALL, ALL, NONE)
-    reasons = {verdict.reader: verdict.reason for verdict in verdicts(tensors, told_in_metadata(alpha=3 * RANK))}
+    reasons = {verdict.reader: verdict.reason for verdict in compatibility(tensors, told_in_metadata(alpha=3 * RANK))}
     assert f"applies strength {ALPHA / RANK:g} where 3 was trained" in reasons["ComfyUI"]
 
 
@@ -187,14 +187,14 @@ def test_mixed_ranks_stop_an_older_diffusers_alone():
 
 
 def test_kohya_counts_what_is_lost_of_the_final_layer():
-    reasons = {verdict.reader: verdict.reason for verdict in verdicts(kohya(everything()), {})}
+    reasons = {verdict.reader: verdict.reason for verdict in compatibility(kohya(everything()), {})}
     assert "takes 21 of 23 modules" in reasons["sd-scripts"]
     assert "final_layer" in reasons["sd-scripts"]
 
 
 def test_a_torn_pair_stops_comfyui_and_is_named():
     tensors = {key: one for key, one in diffusers(blocks()).items() if key != f"transformer.{NAME}.lora_A.weight"}
-    reasons = {verdict.reader: verdict.reason for verdict in verdicts(tensors, {})}
+    reasons = {verdict.reader: verdict.reason for verdict in compatibility(tensors, {})}
     assert f"transformer.{NAME}.lora_B.weight" in reasons["ComfyUI"]
 
 
@@ -225,13 +225,13 @@ def test_metadata_of_any_kind_is_survived(told: str):
     ids=range(8),
 )
 def test_nonsense_gets_verdicts_too(tensors: dict[str, Tensor]):
-    answers = verdicts(tensors, {})
-    assert len(answers) == len(READERS)
+    answers = compatibility(tensors, {})
+    assert len(answers) == len(LOADERS)
     assert all(answer.reason.isprintable() for answer in answers)
 
 
 def test_a_file_for_another_width_says_so():
-    reasons = [verdict.reason for verdict in verdicts(diffusers(blocks()), {}) if verdict.takes == ALL]
+    reasons = [verdict.reason for verdict in compatibility(diffusers(blocks()), {}) if verdict.takes == ALL]
     assert all("not as wide as FLUX.1" in reason for reason in reasons)
 
 

@@ -32,18 +32,18 @@ def test_flux1_encodes_as_its_own_parts_do_and_lets_go_of_them(tiny_flux, tmp_pa
         if done == total:
             alive.append(len(loaded_models() - before))
 
-    made = encode_all(prepared, encoders, tmp_path / "cache", told=look)
+    made = encode_all(prepared, encoders, tmp_path / "cache", progress=look)
     assert loaded_models() <= before
     assert alive == [2, 1], "two text encoders, and after them the VAE alone"
 
     text = encode_text(load_text_encoders(path), ["a TOK mug 1"], 12)
-    torch.testing.assert_close(made.encoded[1].texts[0].t5, text.t5)
-    torch.testing.assert_close(made.encoded[1].texts[0].pooled, text.pooled)
+    torch.testing.assert_close(made.encoded[1].prompt_embeds[0].t5, text.t5)
+    torch.testing.assert_close(made.encoded[1].prompt_embeds[0].pooled, text.pooled)
     bucket = prepared[2].bucket
     assert made.encoded[2].latent.shape == (16, bucket.height // 8, bucket.width // 8)
     assert bucket.width != bucket.height
     assert load_vae(path).dtype == made.encoded[2].latent.dtype == torch.float32
-    assert bool((made.encoded[2].spread > 0).all())
+    assert bool((made.encoded[2].std > 0).all())
     pixels = torch.zeros(1, 3, bucket.height, bucket.width)
     assert encode_pixels(load_vae(path), pixels)[0].shape == made.encoded[2].latent.shape
 
@@ -54,6 +54,6 @@ def test_fingerprints_tell_models_token_counts_and_dtypes_apart(tiny_flux, tmp_p
     longer = flux1_encoders(str(tiny_flux), tokens=32, device=CPU, text_dtype=torch.float32)
     coarser = flux1_encoders(str(tiny_flux), tokens=12, device=CPU, text_dtype=torch.bfloat16)
     foreign = flux1_encoders(str(other), tokens=12, device=CPU, text_dtype=torch.float32)
-    assert (plain.pictures, plain.captions) == (again.pictures, again.captions)
-    assert len({one.captions for one in (plain, longer, coarser, foreign)}) == 4
-    assert plain.pictures == longer.pictures != foreign.pictures
+    assert (plain.image_fingerprint, plain.caption_fingerprint) == (again.image_fingerprint, again.caption_fingerprint)
+    assert len({one.caption_fingerprint for one in (plain, longer, coarser, foreign)}) == 4
+    assert plain.image_fingerprint == longer.image_fingerprint != foreign.image_fingerprint

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import AlphaPolicy
-from flux_lora.data.cache import Wanted, encode_all
-from flux_lora.data.cache.glances import INDEX, Glance, add_glance, forget_glances, read_glances, signature
+from flux_lora.data.cache import EncodeOptions, encode_all
+from flux_lora.data.cache.glances import INDEX, IndexEntry, add_index_entry, prune_index, read_index, signature
 from tests.data.colours import MeanColours, grow_old, made_by, planned, three_photos
 from tests.data.painted import gradient
 
@@ -20,7 +20,7 @@ def photos(tmp_path) -> Path:
     return three_photos(tmp_path / "photos")
 
 
-def heard(photos: Path, folder: Path, wanted: Wanted | None = None) -> list[str]:
+def heard(photos: Path, folder: Path, wanted: EncodeOptions | None = None) -> list[str]:
     """Names of the pictures that were decoded."""
     names: list[str] = []
     encode_all(
@@ -28,7 +28,7 @@ def heard(photos: Path, folder: Path, wanted: Wanted | None = None) -> list[str]
         MeanColours().encoders(),
         folder,
         wanted=wanted,
-        told=lambda _done, _all, name: names.append(name),
+        progress=lambda _done, _all, name: names.append(name),
     )
     return [name for name in names if name.endswith(".png")]
 
@@ -65,7 +65,7 @@ def test_another_picture_put_in_its_place_with_the_same_size_and_date_is_noticed
 
 def test_another_way_to_treat_transparency_decodes_anew(photos, tmp_path):
     made_by(MeanColours(), photos, tmp_path / "cache")
-    assert len(heard(photos, tmp_path / "cache", Wanted(alpha=AlphaPolicy.varied))) == 3
+    assert len(heard(photos, tmp_path / "cache", EncodeOptions(alpha=AlphaPolicy.varied))) == 3
 
 
 def test_a_file_written_a_moment_ago_is_not_trusted_yet(tmp_path):
@@ -81,25 +81,29 @@ def test_a_file_written_a_moment_ago_is_not_trusted_yet(tmp_path):
 @settings(max_examples=60)
 def test_an_index_cut_short_anywhere_forgets_but_never_invents(tmp_path_factory, end: int):
     folder = tmp_path_factory.mktemp("index")
-    written = {"a" * 32: Glance("latent-1"), "b" * 32: Glance("latent-2", "mask-2"), "c" * 32: Glance("latent-3")}
+    written = {
+        "a" * 32: IndexEntry("latent-1"),
+        "b" * 32: IndexEntry("latent-2", "mask-2"),
+        "c" * 32: IndexEntry("latent-3"),
+    }
     for each, glance in written.items():
-        add_glance(folder, each, glance)
+        add_index_entry(folder, each, glance)
     (folder / INDEX).write_bytes((folder / INDEX).read_bytes()[:end])
-    assert read_glances(folder).items() <= written.items()
-    add_glance(folder, "d" * 32, Glance("latent-4"))
-    assert read_glances(folder)["d" * 32] == Glance("latent-4")
+    assert read_index(folder).items() <= written.items()
+    add_index_entry(folder, "d" * 32, IndexEntry("latent-4"))
+    assert read_index(folder)["d" * 32] == IndexEntry("latent-4")
 
 
 @pytest.mark.parametrize("line", [b"\xff\xfe", b"5", b'"abc"', b"[1, 2, 3]", b'["a", "b"]', b"null", b'{"a": 1}'])
 def test_a_foreign_line_in_the_index_is_passed_over(tmp_path, line):
-    add_glance(tmp_path, "a", Glance("latent-1"))
+    add_index_entry(tmp_path, "a", IndexEntry("latent-1"))
     with (tmp_path / INDEX).open("ab") as index:
         index.write(b"\n" + line)
-    assert read_glances(tmp_path) == {"a": Glance("latent-1")}
+    assert read_index(tmp_path) == {"a": IndexEntry("latent-1")}
 
 
 def test_what_came_to_entries_that_are_gone_is_forgotten(tmp_path):
-    add_glance(tmp_path, "a", Glance("latent-1"))
-    add_glance(tmp_path, "b", Glance("latent-2"))
-    forget_glances(tmp_path, {"latent-2"})
-    assert read_glances(tmp_path) == {"b": Glance("latent-2")}
+    add_index_entry(tmp_path, "a", IndexEntry("latent-1"))
+    add_index_entry(tmp_path, "b", IndexEntry("latent-2"))
+    prune_index(tmp_path, {"latent-2"})
+    assert read_index(tmp_path) == {"b": IndexEntry("latent-2")}

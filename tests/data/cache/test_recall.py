@@ -7,9 +7,16 @@ from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, CropMode
 from flux_lora.data.box import Box
-from flux_lora.data.cache.glances import Glance, add_glance, add_parts, forget_glances, read_glances, read_parts
-from flux_lora.data.cache.recall import Recall
-from flux_lora.data.planning.crops import kept_part
+from flux_lora.data.cache.glances import (
+    IndexEntry,
+    add_index_entry,
+    add_subject_boxes,
+    prune_index,
+    read_index,
+    read_subject_boxes,
+)
+from flux_lora.data.cache.recall import SubjectBoxes
+from flux_lora.data.planning.crops import protected_box
 from flux_lora.data.samples import Sample
 from tests.data.colours import grow_old
 from tests.data.painted import gradient, write_sample
@@ -23,7 +30,7 @@ class Finder:
 
     def find(self, sample: Sample) -> Box | None:
         self.asked += 1
-        return kept_part(sample, CropMode.subject, AlphaPolicy.composite)
+        return protected_box(sample, CropMode.subject, AlphaPolicy.composite)
 
 
 @pytest.fixture
@@ -38,40 +45,40 @@ def sample(tmp_path: Path) -> Sample:
 
 def test_a_picture_is_not_looked_at_again_once_its_part_is_written(tmp_path, sample):
     finder = Finder()
-    first = Recall(tmp_path / "cache", finder.find, "subject")
-    found = first.part(sample)
+    first = SubjectBoxes(tmp_path / "cache", finder.find, "subject")
+    found = first.box_of(sample)
     assert found is not None and found.left > 200
-    assert first.part(sample) == found and finder.asked == 1
+    assert first.box_of(sample) == found and finder.asked == 1
     assert not (tmp_path / "cache").exists(), "nothing is written before it is asked for"
     first.write(tmp_path / "cache")
-    assert Recall(tmp_path / "cache", finder.find, "subject").part(sample) == found and finder.asked == 1
+    assert SubjectBoxes(tmp_path / "cache", finder.find, "subject").box_of(sample) == found and finder.asked == 1
 
 
 def test_a_changed_picture_and_another_question_are_looked_at_anew(tmp_path, sample):
     finder = Finder()
-    first = Recall(tmp_path, finder.find, "subject")
-    found = first.part(sample)
+    first = SubjectBoxes(tmp_path, finder.find, "subject")
+    found = first.box_of(sample)
     first.write(tmp_path)
-    Recall(tmp_path, finder.find, "centre").part(sample)
+    SubjectBoxes(tmp_path, finder.find, "centre").box_of(sample)
     assert finder.asked == 2
     gradient(400, 120).save(sample.image)
-    assert Recall(tmp_path, finder.find, "subject").part(sample) != found
+    assert SubjectBoxes(tmp_path, finder.find, "subject").box_of(sample) != found
 
 
 def test_that_nothing_stands_out_is_remembered_too(tmp_path):
     flat, finder = write_sample(tmp_path, "flat.png", "a mug", Image.new("RGB", (300, 100), "navy")), Finder()
     grow_old(flat.image)
-    first = Recall(tmp_path, finder.find)
-    assert first.part(flat) is None
+    first = SubjectBoxes(tmp_path, finder.find)
+    assert first.box_of(flat) is None
     first.write(tmp_path)
-    assert Recall(tmp_path, finder.find).part(flat) is None and finder.asked == 1
+    assert SubjectBoxes(tmp_path, finder.find).box_of(flat) is None and finder.asked == 1
 
 
 def test_parts_and_glances_share_an_index_and_pruning_spares_parts(tmp_path):
-    add_glance(tmp_path, "a", Glance("latent-1"))
-    add_parts(tmp_path, {"b": Box(1, 2.5, 3, 4), "c": None})
-    assert read_glances(tmp_path) == {"a": Glance("latent-1")}
-    forget_glances(tmp_path, ())
-    assert read_glances(tmp_path) == {}
-    assert read_parts(tmp_path) == {"b": Box(1, 2.5, 3, 4), "c": None}
-    assert read_parts(tmp_path / "not there") == {}
+    add_index_entry(tmp_path, "a", IndexEntry("latent-1"))
+    add_subject_boxes(tmp_path, {"b": Box(1, 2.5, 3, 4), "c": None})
+    assert read_index(tmp_path) == {"a": IndexEntry("latent-1")}
+    prune_index(tmp_path, ())
+    assert read_index(tmp_path) == {}
+    assert read_subject_boxes(tmp_path) == {"b": Box(1, 2.5, 3, 4), "c": None}
+    assert read_subject_boxes(tmp_path / "not there") == {}

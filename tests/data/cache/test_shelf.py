@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from flux_lora.data.cache.shelf import Shelf
+from flux_lora.data.cache.shelf import EncodedDataset
 from flux_lora.errors import RunError
 from tests.data.colours import MeanColours, made_by, three_photos
 
 
 @pytest.fixture
-def shelf(tmp_path) -> Shelf:
+def shelf(tmp_path) -> EncodedDataset:
     return made_by(MeanColours(), three_photos(tmp_path / "photos"), tmp_path / "cache").encoded
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.box import Box
 from flux_lora.data.cache import encode_all
-from flux_lora.data.cache.sight import PIXELS_PER_LATENT, see
+from flux_lora.data.cache.sight import PIXELS_PER_LATENT, preprocess
 from flux_lora.data.pictures.decode import upright_size
 from flux_lora.data.planning.buckets import Bucket
 from flux_lora.data.planning.plan import Prepared
@@ -62,7 +62,7 @@ def test_a_latent_pixel_is_as_wide_here_as_in_the_model():
 
 
 def test_a_picture_is_cut_to_its_box_and_its_bucket(photo):
-    right = see(prepared(photo, box=Box(64, 16, 128, 48)), AlphaPolicy.composite, AUTO)
+    right = preprocess(prepared(photo, box=Box(64, 16, 128, 48)), AlphaPolicy.composite, AUTO)
     assert right.picture.size == (64, 32) and right.weights is None
     expected = gradient(128, 64).crop((64, 16, 128, 48))
     assert np.abs(np.asarray(right.picture, int) - np.asarray(expected, int)).max() <= 1
@@ -72,7 +72,7 @@ def test_a_mask_is_the_mean_over_the_pixels_of_each_latent(photo, tmp_path):
     mask = half_white()
     mask.paste(255, (0, 0, 8, 16))  # half of the first latent's 16 x 16 pixels
     one = prepared(photo, mask=saved(mask, tmp_path / "mug.mask.png"))
-    weights = see(one, AlphaPolicy.composite, AUTO).weights
+    weights = preprocess(one, AlphaPolicy.composite, AUTO).weights
     assert weights is not None and weights.shape == (4, 8) and weights.dtype == np.float32
     assert weights[:, 4:].tolist() == [[1.0] * 4] * 4
     assert weights[0, 0] == pytest.approx(0.5) and weights[1:, :4].sum() == weights[0, 1:4].sum() == 0
@@ -80,54 +80,54 @@ def test_a_mask_is_the_mean_over_the_pixels_of_each_latent(photo, tmp_path):
 
 def test_a_mask_of_another_size_is_cropped_as_its_picture_is(photo, tmp_path):
     mask = saved(half_white(64, 32), tmp_path / "mug.mask.png")
-    weights = see(prepared(photo, mask=mask, box=Box(32, 16, 96, 48)), AlphaPolicy.composite, AUTO).weights
+    weights = preprocess(prepared(photo, mask=mask, box=Box(32, 16, 96, 48)), AlphaPolicy.composite, AUTO).weights
     assert weights is not None and weights.tolist() == [[0.0] * 4 + [1.0] * 4] * 4
 
 
 def test_a_mask_that_is_white_on_nothing_counts_where_it_is_white(photo, tmp_path):
     mask = Image.new("RGBA", (128, 64))
     mask.paste((255, 255, 255, 255), (64, 0, 128, 64))
-    weights = see(prepared(photo, mask=saved(mask, tmp_path / "m.png")), AlphaPolicy.composite, AUTO).weights
+    weights = preprocess(prepared(photo, mask=saved(mask, tmp_path / "m.png")), AlphaPolicy.composite, AUTO).weights
     assert weights is not None and weights.tolist() == [[0.0] * 4 + [1.0] * 4] * 4
 
 
 def test_a_mask_of_another_shape_is_refused_and_a_rounded_one_is_not(photo, tmp_path):
     with pytest.raises(DataError, match=r"m\.png is 64x64, another shape"):
-        see(prepared(photo, mask=saved(half_white(64, 64), tmp_path / "m.png")), AlphaPolicy.composite, AUTO)
+        preprocess(prepared(photo, mask=saved(half_white(64, 64), tmp_path / "m.png")), AlphaPolicy.composite, AUTO)
     rounded = saved(half_white(101, 50), tmp_path / "rounded.png")
-    assert see(prepared(photo, mask=rounded), AlphaPolicy.composite, AUTO).weights is not None
+    assert preprocess(prepared(photo, mask=rounded), AlphaPolicy.composite, AUTO).weights is not None
 
 
 def test_a_mask_that_leaves_nothing_is_refused(photo, tmp_path):
     one = prepared(photo, mask=saved(half_white(), tmp_path / "m.png"), box=Box(0, 0, 64, 32))
     with pytest.raises(DataError, match=r"m\.png masks all"):
-        see(one, AlphaPolicy.composite, AUTO)
-    assert see(one, AlphaPolicy.composite, OFF).weights is None
+        preprocess(one, AlphaPolicy.composite, AUTO)
+    assert preprocess(one, AlphaPolicy.composite, OFF).weights is None
 
 
 def test_transparency_is_a_mask_only_where_that_is_asked_for(tmp_path):
     cutout = gradient(128, 64).convert("RGBA")
     cutout.putalpha(half_white())
     one = prepared(saved(cutout, tmp_path / "mug.png"))
-    weights = see(one, AlphaPolicy.mask, AUTO).weights
+    weights = preprocess(one, AlphaPolicy.mask, AUTO).weights
     assert weights is not None and weights.tolist() == [[0.0] * 4 + [1.0] * 4] * 4
-    assert see(one, AlphaPolicy.composite, AUTO).weights is None
-    assert see(one, AlphaPolicy.mask, OFF).weights is None
+    assert preprocess(one, AlphaPolicy.composite, AUTO).weights is None
+    assert preprocess(one, AlphaPolicy.mask, OFF).weights is None
     both = replace(one, sample=replace(one.sample, mask=saved(half_white().rotate(180), tmp_path / "m.png")))
     with pytest.raises(DataError, match="masks all"):
-        see(both, AlphaPolicy.mask, AUTO)
+        preprocess(both, AlphaPolicy.mask, AUTO)
 
 
 def test_a_picture_that_changes_its_size_on_the_way_is_refused(photo):
     one = prepared(photo)
     gradient(100, 64).save(photo)
     with pytest.raises(DataError, match="was changed while"):
-        see(one, AlphaPolicy.composite, AUTO)
+        preprocess(one, AlphaPolicy.composite, AUTO)
 
 
 def test_a_large_jpeg_is_cut_as_from_its_full_size(tmp_path):
     photo = saved(gradient(2048, 1024), tmp_path / "mug.jpg")
-    seen = see(prepared(photo, box=Box(1024, 0, 2048, 512)), AlphaPolicy.composite, AUTO)
+    seen = preprocess(prepared(photo, box=Box(1024, 0, 2048, 512)), AlphaPolicy.composite, AUTO)
     with Image.open(photo) as full:
         expected = full.resize((64, 32), Image.Resampling.LANCZOS, box=(1024, 0, 2048, 512))
     error = np.asarray(seen.picture, float) - np.asarray(expected, float)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.data.cache import Keys, Made, Wanted
+from flux_lora.data.cache import EncodeOptions, EncodeResult, EntryNames
 from flux_lora.data.cache.upkeep import damages, holdings, named_in, prune
 from flux_lora.errors import RunError
 from tests.data.colours import MeanColours, entries, grow_old, made_by, three_photos
@@ -17,14 +17,14 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.fixture
-def made(tmp_path, folder) -> Made:
-    made = made_by(MeanColours(), three_photos(tmp_path / "photos"), folder, Wanted(words=("",)))
+def made(tmp_path, folder) -> EncodeResult:
+    made = made_by(MeanColours(), three_photos(tmp_path / "photos"), folder, EncodeOptions(words=("",)))
     for file in folder.iterdir():
         grow_old(file)
     return made
 
 
-def manifest(run: Path, keys: tuple[Keys, ...], words: tuple[str, ...] = ()) -> Path:
+def manifest(run: Path, keys: tuple[EntryNames, ...], words: tuple[str, ...] = ()) -> Path:
     file = run / "dataset" / "manifest.jsonl"
     file.parent.mkdir(parents=True)
     lines = [{"fingerprint": "f", "texts": words}]

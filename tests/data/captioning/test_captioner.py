@@ -6,12 +6,12 @@ from PIL import Image
 
 from flux_lora.config.choices import SourceRole
 from flux_lora.data.captioning.captioner import LONGEST_SIDE, as_diff, lacks_caption, propose, write
-from flux_lora.data.captioning.phrase import Phrase
+from flux_lora.data.captioning.phrase import CaptionTemplate
 from flux_lora.data.samples import Sample, find_samples
 from flux_lora.errors import DataError
 from tests.data.painted import gradient, write_sample
 
-PHRASE = Phrase("a photo of a {trigger} {class}, {caption}", trigger="zorb", class_word="mug")
+PHRASE = CaptionTemplate("a photo of a {trigger} {class}, {caption}", trigger="zorb", class_word="mug")
 
 
 def lone(folder: Path, name: str, caption: str | None = None) -> Sample:

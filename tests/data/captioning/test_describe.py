@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from flux_lora.data.captioning.describe import PATTERNS, _broken_models_explained, model_folder, open_describer
+from flux_lora.data.captioning.describe import PATTERNS, _broken_models_explained, captioner_folder, open_describer
 from flux_lora.errors import ConfigError, ModelError
 from tests.data.painted import gradient
 from tests.data.tiny_vision import WORDS, write_blip, write_llava, write_qwen
@@ -87,18 +87,18 @@ def test_a_torchvision_that_was_built_for_another_torch_is_named():
 @pytest.mark.parametrize("revision", ["", "main", "v1.0", COMMIT[:12]])
 def test_a_model_from_the_hub_is_taken_at_one_commit_only(revision: str):
     with pytest.raises(ConfigError) as refusal:
-        model_folder("someone/describer", revision)
+        captioner_folder("someone/describer", revision)
     assert "captioner.revision" in refusal.value.problem
     assert "huggingface.co/someone/describer/commits" in refusal.value.fix
 
 
 def test_a_hub_model_that_is_not_here_says_which_knob_to_turn():
     with pytest.raises(ModelError) as refusal:
-        model_folder("someone/describer", COMMIT)
+        captioner_folder("someone/describer", COMMIT)
     assert "captioner.model" in refusal.value.fix
 
 
 @pytest.mark.parametrize(("model", "error"), [("", ConfigError), ("/no/such/folder", ModelError)])
 def test_a_model_that_is_not_named_or_not_there_is_said(model: str, error: type[Exception]):
     with pytest.raises(error, match=r"captioner\.model|is not a folder"):
-        model_folder(model, "")
+        captioner_folder(model, "")

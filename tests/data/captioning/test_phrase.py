@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.data.captioning.phrase import Phrase, bare
+from flux_lora.data.captioning.phrase import CaptionTemplate, without_chatter
 from flux_lora.errors import ConfigError
 
-PRODUCT = Phrase("a photo of a {trigger} {class}, {caption}", trigger="zorb", class_word="mug")
+PRODUCT = CaptionTemplate("a photo of a {trigger} {class}, {caption}", trigger="zorb", class_word="mug")
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_names_quotes_and_signs_inside_a_description_stay(description: str, capt
 
 
 def test_a_sentence_that_was_cut_off_goes_and_whole_ones_stay():
-    assert bare("A cup on a table. Next to it lies a") == "A cup on a table."
-    assert bare("A cup on a table, and next to it") == "A cup on a table, and next to it"
+    assert without_chatter("A cup on a table. Next to it lies a") == "A cup on a table."
+    assert without_chatter("A cup on a table, and next to it") == "A cup on a table, and next to it"
 
 
 @pytest.mark.parametrize("nothing", ["", "  \n", "<|im_end|>", "...", "I'm sorry, I cannot describe this."])
@@ -49,15 +49,15 @@ def test_a_model_that_says_nothing_makes_no_caption(nothing: str):
 
 
 def test_a_template_that_begins_with_the_caption_keeps_its_capital():
-    assert Phrase("{caption} It is {trigger}.", trigger="zorb").around("A cup.") == "A cup. It is zorb."
+    assert CaptionTemplate("{caption} It is {trigger}.", trigger="zorb").around("A cup.") == "A cup. It is zorb."
 
 
 def test_without_a_trigger_no_gap_is_left():
-    assert Phrase("a {trigger} {class}, {caption}", class_word="cat").around("asleep") == "a cat, asleep"
+    assert CaptionTemplate("a {trigger} {class}, {caption}", class_word="cat").around("asleep") == "a cat, asleep"
 
 
 def test_a_folder_without_trigger_and_class_word_gets_descriptions_alone():
-    assert Phrase(PRODUCT.template).around("The image shows a red cup.") == "A red cup."
+    assert CaptionTemplate(PRODUCT.template).around("The image shows a red cup.") == "A red cup."
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_folder_without_trigger_and_class_word_gets_descriptions_alone():
 )
 def test_a_template_that_would_lose_words_is_refused(template: str, seen: str):
     with pytest.raises(ConfigError) as refusal:
-        Phrase(template)
+        CaptionTemplate(template)
     assert seen in refusal.value.problem
 
 

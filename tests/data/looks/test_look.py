@@ -9,9 +9,9 @@ from PIL import Image
 
 from benchmarks.photographs import after, barred, blurred, cropped, enlarged, jpeg, resized, shaken, signed
 from flux_lora.data.looks.detail import blockiness, finer_than_half, sharpness
-from flux_lora.data.looks.look import look_at, quality_of
-from flux_lora.data.looks.margins import find_margins
-from flux_lora.data.looks.prints import distances, prints_of, stacked
+from flux_lora.data.looks.look import measure, quality_of
+from flux_lora.data.looks.margins import find_borders
+from flux_lora.data.looks.prints import distances, perceptual_hashes, stack_hashes
 from tests.data.scenes import look, product, scene
 
 
@@ -65,34 +65,34 @@ def test_the_quality_of_a_jpeg_is_read_from_its_tables(quality):
 def test_a_look_knows_format_and_quality_from_the_file(tmp_path: Path):
     for name, quality in (("a.jpg", 60), ("b.png", 0)):
         scene().save(tmp_path / name, quality=60)
-        seen = look_at(tmp_path / name, scene())
+        seen = measure(tmp_path / name, scene())
         assert (seen.format, abs(seen.quality - quality) <= 2) == ("JPEG" if quality else "PNG", True)
 
 
 def test_letterbox_bars_are_measured_in_pixels_of_the_file():
     seen = look(barred(0.1)(scene(width=1280, height=960)))
-    assert seen.margins.top == pytest.approx(96, abs=4)
-    assert seen.margins.bottom == pytest.approx(96, abs=4)
-    assert (seen.margins.left, seen.margins.right, seen.margins.written) == (0, 0, False)
+    assert seen.borders.top == pytest.approx(96, abs=4)
+    assert seen.borders.bottom == pytest.approx(96, abs=4)
+    assert (seen.borders.left, seen.borders.right, seen.borders.written) == (0, 0, False)
 
 
 def test_a_frame_of_any_colour_is_seen_on_all_sides():
-    found = find_margins(np.asarray(barred(0.08, 0.06, "#b04020")(scene())))
+    found = find_borders(np.asarray(barred(0.08, 0.06, "#b04020")(scene())))
     assert min(found.top, found.right, found.bottom, found.left) > 10
 
 
 def test_a_product_on_white_has_no_bars():
-    assert not find_margins(np.asarray(product()))
+    assert not find_borders(np.asarray(product()))
 
 
 def test_walls_and_stripes_that_end_straight_are_no_bars():
     picture = np.asarray(scene()).copy()
     picture[:80] = (200, 190, 170)
     picture[200:] = (120, 80, 50)
-    assert not find_margins(picture)
+    assert not find_borders(picture)
     stripes = np.asarray(scene()).copy()
     stripes[:, :40] = stripes[:, -40:] = (238, 224, 190)
-    assert not find_margins(stripes)
+    assert not find_borders(stripes)
 
 
 def test_a_flat_ground_is_told_and_the_thing_before_it_is_found():
@@ -115,9 +115,9 @@ def test_a_busy_scene_has_no_flat_ground_and_a_mask_tells_where_the_thing_is():
 
 
 def test_a_white_sweep_is_not_called_lost_in_white_but_a_blown_scene_is():
-    assert look(product()).light.white < 0.05
+    assert look(product()).exposure.white < 0.05
     blown = Image.fromarray((np.asarray(scene()).astype(int) * 3).clip(0, 255).astype(np.uint8))
-    assert look(blown).light.white > 0.25
+    assert look(blown).exposure.white > 0.25
 
 
 CHANGES = [
@@ -135,19 +135,19 @@ CHANGES = [
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_fingerprint_stays_close_through_resizing_recompression_and_small_crops(change, seed):
-    whole, changed = (stacked([prints_of(each)]) for each in (scene(seed), change(scene(seed))))
+    whole, changed = (stack_hashes([perceptual_hashes(each)]) for each in (scene(seed), change(scene(seed))))
     assert min(distances(whole, changed)[0, 0], distances(changed, whole)[0, 0]) <= 38
 
 
 def test_fingerprints_of_other_pictures_are_far():
-    prints = stacked([prints_of(scene(seed)) for seed in range(12)])
+    prints = stack_hashes([perceptual_hashes(scene(seed)) for seed in range(12)])
     apart = distances(prints, prints)
     assert apart[~np.eye(12, dtype=bool)].min() > 70
     assert (apart.diagonal() == 0).all()
 
 
 def test_a_picture_of_one_colour_has_no_fingerprint():
-    assert prints_of(Image.new("RGB", (64, 64), "grey")) == b""
+    assert perceptual_hashes(Image.new("RGB", (64, 64), "grey")) == b""
 
 
 def test_the_same_pixels_have_the_same_digest_and_one_pixel_changes_it():
@@ -168,9 +168,9 @@ def test_any_picture_however_small_or_empty_can_be_looked_at(width, height, seed
     values = np.random.default_rng(seed).integers(0, levels, (height, width, 3)) * (255 // max(1, levels - 1))
     seen = look(Image.fromarray(values.astype(np.uint8)))
     assert (seen.width, seen.height) == (width, height)
-    assert all(np.isfinite([seen.sharpness, seen.finer_than_half, seen.blockiness, seen.light.entropy]))
-    assert seen.margins.top + seen.margins.bottom < height
-    assert seen.margins.left + seen.margins.right < width
+    assert all(np.isfinite([seen.sharpness, seen.finer_than_half, seen.blockiness, seen.exposure.entropy]))
+    assert seen.borders.top + seen.borders.bottom < height
+    assert seen.borders.left + seen.borders.right < width
 
 
 def test_a_line_of_letters_in_a_corner_is_seen_and_a_label_in_the_middle_is_not():

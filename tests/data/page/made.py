@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.page.cards import Card
-from flux_lora.data.page.page import Page
+from flux_lora.data.page.page import DatasetReport
 from flux_lora.data.page.thumbnails import outline_of, thumbnail_of
 
 FOLDER = Path("photos/mug")
@@ -46,7 +46,7 @@ def made_cards(count: int, *, masks: bool = True) -> tuple[Card, ...]:
     return tuple(_card(place, count, masked=masks and place % 4 == 0) for place in range(count))
 
 
-def made_page(count: int = 20) -> Page:
+def made_page(count: int = 20) -> DatasetReport:
     """A page of that many pictures, with findings of every severity."""
     cards = made_cards(count, masks=count < 100)
     findings = [
@@ -64,7 +64,7 @@ def made_page(count: int = 20) -> Page:
         TWINS.at(FOLDER / cards[2].name, "shows the same", "keep one of them", (FOLDER / cards[7].name,)),
         ROUNDED.at(FOLDER / cards[1].name, "was turned upright", "nothing to do"),
     ]
-    return Page(
+    return DatasetReport(
         title="zorb mug",
         folder=FOLDER,
         when="21 November 2026",

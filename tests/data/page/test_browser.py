@@ -12,7 +12,7 @@ import pytest
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding
-from flux_lora.data.page.page import Page, write_page
+from flux_lora.data.page.page import DatasetReport, write_dataset_report
 from tests.data.page.made import FOLDER, HOSTILE, made_cards, made_page
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -47,8 +47,8 @@ def shown(browser: "playwright.Browser", tmp_path: Path) -> Iterator[Open]:
     heard: list[str] = []
     tabs = []
 
-    def open_page(page: Page, **settings: object) -> "playwright.Page":
-        file = write_page(page, tmp_path / "report.html")
+    def open_page(page: DatasetReport, **settings: object) -> "playwright.Page":
+        file = write_dataset_report(page, tmp_path / "report.html")
         tab = browser.new_page(**{"viewport": {"width": 1200, "height": 900}} | settings)
         tab.set_default_timeout(A_BUSY_MACHINE_MS)
         tab.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flux_lora.data.page.thumbnails import LONGEST, LONGEST_OF_MANY, data_uri, outline_of, thumbnail_of
+from flux_lora.data.page.thumbnails import LONGEST, LONGEST_OF_MANY, bytes_data_uri, outline_of, thumbnail_of
 from tests.data.painted import gradient
 
 
@@ -58,5 +58,5 @@ def test_a_mask_that_reaches_the_edge_is_closed_there() -> None:
 
 
 def test_an_address_says_what_kind_of_picture_it_holds() -> None:
-    assert data_uri(thumbnail_of(gradient(), count=1)).startswith("data:image/jpeg;base64,")
-    assert data_uri(outline_of(Image.new("L", (9, 9)), count=1)).startswith("data:image/png;base64,")
+    assert bytes_data_uri(thumbnail_of(gradient(), count=1)).startswith("data:image/jpeg;base64,")
+    assert bytes_data_uri(outline_of(Image.new("L", (9, 9)), count=1)).startswith("data:image/png;base64,")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flux_lora.data.pictures import resize
-from flux_lora.data.pictures.resize import resized, torch_knows_lanczos
+from flux_lora.data.pictures.resize import resize_region, torch_knows_lanczos
 from tests.data.painted import gradient
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(80, 176, (90, 120, 3), dtype=np.uint8))
@@ -28,19 +28,19 @@ def difference(one: Image.Image, other: Image.Image) -> int:
 def test_both_ways_show_the_same_part_alike(size, left, top):
     whole = (left, top, 120 - left, 90 - top)
     by_pillow = NOISE.crop(whole).resize(size, Image.Resampling.LANCZOS)
-    wrong = np.asarray(resized(NOISE, size, whole)).astype(float) - np.asarray(by_pillow)
+    wrong = np.asarray(resize_region(NOISE, size, whole)).astype(float) - np.asarray(by_pillow)
     assert np.square(wrong).mean() <= 255**2 / 10 ** (ALIKE_DB / 10)
 
 
 def test_a_torch_without_lanczos_leaves_it_to_pillow(monkeypatch):
     monkeypatch.setattr(resize, "torch_knows_lanczos", lambda: False)
     by_pillow = NOISE.crop((3, 4, 100, 80)).resize((50, 40), Image.Resampling.LANCZOS)
-    assert difference(resized(NOISE, (50, 40), (3, 4, 100, 80)), by_pillow) == 0
+    assert difference(resize_region(NOISE, (50, 40), (3, 4, 100, 80)), by_pillow) == 0
 
 
 def test_a_picture_of_the_right_size_is_not_touched():
-    assert difference(resized(gradient(), (48, 32), (0, 0, 48, 32)), gradient()) == 0
-    assert difference(resized(gradient(), (24, 16), (5, 5, 29, 21)), gradient().crop((5, 5, 29, 21))) == 0
+    assert difference(resize_region(gradient(), (48, 32), (0, 0, 48, 32)), gradient()) == 0
+    assert difference(resize_region(gradient(), (24, 16), (5, 5, 29, 21)), gradient().crop((5, 5, 29, 21))) == 0
 
 
 @given(
@@ -56,12 +56,17 @@ def test_edges_become_whole_pixels_within_the_picture(start, extent):
 
 
 def test_a_part_that_is_moved_by_less_than_half_a_pixel_is_the_same_part():
-    assert difference(resized(NOISE, (50, 40), (3.4, 3.6, 100.2, 79.7)), resized(NOISE, (50, 40), (3, 4, 100, 80))) == 0
+    assert (
+        difference(
+            resize_region(NOISE, (50, 40), (3.4, 3.6, 100.2, 79.7)), resize_region(NOISE, (50, 40), (3, 4, 100, 80))
+        )
+        == 0
+    )
 
 
 def test_the_input_is_not_changed():
     before = NOISE.tobytes()
-    resized(NOISE, (30, 30), (0, 0, 90, 90))
+    resize_region(NOISE, (30, 30), (0, 0, 90, 90))
     assert NOISE.tobytes() == before
 
 

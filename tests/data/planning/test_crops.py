@@ -9,7 +9,15 @@ from PIL import Image, ImageOps
 from flux_lora.config.choices import AlphaPolicy, CropMode
 from flux_lora.data.box import Box
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.crops import cut, kept_part, masked_part, salient_part, scaled, shared_part, window
+from flux_lora.data.planning.crops import (
+    crop_to_bucket,
+    crop_window,
+    intersection,
+    masked_part,
+    protected_box,
+    salient_part,
+    scale_box,
+)
 from flux_lora.data.samples import Sample
 from tests.data.painted import gradient
 
@@ -19,7 +27,7 @@ shares = st.floats(0, 1)
 
 
 def subject_part(sample: Sample) -> Box | None:
-    return kept_part(sample, CropMode.subject, AlphaPolicy.composite)
+    return protected_box(sample, CropMode.subject, AlphaPolicy.composite)
 
 
 def spotted(width: int, height: int, box: tuple[int, int, int, int]) -> Image.Image:
@@ -37,7 +45,7 @@ def test_a_window_has_the_buckets_shape_lies_inside_and_keeps_what_fits(width, h
     left, right = sorted((edges[0] * width, edges[1] * width))
     top, bottom = sorted((edges[2] * height, edges[3] * height))
     keep = Box(left, top, right, bottom)
-    box = window((width, height), Bucket(across, down), keep, at)
+    box = crop_window((width, height), Bucket(across, down), keep, at)
     assert Box(0, 0, width, height).holds(box, slack=1e-6)
     assert box.width / box.height == pytest.approx(across / down, rel=1e-6)
     fits = keep.width <= box.width and keep.height <= box.height
@@ -49,7 +57,7 @@ def test_a_window_has_the_buckets_shape_lies_inside_and_keeps_what_fits(width, h
 def test_a_crop_from_the_middle_is_what_pillow_fits_to_half_a_pixel(width, height, across, down):
     picture, bucket = gradient(width, height), Bucket(16 * across, 16 * down)
     fitted = ImageOps.fit(picture, (bucket.width, bucket.height), method=Image.Resampling.LANCZOS)
-    ours = cut(picture, window(picture.size, bucket), bucket)
+    ours = crop_to_bucket(picture, crop_window(picture.size, bucket), bucket)
     half_a_pixel = 255 / 64 / 2
     assert np.abs(np.asarray(ours, int) - np.asarray(fitted, int)).max() <= 2 * half_a_pixel
 
@@ -57,7 +65,7 @@ def test_a_crop_from_the_middle_is_what_pillow_fits_to_half_a_pixel(width, heigh
 @pytest.mark.parametrize("bucket", [Bucket(64, 64), Bucket(96, 48), Bucket(16, 80)])
 def test_a_crop_is_exactly_the_bucket_and_keeps_the_middle(bucket):
     picture = ImageOps.expand(Image.new("RGB", (60, 30), (255, 0, 0)), 40, (0, 0, 255))
-    fitted = cut(picture, window(picture.size, bucket), bucket)
+    fitted = crop_to_bucket(picture, crop_window(picture.size, bucket), bucket)
     assert fitted.size == (bucket.width, bucket.height)
     assert fitted.getpixel((bucket.width // 2, bucket.height // 2)) == (255, 0, 0)
 
@@ -65,33 +73,36 @@ def test_a_crop_is_exactly_the_bucket_and_keeps_the_middle(bucket):
 def test_a_crop_does_not_stretch():
     disc, bucket = Image.new("RGB", (200, 100), "black"), Bucket(64, 64)
     disc.paste("white", (75, 25, 125, 75))
-    pixels = np.asarray(cut(disc, window(disc.size, bucket), bucket))[..., 0] > 127
+    pixels = np.asarray(crop_to_bucket(disc, crop_window(disc.size, bucket), bucket))[..., 0] > 127
     rows, columns = np.where(pixels)
     assert np.ptp(rows) == np.ptp(columns)
 
 
 def test_a_box_measured_in_the_whole_picture_cuts_a_reduced_one_in_the_same_place():
     picture, bucket = gradient(800, 400), Bucket(64, 64)
-    box = window(picture.size, bucket, Box(600, 0, 790, 400))
-    whole, reduced = cut(picture, box, bucket), cut(picture.reduce(2), box, bucket, of=picture.size)
+    box = crop_window(picture.size, bucket, Box(600, 0, 790, 400))
+    whole, reduced = (
+        crop_to_bucket(picture, box, bucket),
+        crop_to_bucket(picture.reduce(2), box, bucket, of=picture.size),
+    )
     assert np.abs(np.asarray(whole, int) - np.asarray(reduced, int)).max() <= 2
 
 
 def test_a_thing_at_the_edge_is_inside_and_one_in_the_middle_moves_nothing():
     size, bucket = (300, 100), Bucket(64, 64)
-    assert window(size, bucket) == window(size, bucket, Box(120, 10, 180, 90)) == Box(100, 0, 200, 100)
-    assert window(size, bucket, Box(220, 10, 290, 90)) == Box(190, 0, 290, 100)
-    assert window(size, bucket, Box(0, 10, 60, 90)) == Box(0, 0, 100, 100)
+    assert crop_window(size, bucket) == crop_window(size, bucket, Box(120, 10, 180, 90)) == Box(100, 0, 200, 100)
+    assert crop_window(size, bucket, Box(220, 10, 290, 90)) == Box(190, 0, 290, 100)
+    assert crop_window(size, bucket, Box(0, 10, 60, 90)) == Box(0, 0, 100, 100)
 
 
 def test_a_thing_too_long_for_the_window_is_cut_on_both_sides_alike():
-    assert window((300, 100), Bucket(64, 64), Box(100, 0, 280, 100)) == Box(140, 0, 240, 100)
+    assert crop_window((300, 100), Bucket(64, 64), Box(100, 0, 280, 100)) == Box(140, 0, 240, 100)
 
 
 def test_a_window_may_be_put_anywhere_it_can_go():
     size, bucket = (300, 100), Bucket(64, 64)
-    assert [window(size, bucket, at=share).left for share in (0, 0.25, 1)] == [0, 50, 200]
-    assert [window(size, bucket, Box(150, 0, 180, 100), share).left for share in (0, 1)] == [80, 150]
+    assert [crop_window(size, bucket, at=share).left for share in (0, 0.25, 1)] == [0, 50, 200]
+    assert [crop_window(size, bucket, Box(150, 0, 180, 100), share).left for share in (0, 1)] == [80, 150]
 
 
 @pytest.mark.parametrize("box", [(10, 20, 90, 100), (300, 10, 380, 90), (160, 15, 230, 100)])
@@ -137,7 +148,7 @@ def test_a_subject_in_a_photo_held_sideways_is_found_where_people_see_it(tmp_pat
 
 
 def test_a_box_is_measured_in_whichever_size_is_at_hand():
-    assert scaled(Box(10, 20, 30, 40), (100, 100), (50, 200)) == Box(5, 40, 15, 80)
+    assert scale_box(Box(10, 20, 30, 40), (100, 100), (50, 200)) == Box(5, 40, 15, 80)
 
 
 def test_what_is_opaque_is_kept_where_transparency_is_a_mask(tmp_path):
@@ -147,8 +158,8 @@ def test_what_is_opaque_is_kept_where_transparency_is_a_mask(tmp_path):
     picture.putalpha(opacity)
     picture.save(tmp_path / "a.png")
     sample = Sample(image=tmp_path / "a.png", caption="")
-    assert kept_part(sample, CropMode.centre, AlphaPolicy.mask) == Box(300, 20, 380, 100)
-    assert kept_part(sample, CropMode.centre, AlphaPolicy.composite) is None
+    assert protected_box(sample, CropMode.centre, AlphaPolicy.mask) == Box(300, 20, 380, 100)
+    assert protected_box(sample, CropMode.centre, AlphaPolicy.composite) is None
 
 
 def test_of_a_mask_and_transparency_what_both_keep_is_kept(tmp_path):
@@ -160,10 +171,10 @@ def test_of_a_mask_and_transparency_what_both_keep_is_kept(tmp_path):
     picture.save(tmp_path / "a.png")
     mask.save(tmp_path / "a.mask.png")
     sample = Sample(image=tmp_path / "a.png", caption="", mask=tmp_path / "a.mask.png")
-    assert kept_part(sample, CropMode.centre, AlphaPolicy.mask) == Box(200, 20, 250, 100)
-    assert kept_part(sample, CropMode.centre, AlphaPolicy.composite) == Box(150, 20, 250, 100)
+    assert protected_box(sample, CropMode.centre, AlphaPolicy.mask) == Box(200, 20, 250, 100)
+    assert protected_box(sample, CropMode.centre, AlphaPolicy.composite) == Box(150, 20, 250, 100)
 
 
 def test_boxes_that_do_not_meet_share_nothing():
-    assert shared_part(Box(0, 0, 10, 10), Box(5, 5, 20, 20)) == Box(5, 5, 10, 10)
-    assert shared_part(Box(0, 0, 10, 10), Box(10, 0, 20, 10)) is None
+    assert intersection(Box(0, 0, 10, 10), Box(5, 5, 20, 20)) == Box(5, 5, 10, 10)
+    assert intersection(Box(0, 0, 10, 10), Box(10, 0, 20, 10)) is None

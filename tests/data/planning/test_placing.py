@@ -6,22 +6,22 @@ from random import Random
 import pytest
 
 from flux_lora.data.planning.buckets import SIDE_STEP, Bucket
-from flux_lora.data.planning.placing import SMALLEST, Limits, Shape, largest_area, lost_in, own_place, scale_into
+from flux_lora.data.planning.placing import SMALLEST, BucketLimits, Shape, largest_area, lost_in, own_bucket, scale_into
 
 MEGAPIXEL = 1024**2
 
 
 def own(width: int, height: int, resolution: int = 1024, **limits: float) -> Bucket:
-    return own_place(Shape(width, height, resolution), Limits(**limits)).bucket
+    return own_bucket(Shape(width, height, resolution), BucketLimits(**limits)).bucket
 
 
 def test_ten_thousand_random_pictures_find_a_bucket_within_every_limit():
     random = Random(0)
     for _ in range(10_000):
         width, height = (int(2 ** random.uniform(4, 14)) for _ in range(2))
-        limits = Limits(random.choice([1.0, 2.0, 3.0, 4.0]), random.choice([1.0, 1.05, 2.0]))
+        limits = BucketLimits(random.choice([1.0, 2.0, 3.0, 4.0]), random.choice([1.0, 1.05, 2.0]))
         resolution = SIDE_STEP * random.randint(4, 96)
-        place = own_place(Shape(width, height, resolution), limits)
+        place = own_bucket(Shape(width, height, resolution), limits)
         bucket = place.bucket
         assert bucket.width % SIDE_STEP == bucket.height % SIDE_STEP == 0
         assert max(bucket.width, bucket.height) <= limits.longest_aspect * min(bucket.width, bucket.height)

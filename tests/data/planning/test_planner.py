@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.coarse import coarse
-from flux_lora.data.planning.placing import SMALLEST, Limits, Shape, largest_area, lost_in, own_place, scale_into
-from flux_lora.data.planning.planner import BEHIND, LADDER, choose, price
+from flux_lora.data.planning.coarse import coarse_buckets
+from flux_lora.data.planning.placing import SMALLEST, BucketLimits, Shape, largest_area, lost_in, own_bucket, scale_into
+from flux_lora.data.planning.planner import BEHIND, LADDER, assign_buckets, assignment_cost
 from flux_lora.data.planning.sharing import empty_places
-from flux_lora.data.planning.toll import toll
+from flux_lora.data.planning.toll import bucketing_cost
 
-LIMITS = Limits()
+LIMITS = BucketLimits()
 sides = st.integers(64, 6000)
 sets = st.dictionaries(
     st.builds(Shape, sides, sides, st.sampled_from([512, 1024])), st.integers(1, 5), min_size=1, max_size=25
@@ -31,10 +31,10 @@ def short_places(chosen: dict[Shape, Bucket], shown: Counter[Shape], batch_size:
 @few
 @given(sets, st.integers(1, 8))
 def test_every_shape_gets_a_bucket_that_it_fills_without_being_enlarged(shown, batch_size):
-    chosen = choose(shown, LIMITS, batch_size)
+    chosen = assign_buckets(shown, LIMITS, batch_size)
     assert set(chosen) == set(shown)
     for shape, bucket in chosen.items():
-        place = own_place(shape, LIMITS)
+        place = own_bucket(shape, LIMITS)
         allowed = max(LIMITS.most_enlarged, scale_into(shape.width, shape.height, place.bucket))
         assert scale_into(shape.width, shape.height, bucket) <= allowed + 1e-5
         assert bucket.area <= largest_area(shape.resolution)
@@ -44,10 +44,10 @@ def test_every_shape_gets_a_bucket_that_it_fills_without_being_enlarged(shown, b
 @few
 @given(sets, st.integers(1, 8), st.sampled_from([0.0, 0.1, 0.15, 0.25]))
 def test_sharing_a_bucket_never_crops_or_shrinks_a_picture_beyond_the_limits(shown, batch_size, most_cropped):
-    limits = Limits(most_cropped=most_cropped)
+    limits = BucketLimits(most_cropped=most_cropped)
     rungs = [LADDER[0], *(terms for terms in LADDER if terms.most_lost <= most_cropped)]
-    for shape, bucket in choose(shown, limits, batch_size).items():
-        place = own_place(shape, limits)
+    for shape, bucket in assign_buckets(shown, limits, batch_size).items():
+        place = own_bucket(shape, limits)
         assert bucket.area >= min(place.bucket.area, (1 - rungs[-1].most_missed) * place.wanted) - 1
         alone = lost_in(shape.width, shape.height, place.bucket)
         short, long = sorted((shape.width, shape.height))
@@ -58,10 +58,10 @@ def test_sharing_a_bucket_never_crops_or_shrinks_a_picture_beyond_the_limits(sho
 @few
 @given(sets, st.integers(1, 8))
 def test_a_picture_is_cropped_more_than_a_tenth_only_where_the_plain_way_costs_less_than_sparing_it(shown, batch_size):
-    sparing = choose(shown, Limits(most_cropped=0), batch_size)
-    chosen = choose(shown, LIMITS, batch_size)
-    enough = price(shown, coarse(shown), batch_size) + BEHIND
-    assert chosen == sparing or price(shown, sparing, batch_size) > enough
+    sparing = assign_buckets(shown, BucketLimits(most_cropped=0), batch_size)
+    chosen = assign_buckets(shown, LIMITS, batch_size)
+    enough = assignment_cost(shown, coarse_buckets(shown), batch_size) + BEHIND
+    assert chosen == sparing or assignment_cost(shown, sparing, batch_size) > enough
 
 
 def test_a_small_set_of_many_shapes_gives_more_where_its_batches_would_be_half_empty():
@@ -70,10 +70,10 @@ def test_a_small_set_of_many_shapes_gives_more_where_its_batches_would_be_half_e
     sizes += [(1080, 1080), (1080, 1080), (960, 753), (1024, 753), (1024, 768), (1600, 1067), (1200, 630)]
     sizes += [(1024, 683), (1024, 683), (1200, 800), (1200, 800), (1200, 800)]
     shown = Counter(Shape(*size, 512) for size in sizes)
-    sparing, chosen = (choose(shown, Limits(most_cropped=most), 4) for most in (0.1, 0.25))
-    plain = toll(shown, coarse(shown), 4).total
-    assert toll(shown, sparing, 4).total > plain + 0.1
-    assert toll(shown, chosen, 4).total <= plain + BEHIND
+    sparing, chosen = (assign_buckets(shown, BucketLimits(most_cropped=most), 4) for most in (0.1, 0.25))
+    plain = bucketing_cost(shown, coarse_buckets(shown), 4).total
+    assert bucketing_cost(shown, sparing, 4).total > plain + 0.1
+    assert bucketing_cost(shown, chosen, 4).total <= plain + BEHIND
 
 
 @few
@@ -81,40 +81,40 @@ def test_a_small_set_of_many_shapes_gives_more_where_its_batches_would_be_half_e
 def test_the_order_of_the_set_changes_nothing(shown, batch_size, random: Random):
     mixed = list(shown.items())
     random.shuffle(mixed)
-    assert choose(dict(mixed), LIMITS, batch_size) == choose(shown, LIMITS, batch_size)
+    assert assign_buckets(dict(mixed), LIMITS, batch_size) == assign_buckets(shown, LIMITS, batch_size)
 
 
 def test_pictures_of_almost_one_shape_share_a_bucket():
     shown = Counter({Shape(4000 + step, 3000, 1024): 1 for step in range(0, 120, 10)})
-    assert len(set(choose(shown, LIMITS, 4).values())) == 1
+    assert len(set(assign_buckets(shown, LIMITS, 4).values())) == 1
 
 
 def test_pictures_of_clearly_different_shapes_do_not():
     shown = Counter({Shape(4000, 3000, 1024): 3, Shape(3000, 4000, 1024): 3, Shape(3000, 3000, 1024): 3})
-    chosen = choose(shown, LIMITS, 4)
+    chosen = assign_buckets(shown, LIMITS, 4)
     assert len(set(chosen.values())) == 3
     assert all(lost_in(shape.width, shape.height, bucket) < 0.01 for shape, bucket in chosen.items())
 
 
 def test_three_pictures_of_two_shapes_are_not_cropped_where_no_batch_would_be_fuller_for_it():
     shown = {Shape(1200, 1590, 256): 1, Shape(1200, 1200, 256): 2}
-    chosen = choose(shown, Limits(), 1)
+    chosen = assign_buckets(shown, BucketLimits(), 1)
     assert max(lost_in(shape.width, shape.height, bucket) for shape, bucket in chosen.items()) < 0.05
 
 
 def test_a_larger_batch_makes_a_small_set_share_more():
     random = Random(0)
     shown = Counter(Shape(random.randint(1500, 4000), random.randint(1500, 4000), 1024) for _ in range(24))
-    alone, together = choose(shown, LIMITS, 1), choose(shown, LIMITS, 8)
+    alone, together = assign_buckets(shown, LIMITS, 1), assign_buckets(shown, LIMITS, 8)
     assert len(set(together.values())) < len(set(alone.values()))
     assert short_places(together, shown, 8) < short_places(alone, shown, 8)
 
 
 def test_a_picture_asked_for_at_two_resolutions_has_a_bucket_for_each():
     shown = Counter({Shape(4000, 3000, side): 2 for side in (512, 1024)})
-    small, large = (choose(shown, LIMITS, 4)[Shape(4000, 3000, side)] for side in (512, 1024))
+    small, large = (assign_buckets(shown, LIMITS, 4)[Shape(4000, 3000, side)] for side in (512, 1024))
     assert large.area > 3 * small.area
 
 
 def test_no_shapes_are_no_trouble_for_a_lone_one():
-    assert set(choose({Shape(640, 640, 512): 1}, LIMITS, 4).values()) == {Bucket(512, 512)}
+    assert set(assign_buckets({Shape(640, 640, 512): 1}, LIMITS, 4).values()) == {Bucket(512, 512)}

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from flux_lora.config.choices import CropMode
 from flux_lora.data.box import Box
-from flux_lora.data.order import batches_per_epoch, members_at, part_of
+from flux_lora.data.order import batches_per_epoch, sample_indices_at, share_of_rank
 from flux_lora.data.planning.buckets import SIDE_STEP
 from flux_lora.data.planning.placing import SMALLEST, largest_area, scale_into
-from flux_lora.data.planning.plan import MATTERS, Plan, Prepared, Wish, plan
+from flux_lora.data.planning.plan import MATTERS, BucketOptions, Plan, Prepared, plan
 from flux_lora.data.samples import Sample
 
 PROMISED = 10_000
@@ -42,7 +42,7 @@ shares = st.floats(0, 1)
 pictures = st.builds(Picture, sides, sides, st.integers(1, 12), st.none() | st.tuples(shares, shares, shares, shares))
 sets = st.lists(pictures, min_size=1, max_size=24)
 wishes = st.builds(
-    Wish,
+    BucketOptions,
     resolutions=st.lists(st.integers(4, 96).map(lambda steps: SIDE_STEP * steps), min_size=1, max_size=2, unique=True)
     .map(sorted)
     .map(tuple),
@@ -56,7 +56,7 @@ wishes = st.builds(
 )
 
 
-def planned(of: list[Picture], wish: Wish) -> Plan:
+def planned(of: list[Picture], wish: BucketOptions) -> Plan:
     files = {Path(f"{number:03}.jpg"): one for number, one in enumerate(of)}
     samples = [Sample(image=file, caption="", repeats=one.repeats) for file, one in files.items()]
 
@@ -66,7 +66,7 @@ def planned(of: list[Picture], wish: Wish) -> Plan:
     return plan(samples, wish, sizes=size, keep=lambda sample: files[sample.image].kept)
 
 
-def keeps_its_promises(of: list[Picture], wish: Wish, epoch: int) -> None:
+def keeps_its_promises(of: list[Picture], wish: BucketOptions, epoch: int) -> None:
     made = planned(of, wish)
     kept = {f"{number:03}.jpg": one.kept for number, one in enumerate(of)}
     _shows_everything(made, of, wish, epoch)
@@ -94,23 +94,23 @@ def _keeps(one: Prepared, wanted: Box | None) -> None:
     assert one.whole == one.box.holds(wanted) and (one.whole or not fits)
 
 
-def _too_small(size: tuple[int, int], resolution: int, wish: Wish) -> bool:
+def _too_small(size: tuple[int, int], resolution: int, wish: BucketOptions) -> bool:
     """Only then is a picture enlarged more than allowed: it would be less than 256 x 256, or no side of 16 fits it."""
     width = min(size[0], wish.longest_aspect * size[1])
     height = min(size[1], wish.longest_aspect * size[0])
     return width * height < min(resolution, SMALLEST) ** 2 or min(width, height) < 2 * SIDE_STEP
 
 
-def _shows_everything(made: Plan, of: list[Picture], wish: Wish, epoch: int) -> None:
+def _shows_everything(made: Plan, of: list[Picture], wish: BucketOptions, epoch: int) -> None:
     """In an epoch, over all processes: every picture as often as it repeats, at every resolution, in even batches."""
     length = batches_per_epoch(made.groups, wish.batch_size)
     assert length == made.batches(wish.batch_size)
     seen: Counter[str] = Counter()
     for number in range(epoch * length, (epoch + 1) * length):
-        members = members_at(made.groups, wish.batch_size, wish.seed, number)
+        members = sample_indices_at(made.groups, wish.batch_size, wish.seed, number)
         assert 0 < len(members) <= wish.batch_size
         assert len({made.prepared[each].bucket for each in members}) == 1
-        parts = [part_of(len(members), rank, wish.world_size) for rank in range(wish.world_size)]
+        parts = [share_of_rank(len(members), rank, wish.world_size) for rank in range(wish.world_size)]
         assert sorted(place for part in parts for place in part) == list(range(len(members)))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
         seen.update(made.prepared[each].sample.image.name for each in members)
@@ -119,7 +119,7 @@ def _shows_everything(made: Plan, of: list[Picture], wish: Wish, epoch: int) -> 
 
 @settings(max_examples=100, deadline=None)
 @given(sets, wishes, st.integers(0, 5))
-def test_whole_plans_keep_their_promises(of: list[Picture], wish: Wish, epoch: int):
+def test_whole_plans_keep_their_promises(of: list[Picture], wish: BucketOptions, epoch: int):
     keeps_its_promises(of, wish, epoch)
 
 
@@ -127,5 +127,5 @@ def test_whole_plans_keep_their_promises(of: list[Picture], wish: Wish, epoch: i
 @pytest.mark.timeout(1800)
 @settings(max_examples=PROMISED, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(sets, wishes, st.integers(0, 5))
-def test_whole_plans_keep_their_promises_in_ten_thousand_cases(of: list[Picture], wish: Wish, epoch: int):
+def test_whole_plans_keep_their_promises_in_ten_thousand_cases(of: list[Picture], wish: BucketOptions, epoch: int):
     keeps_its_promises(of, wish, epoch)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.data.planning.sharing import FEW, Floats, Worth, empty_places, share
+from flux_lora.data.planning.sharing import FEW, Floats, Worth, cluster, empty_places
 
 WORTH = Worth(bucket=0.2, slot=0.3)
 
@@ -18,7 +18,7 @@ def line_of(spots: list[float], pictures: list[int]) -> tuple[Floats, Floats]:
 
 def shared(spots: list[float], pictures: list[int], batch_size: int) -> list[tuple[int, ...]]:
     costs, sides = line_of(spots, pictures)
-    return sorted(each.groups for each in share(costs, pictures, sides, batch_size, WORTH))
+    return sorted(each.groups for each in cluster(costs, pictures, sides, batch_size, WORTH))
 
 
 @settings(max_examples=100, deadline=None)
@@ -26,7 +26,7 @@ def shared(spots: list[float], pictures: list[int], batch_size: int) -> list[tup
 def test_every_group_has_one_bucket_and_sharing_never_costs_more_than_staying_apart(groups, batch_size):
     spots, pictures = [spot for spot, _ in groups], [count for _, count in groups]
     costs, sides = line_of(spots, pictures)
-    found = share(costs, pictures, sides, batch_size, WORTH)
+    found = cluster(costs, pictures, sides, batch_size, WORTH)
     assert sorted(group for each in found for group in each.groups) == list(range(len(groups)))
 
     def price(clusters) -> float:
@@ -58,7 +58,7 @@ def test_a_group_between_two_goes_where_it_fills_a_batch():
 def test_where_a_group_cannot_go_it_does_not():
     costs, sides = line_of([0.0, 0.01], [1, 1])
     costs[costs > 0] = np.inf
-    assert len(share(costs, [1, 1], sides, 8, WORTH)) == 2
+    assert len(cluster(costs, [1, 1], sides, 8, WORTH)) == 2
 
 
 def test_many_groups_are_planned_too():

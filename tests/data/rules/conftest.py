@@ -5,23 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.data.rules.tokens import Readers
+from flux_lora.data.rules.tokens import CaptionTokenizers
 from flux_lora.models.mini import mini_folder
 
 
-def readers(clip: Path, t5: Path, t5_limit: int) -> Readers:
+def readers(clip: Path, t5: Path, t5_limit: int) -> CaptionTokenizers:
     from transformers import AutoTokenizer, CLIPTokenizer
 
-    return Readers(AutoTokenizer.from_pretrained(t5), CLIPTokenizer.from_pretrained(clip), t5_limit)
+    return CaptionTokenizers(AutoTokenizer.from_pretrained(t5), CLIPTokenizer.from_pretrained(clip), t5_limit)
 
 
 @pytest.fixture(scope="session")
-def mini_readers() -> Readers:
+def mini_readers() -> CaptionTokenizers:
     return readers(mini_folder() / "tokenizer", mini_folder() / "tokenizer_2", 32)
 
 
 @pytest.fixture(scope="session")
-def flux_readers() -> Readers:
+def flux_readers() -> CaptionTokenizers:
     """diffsynth 1.1.9 has FLUX.1's tokenizers among its files. None of its code is run."""
     try:
         listed = files("diffsynth") or []

@@ -2,14 +2,14 @@
 
 import pytest
 
-from flux_lora.data.rules.bound import judge_bound
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.bound import judge_subject_traits
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import PROSE, samples, seen
 
 
 def rules(kind: str, caption: str) -> list[str]:
     class_word = {"character": "woman", "product": "bottle"}.get(kind, "")
-    return [rule for _, rule in seen(judge_bound(samples(caption), Words("zubo", class_word, kind)))]
+    return [rule for _, rule in seen(judge_subject_traits(samples(caption), SubjectWords("zubo", class_word, kind)))]
 
 
 NAMED = ["names-what-is-learned"]
@@ -58,7 +58,7 @@ def test_what_stands_around_it_is_not(kind, caption):
 
 
 def test_good_captions_have_no_findings():
-    assert seen(judge_bound(samples(*PROSE), Words("zubo", "mug", "product"))) == []
+    assert seen(judge_subject_traits(samples(*PROSE), SubjectWords("zubo", "mug", "product"))) == []
 
 
 def test_a_caption_without_the_trigger_names_what_it_likes():
@@ -66,5 +66,5 @@ def test_a_caption_without_the_trigger_names_what_it_likes():
 
 
 def test_the_words_are_quoted_and_the_file_to_change_is_named():
-    (finding,) = judge_bound(samples("zubo with brown eyes"), Words("zubo", "", "character"))
+    (finding,) = judge_subject_traits(samples("zubo with brown eyes"), SubjectWords("zubo", "", "character"))
     assert "'brown eyes'" in finding.problem and "00.txt" in finding.fix

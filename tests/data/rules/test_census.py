@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from flux_lora.data.rules.catalogue import ALL_RULES
-from flux_lora.data.rules.tokens import Readers
+from flux_lora.data.rules.tokens import CaptionTokenizers
 from tests.data.rules.census.captions import CAPTIONS, UNREADABLE_LETTERS
 from tests.data.rules.census.files import FILES
 from tests.data.rules.census.pictures import PICTURES
@@ -23,7 +23,7 @@ def test_every_rule_has_one_case_of_each_kind():
 
 
 @pytest.fixture
-def plain_readers(mini_readers: Readers) -> Readers:
+def plain_readers(mini_readers: CaptionTokenizers) -> CaptionTokenizers:
     """With a T5 that has no token but for plain letters, as FLUX.1's has none for many scripts."""
     letters = [(letter, -1.0) for letter in ("▁", *ascii_letters)]
     spelled = Tokenizer(models.Unigram([("<unk>", 0.0), *letters], unk_id=0))
@@ -31,14 +31,14 @@ def plain_readers(mini_readers: Readers) -> Readers:
     return replace(mini_readers, t5_tokenizer=PreTrainedTokenizerFast(tokenizer_object=spelled, unk_token="<unk>"))
 
 
-def test_letters_that_the_base_has_no_token_for_are_named_and_others_not(plain_readers: Readers):
+def test_letters_that_the_base_has_no_token_for_are_named_and_others_not(plain_readers: CaptionTokenizers):
     wrong, near = UNREADABLE_LETTERS
     assert "unreadable-letters" in wrong.rules(plain_readers)
     assert "unreadable-letters" not in near.rules(plain_readers)
 
 
 @pytest.mark.parametrize("rule", CAPTIONS)
-def test_a_rule_on_captions_speaks_of_wrong_ones_and_not_of_near_misses(rule: str, mini_readers: Readers):
+def test_a_rule_on_captions_speaks_of_wrong_ones_and_not_of_near_misses(rule: str, mini_readers: CaptionTokenizers):
     pytest.importorskip(NEEDS.get(rule, "pytest"))
     wrong, near = CAPTIONS[rule]
     assert rule in wrong.rules(mini_readers)

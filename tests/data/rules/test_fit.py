@@ -8,26 +8,28 @@ import pytest
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding
 from flux_lora.data.planning.crops import Box
-from flux_lora.data.planning.plan import Plan, Wish, plan
-from flux_lora.data.rules.fit import judge_plan, steps_said
+from flux_lora.data.planning.plan import BucketOptions, Plan, plan
+from flux_lora.data.rules.fit import judge_bucket_fit, steps_in_words
 from flux_lora.data.samples import Sample
 
 MUG = Path("mug.jpg")
 
 
-def planned(*sizes: tuple[int, int], wish: Wish | None = None, repeats: int = 1, mask: Box | None = None) -> Plan:
+def planned(
+    *sizes: tuple[int, int], wish: BucketOptions | None = None, repeats: int = 1, mask: Box | None = None
+) -> Plan:
     of_file = dict(zip([MUG, *(Path(f"{number}.jpg") for number in range(len(sizes)))], sizes, strict=False))
     samples = [
         Sample(image=file, caption="", repeats=repeats, mask=Path("mug.mask.png") if mask else None) for file in of_file
     ]
-    return plan(samples, wish or Wish((512,)), sizes=of_file.__getitem__, keep=lambda _: mask)
+    return plan(samples, wish or BucketOptions((512,)), sizes=of_file.__getitem__, keep=lambda _: mask)
 
 
-def findings(*sizes: tuple[int, int], allow_crop: float = 0.25, wish: Wish | None = None) -> list[Finding]:
-    return list(judge_plan(planned(*sizes, wish=wish), allow_crop))
+def findings(*sizes: tuple[int, int], allow_crop: float = 0.25, wish: BucketOptions | None = None) -> list[Finding]:
+    return list(judge_bucket_fit(planned(*sizes, wish=wish), allow_crop))
 
 
-def rules(*sizes: tuple[int, int], allow_crop: float = 0.25, wish: Wish | None = None) -> list[str]:
+def rules(*sizes: tuple[int, int], allow_crop: float = 0.25, wish: BucketOptions | None = None) -> list[str]:
     return [finding.rule for finding in findings(*sizes, allow_crop=allow_crop, wish=wish)]
 
 
@@ -42,7 +44,7 @@ def test_a_picture_that_must_be_enlarged_is_small():
 
 
 def test_a_picture_enlarged_by_a_hair_is_not():
-    assert rules((250, 250), wish=Wish((256,))) == []
+    assert rules((250, 250), wish=BucketOptions((256,))) == []
 
 
 def test_a_picture_with_under_half_of_the_pixels_is_small_and_one_with_most_of_them_is_only_noted():
@@ -65,15 +67,15 @@ def test_more_than_a_quarter_cropped_is_refused_unless_it_is_allowed():
 
 
 def test_a_mask_that_does_not_fit_is_named_and_one_that_does_is_not():
-    cut = [each.rule for each in judge_plan(planned((4700, 1000), mask=Box(0, 0, 4600, 1000)))]
-    kept = [each.rule for each in judge_plan(planned((4700, 1000), mask=Box(0, 0, 2000, 1000)))]
+    cut = [each.rule for each in judge_bucket_fit(planned((4700, 1000), mask=Box(0, 0, 4600, 1000)))]
+    kept = [each.rule for each in judge_bucket_fit(planned((4700, 1000), mask=Box(0, 0, 2000, 1000)))]
     assert cut == ["cropped", "mask-cropped"]
     assert kept == ["cropped"]
 
 
 def boxed(box: Box) -> list[str]:
-    made = plan([Sample(image=MUG, caption="", box=box)], Wish((512,)), sizes=lambda _: (4700, 1000))
-    return [f"{each.rule}: {each.problem}" for each in judge_plan(made) if each.rule != "cropped"]
+    made = plan([Sample(image=MUG, caption="", box=box)], BucketOptions((512,)), sizes=lambda _: (4700, 1000))
+    return [f"{each.rule}: {each.problem}" for each in judge_bucket_fit(made) if each.rule != "cropped"]
 
 
 def test_a_box_that_does_not_fit_or_is_not_in_the_picture_is_named_and_one_that_fits_is_not():
@@ -88,21 +90,21 @@ def test_a_box_that_does_not_fit_or_is_not_in_the_picture_is_named_and_one_that_
 
 def test_a_picture_alone_in_its_bucket_is_noted_where_batches_are_shared():
     sizes = [(3000, 3000)] * 4 + [(4000, 1100)]
-    assert rules(*sizes, wish=Wish((512,), batch_size=4)) == ["lone-bucket"]
-    assert rules(*sizes, wish=Wish((512,), batch_size=1)) == []
-    assert rules((3000, 3000), wish=Wish((512,), batch_size=4)) == []
+    assert rules(*sizes, wish=BucketOptions((512,), batch_size=4)) == ["lone-bucket"]
+    assert rules(*sizes, wish=BucketOptions((512,), batch_size=1)) == []
+    assert rules((3000, 3000), wish=BucketOptions((512,), batch_size=4)) == []
 
 
 def test_a_picture_is_named_once_whatever_the_number_of_resolutions_and_crops():
-    made = planned((300, 300), wish=Wish((512, 768, 1024)), repeats=3)
-    found = list(judge_plan(made))
+    made = planned((300, 300), wish=BucketOptions((512, 768, 1024)), repeats=3)
+    found = list(judge_bucket_fit(made))
     assert [(each.rule, each.file) for each in found] == [("small", MUG)]
     assert "of the pixels asked for" in found[0].problem
 
 
 def test_steps_and_exposures_mean_one_thing():
     made = planned(*[(3000, 3000)] * 5, repeats=2)
-    assert steps_said(made, 4, 30) == (
+    assert steps_in_words(made, 4, 30) == (
         "An epoch is 3 steps of up to 4 pictures and shows each of 5 pictures 2 times; "
         "30 steps are 10.0 epochs, in which each picture is seen about 20 times."
     )
@@ -111,15 +113,15 @@ def test_steps_and_exposures_mean_one_thing():
 def test_pictures_that_repeat_differently_are_said_so():
     made = planned(*[(3000, 3000)] * 2)
     often = replace(made, prepared=(replace(made.prepared[0], exposures=3), made.prepared[1]))
-    assert steps_said(often, 1, 8) == (
+    assert steps_in_words(often, 1, 8) == (
         "An epoch is 4 steps of 1 picture and shows each of 2 pictures 1 to 3 times; "
         "8 steps are 2.0 epochs, in which each picture is seen about 2 to 6 times."
     )
 
 
 def test_what_is_seen_once_is_said_to_be():
-    assert steps_said(planned(*[(3000, 3000)] * 5), 1, 5).endswith("each picture is seen about once.")
+    assert steps_in_words(planned(*[(3000, 3000)] * 5), 1, 5).endswith("each picture is seen about once.")
 
 
 def test_a_set_of_nothing_is_said_to_be_one():
-    assert steps_said(planned(), 4, 100) == "There is nothing to show."
+    assert steps_in_words(planned(), 4, 100) == "There is nothing to show."

@@ -7,10 +7,10 @@ import pytest
 from flux_lora.config.choices import Severity
 from flux_lora.data.rules.dictionary import dictionary
 from flux_lora.data.rules.language import identifier, judge_language
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import FOLDER, PROSE, samples, seen
 
-ZUBO = Words("zubo", "mug", "product")
+ZUBO = SubjectWords("zubo", "mug", "product")
 
 
 @pytest.fixture

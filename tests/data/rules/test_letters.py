@@ -4,7 +4,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from flux_lora.data.looks.reading import Line, can_read, load_read
-from flux_lora.data.rules.letters import judge_letters
+from flux_lora.data.rules.letters import judge_watermarks
 from tests.data.scenes import product
 
 PHOTO = Path("photos/a.png")
@@ -28,22 +28,22 @@ def line(text):
     ],
 )
 def test_what_stands_on_photos_is_a_watermark(text):
-    (finding,) = judge_letters([PHOTO], {PHOTO: (line(text),)})
+    (finding,) = judge_watermarks([PHOTO], {PHOTO: (line(text),)})
     assert (finding.rule, finding.file) == ("watermark", PHOTO)
     assert repr(text) in finding.problem
 
 
 @pytest.mark.parametrize("text", ["ZUBO", "Best before", "No. 5", "500 ml", "stockings", "since 1924", "a@b", "12:41"])
 def test_words_that_a_label_may_have_pass(text):
-    assert list(judge_letters([PHOTO], {PHOTO: (line(text),)})) == []
+    assert list(judge_watermarks([PHOTO], {PHOTO: (line(text),)})) == []
 
 
 def test_without_a_reader_it_is_said_once_and_where_it_comes_from():
-    found = list(judge_letters([PHOTO, Path("photos/b.png")], None))
+    found = list(judge_watermarks([PHOTO, Path("photos/b.png")], None))
     assert [finding.rule for finding in found] == ["letters-not-read"]
     assert found[0].file == Path("photos")
     assert "flux_lora[ocr]" in found[0].fix
-    assert list(judge_letters([], None)) == []
+    assert list(judge_watermarks([], None)) == []
 
 
 @pytest.mark.skipif(not can_read(), reason="the extra 'ocr' is not installed")

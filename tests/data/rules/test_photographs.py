@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.photographs import BLURRED_BY_NATURE, SCENES, folder, photograph
 from benchmarks.spoiled import HARMLESS, SPOILED, TWINS
-from flux_lora.data.looks.look import Look, look_at
-from flux_lora.data.rules.pictures import judge_pictures
+from flux_lora.data.looks.look import ImageStats, measure
+from flux_lora.data.rules.pictures import judge_image_quality
 from flux_lora.data.rules.twins import near_pairs
 
 pytestmark = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
@@ -18,12 +18,12 @@ HARD = {"lettering": 3, "screen-bars": 3, "overexposed": 2, "dark": 4}
 
 
 def rules_of(name: str, change) -> set[str]:
-    return {finding.rule for finding in judge_pictures([look_at(Path(name), change(photograph(name)))])}
+    return {finding.rule for finding in judge_image_quality([measure(Path(name), change(photograph(name)))])}
 
 
 @cache
-def as_it_is(name: str) -> Look:
-    return look_at(Path(name), photograph(name))
+def as_it_is(name: str) -> ImageStats:
+    return measure(Path(name), photograph(name))
 
 
 @pytest.mark.parametrize("rule", SPOILED)
@@ -45,7 +45,7 @@ def test_a_photograph_blurred_by_nature_is_called_blurred():
 @pytest.mark.parametrize("name", SCENES)
 @pytest.mark.parametrize("way", TWINS[:-1], ids=lambda way: way.name)
 def test_a_scene_is_known_again_whatever_was_done_to_its_file(way, name):
-    changed = look_at(Path(name), way.change(photograph(name)))
+    changed = measure(Path(name), way.change(photograph(name)))
     assert list(near_pairs([as_it_is(name)], [changed])) == [(0, 0)]
 
 

@@ -18,13 +18,13 @@ from benchmarks.photographs import (
     shaken,
     signed,
 )
-from flux_lora.data.looks.look import look_at
-from flux_lora.data.rules.pictures import RULES, judge_pictures
+from flux_lora.data.looks.look import measure
+from flux_lora.data.rules.pictures import RULES, judge_image_quality
 from tests.data.scenes import look, product, scene
 
 
 def rules_of(*pictures: Image.Image, resolution: int = 0) -> set[str]:
-    return {finding.rule for finding in judge_pictures([look(each) for each in pictures], resolution=resolution)}
+    return {finding.rule for finding in judge_image_quality([look(each) for each in pictures], resolution=resolution)}
 
 
 def clipped(picture: Image.Image, times: float) -> Image.Image:
@@ -98,12 +98,12 @@ def test_a_file_saved_at_low_quality_is_named_with_its_quality(tmp_path: Path):
         file = tmp_path / f"{quality}.jpg"
         scene(2).save(file, quality=quality)
         with Image.open(file) as opened:
-            found = list(judge_pictures([look_at(file, opened.convert("RGB"))]))
+            found = list(judge_image_quality([measure(file, opened.convert("RGB"))]))
         assert [each.rule for each in found] == ["jpeg-blocks"] * said
         assert all(each.problem.endswith(f"saved at quality {quality} or so") for each in found)
 
 
 def test_bars_are_named_with_their_sides_and_pixels():
-    (finding,) = judge_pictures([look(barred(0.1)(scene(4)))])
+    (finding,) = judge_image_quality([look(barred(0.1)(scene(4)))])
     assert finding.problem == "has bars around it (pixels: top 24, bottom 24)"
     assert finding.file.name == "a.png"

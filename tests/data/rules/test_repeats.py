@@ -2,10 +2,10 @@
 
 from flux_lora.config.choices import SourceRole
 from flux_lora.data.rules.repeats import judge_repeats
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import FOLDER, PROSE, samples, seen
 
-ZUBO = Words("zubo", "mug", "product")
+ZUBO = SubjectWords("zubo", "mug", "product")
 PLACES = ("table", "chair", "shelf", "meadow", "rock", "book", "boat", "bridge", "roof", "plate")
 
 

@@ -3,10 +3,10 @@
 import pytest
 
 from flux_lora.data.rules.spellings import judge_spellings
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import PROSE, samples, seen
 
-ZUBO = Words("zubo", "mug", "product")
+ZUBO = SubjectWords("zubo", "mug", "product")
 
 
 def problems(*captions: str) -> list[str]:

@@ -3,7 +3,7 @@
 import pytest
 
 from flux_lora.config.choices import Severity
-from flux_lora.data.rules.tokens import Readers, count_tokens, judge_tokens, pieces
+from flux_lora.data.rules.tokens import CaptionTokenizers, count_tokens, judge_tokens, token_pieces
 from tests.data.rules.captioned import PROSE, samples, seen
 
 COUNTED = " ".join(f"word{number}" for number in range(10, 100))
@@ -47,7 +47,7 @@ def test_what_t5_misses_stops_training_and_is_quoted(flux_readers):
 
 @pytest.mark.parametrize("limit", range(3, 30))
 def test_a_word_that_is_cut_through_counts_as_lost(flux_readers, limit):
-    short = Readers(flux_readers.t5_tokenizer, flux_readers.clip_tokenizer, limit)
+    short = CaptionTokenizers(flux_readers.t5_tokenizer, flux_readers.clip_tokenizer, limit)
     lost = count_tokens(COUNTED, short).lost_t5
     heard = COUNTED.removesuffix(lost).strip()
     assert lost.split() == COUNTED.split()[len(heard.split()) :]
@@ -76,5 +76,5 @@ def test_a_base_that_spells_what_it_does_not_know_reads_everything(mini_readers)
 
 
 def test_pieces_leave_out_the_blank_before_a_word(flux_readers):
-    assert pieces("ohwx", flux_readers.t5_tokenizer) == ["o", "h", "w", "x"]
-    assert pieces("ohwx", flux_readers.clip_tokenizer) == ["ohwx"]
+    assert token_pieces("ohwx", flux_readers.t5_tokenizer) == ["o", "h", "w", "x"]
+    assert token_pieces("ohwx", flux_readers.clip_tokenizer) == ["ohwx"]

@@ -6,11 +6,11 @@ import pytest
 
 from flux_lora.config.choices import Severity, SourceRole
 from flux_lora.data.rules.trigger import judge_trigger, near_misses
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import FOLDER, PROSE, samples, seen
 
-ZUBO = Words("zubo", "mug", "product")
-TOK = Words("TOK")
+ZUBO = SubjectWords("zubo", "mug", "product")
+TOK = SubjectWords("TOK")
 
 
 def test_good_captions_have_no_findings():
@@ -18,7 +18,7 @@ def test_good_captions_have_no_findings():
 
 
 def test_without_a_trigger_nothing_is_asked():
-    assert seen(judge_trigger(samples("a mug on a table"), Words("", "mug"))) == []
+    assert seen(judge_trigger(samples("a mug on a table"), SubjectWords("", "mug"))) == []
 
 
 def test_a_picture_without_a_caption_is_another_rules():
@@ -81,11 +81,11 @@ def test_what_looks_like_the_trigger_is_shown_as_a_slip_of_the_pen(word, why):
     ],
 )
 def test_ordinary_words_are_no_slips_of_the_pen(trigger, caption):
-    assert near_misses(Words(trigger), caption) == []
+    assert near_misses(SubjectWords(trigger), caption) == []
 
 
 def test_the_class_word_is_no_slip_of_the_pen():
-    assert near_misses(Words("robod", "robot"), "a robod robot on a table") == []
+    assert near_misses(SubjectWords("robod", "robot"), "a robod robot on a table") == []
 
 
 def test_a_caption_with_two_spellings_is_warned_of():
@@ -100,17 +100,17 @@ def test_a_trigger_said_twice_alike_is_no_second_spelling():
 
 @pytest.mark.parametrize("trigger", ["rose", "mug", "robot", "Tumbler"])
 def test_a_trigger_that_is_an_ordinary_word_is_warned_of_once(trigger):
-    findings = list(judge_trigger(samples(f"a {trigger} on a table", f"a {trigger} on a chair"), Words(trigger)))
+    findings = list(judge_trigger(samples(f"a {trigger} on a table", f"a {trigger} on a chair"), SubjectWords(trigger)))
     assert [(finding.file, finding.rule) for finding in findings] == [(FOLDER, "trigger-ordinary-word")]
 
 
 @pytest.mark.parametrize("trigger", ["zubo", "ohwx", "TOK", "mipo", "zorb", "rose zubo"])
 def test_a_made_up_word_is_not_ordinary(trigger):
-    assert seen(judge_trigger(samples(f"a {trigger} on a table"), Words(trigger))) == []
+    assert seen(judge_trigger(samples(f"a {trigger} on a table"), SubjectWords(trigger))) == []
 
 
 def test_a_trigger_with_digits_is_warned_of():
-    assert seen(judge_trigger(samples("a mmx26 mug on a table"), Words("mmx26", "mug"))) == [
+    assert seen(judge_trigger(samples("a mmx26 mug on a table"), SubjectWords("mmx26", "mug"))) == [
         ("photos", "trigger-digits")
     ]
 
@@ -129,21 +129,21 @@ def test_a_caption_without_the_class_word_is_warned_of():
 
 
 def test_the_last_word_of_a_class_stands_for_it():
-    assert seen(judge_trigger(samples("a zubo mug on a table"), Words("zubo", "coffee mug"))) == []
+    assert seen(judge_trigger(samples("a zubo mug on a table"), SubjectWords("zubo", "coffee mug"))) == []
 
 
 def test_a_style_needs_no_class_word_beside_it():
-    assert seen(judge_trigger(samples("zubo, a street in the rain"), Words("zubo", "drawing", "style"))) == []
+    assert seen(judge_trigger(samples("zubo, a street in the rain"), SubjectWords("zubo", "drawing", "style"))) == []
 
 
 def test_a_trigger_that_is_spelled_letter_by_letter_is_warned_of(mini_readers):
-    long = list(judge_trigger(samples("a qzxwvkj on a table"), Words("qzxwvkj"), mini_readers))
+    long = list(judge_trigger(samples("a qzxwvkj on a table"), SubjectWords("qzxwvkj"), mini_readers))
     assert [(finding.file, finding.rule) for finding in long] == [(Path("photos"), "trigger-pieces")]
     assert "q z x" in long[0].problem
-    assert seen(judge_trigger(samples("a zubo on a table"), Words("zubo"), mini_readers)) == []
+    assert seen(judge_trigger(samples("a zubo on a table"), SubjectWords("zubo"), mini_readers)) == []
 
 
 @pytest.mark.parametrize(("trigger", "pieces"), [("ohwx", 0), ("zubo", 0), ("mipo", 0), ("qzxwvkjq", 1)])
 def test_flux_reads_a_good_trigger_in_few_pieces(trigger, pieces, flux_readers):
-    found = seen(judge_trigger(samples(f"a {trigger} on a table"), Words(trigger), flux_readers))
+    found = seen(judge_trigger(samples(f"a {trigger} on a table"), SubjectWords(trigger), flux_readers))
     assert found == [("photos", "trigger-pieces")] * pieces

@@ -9,8 +9,8 @@ from PIL import Image, ImageOps
 
 from benchmarks.photographs import SECOND_OF_A_PAIR, after, cropped, folder, jpeg, photograph, resized
 from flux_lora.data.looks.deep import can_embed, load_embed
-from flux_lora.data.looks.look import Look
-from flux_lora.data.rules.twins import judge_twins
+from flux_lora.data.looks.look import ImageStats
+from flux_lora.data.rules.twins import judge_duplicates
 from tests.data.scenes import look, product, scene
 
 needs_photographs = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
@@ -25,7 +25,7 @@ def groups(findings, rule):
 def judged(pictures, held_out=None, vectors=None):
     looks = [look(picture, name) for name, picture in pictures.items()]
     kept = [look(picture, name) for name, picture in (held_out or {}).items()]
-    return list(judge_twins(looks, kept, vectors={} if vectors is None else vectors))
+    return list(judge_duplicates(looks, kept, vectors={} if vectors is None else vectors))
 
 
 def test_the_same_pixels_are_one_group_whatever_the_files_are_called():
@@ -100,7 +100,7 @@ def test_pictures_of_one_colour_are_only_told_by_their_pixels():
 
 def test_one_file_listed_twice_is_no_duplicate():
     seen = look(scene(1), "a.png")
-    assert list(judge_twins([seen, seen], vectors={})) == []
+    assert list(judge_duplicates([seen, seen], vectors={})) == []
 
 
 def test_a_held_out_picture_that_is_trained_on_is_an_error_exact_or_near():
@@ -137,24 +137,24 @@ def test_what_the_network_finds_unlike_is_not_laid_over_each_other():
 
 
 def test_without_the_network_it_is_said_once_and_where_it_comes_from():
-    found = list(judge_twins([look(scene(1), "a.png"), look(scene(2), "b.png")]))
+    found = list(judge_duplicates([look(scene(1), "a.png"), look(scene(2), "b.png")]))
     assert [finding.rule for finding in found] == ["crops-not-compared"]
     assert found[0].file == Path("photos")
     assert "flux_lora[metrics]" in found[0].fix
-    assert list(judge_twins([])) == []
+    assert list(judge_duplicates([])) == []
 
 
 @pytest.fixture(scope="module")
-def five() -> list[Look]:
+def five() -> list[ImageStats]:
     """Different pictures, looked at once for all the sets that are made of them."""
     return [look(product(at=(0.2 + seed * 0.15, 0.5), seed=seed)) for seed in range(5)]
 
 
 @settings(max_examples=50)
 @given(seeds=st.lists(st.integers(0, 4), max_size=12))
-def test_groups_hold_every_copy_exactly_once(five: list[Look], seeds: list[int]):
+def test_groups_hold_every_copy_exactly_once(five: list[ImageStats], seeds: list[int]):
     looks = [replace(five[seed], image=Path(f"{index}.png")) for index, seed in enumerate(seeds)]
-    found = [each for each in judge_twins(looks, vectors={}) if each.rule == "same-picture"]
+    found = [each for each in judge_duplicates(looks, vectors={}) if each.rule == "same-picture"]
     named = [file for finding in found for file in (finding.file, *finding.others)]
     copied = [each.image for each, seed in zip(looks, seeds, strict=True) if seeds.count(seed) > 1]
     assert sorted(named) == sorted(copied)

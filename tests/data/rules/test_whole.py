@@ -6,22 +6,22 @@ import pytest
 from PIL import Image
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.rules.whole import colour_name, facets, judge_whole, sentence
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.whole import colour_name, dataset_summary, facets, judge_dataset
+from flux_lora.data.rules.words import SubjectWords
 from flux_lora.data.samples import Sample
 from tests.data.scenes import look, product, scene
 
-MUG = Words("zubo", "mug", "product")
+MUG = SubjectWords("zubo", "mug", "product")
 GROUNDS = [(250, 250, 250), (30, 30, 30), (200, 60, 50), (60, 120, 200), (230, 200, 90), (120, 170, 110)]
 
 
 def judged(pictures, words=MUG, role=SourceRole.subject):
     looks, samples = measured(pictures, role)
-    return {finding.rule: finding for finding in judge_whole(looks, samples, words)}
+    return {finding.rule: finding for finding in judge_dataset(looks, samples, words)}
 
 
 def said(pictures, words=MUG):
-    return sentence(*measured(pictures), words)
+    return dataset_summary(*measured(pictures), words)
 
 
 def measured(pictures, role=SourceRole.subject):
@@ -55,7 +55,7 @@ def test_too_few_pictures_for_the_kind_are_said(kind, few, enough):
 def test_too_many_pictures_are_a_note():
     looks, samples = measured(varied(1))
     many = [replace(looks[0], image=Path(f"photos/{index}.png")) for index in range(81)]
-    found = {each.rule: each for each in judge_whole(many, [replace(samples[0], image=m.image) for m in many], MUG)}
+    found = {each.rule: each for each in judge_dataset(many, [replace(samples[0], image=m.image) for m in many], MUG)}
     assert "holds 81 pictures" in found["many-pictures"].problem
     assert not found["many-pictures"].fatal
 
@@ -92,8 +92,8 @@ def test_with_masks_the_background_is_not_learned_and_not_spoken_of():
     mask.paste(255, (90, 70, 160, 180))
     looks = [look(product(seed=index), f"{index}.png", mask=mask) for index in range(12)]
     samples = [Sample(image=each.image, caption="a photo") for each in looks]
-    assert "shared-ground" not in {finding.rule for finding in judge_whole(looks, samples, MUG)}
-    assert "background" not in sentence(looks, samples, MUG)
+    assert "shared-ground" not in {finding.rule for finding in judge_dataset(looks, samples, MUG)}
+    assert "background" not in dataset_summary(looks, samples, MUG)
 
 
 def test_light_and_framing_that_never_change_are_notes():
@@ -111,7 +111,7 @@ def test_light_and_framing_that_change_are_not_spoken_of():
 
 
 def test_a_style_is_meant_to_be_the_same_everywhere():
-    assert judged(alike(16), Words("zubo style", "", "style")) == {}
+    assert judged(alike(16), SubjectWords("zubo style", "", "style")) == {}
 
 
 def test_regularisation_pictures_do_not_count():
@@ -132,11 +132,11 @@ def test_the_sentence_says_what_stays_free_and_what_comes_along():
     ("words", "name"),
     [
         (MUG, "the zubo mug"),
-        (Words("zubo"), "zubo"),
-        (Words("jxv", "woman", "character"), "jxv"),
-        (Words("zubo style", "", "style"), "zubo style"),
-        (Words("", "mug"), "one mug"),
-        (Words(""), "one thing"),
+        (SubjectWords("zubo"), "zubo"),
+        (SubjectWords("jxv", "woman", "character"), "jxv"),
+        (SubjectWords("zubo style", "", "style"), "zubo style"),
+        (SubjectWords("", "mug"), "one mug"),
+        (SubjectWords(""), "one thing"),
     ],
 )
 def test_the_sentence_speaks_of_the_thing_as_a_person_would(words, name):

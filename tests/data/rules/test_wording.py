@@ -7,32 +7,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.data.findings import Finding
-from flux_lora.data.rules.bound import judge_bound
-from flux_lora.data.rules.captions import judge_captions
+from flux_lora.data.rules.bound import judge_subject_traits
+from flux_lora.data.rules.captions import judge_missing_captions
 from flux_lora.data.rules.characters import judge_characters
 from flux_lora.data.rules.language import judge_language
 from flux_lora.data.rules.repeats import judge_repeats
 from flux_lora.data.rules.spellings import judge_spellings
-from flux_lora.data.rules.tokens import Readers, judge_tokens
+from flux_lora.data.rules.tokens import CaptionTokenizers, judge_tokens
 from flux_lora.data.rules.trigger import judge_trigger
-from flux_lora.data.rules.wording import BOILERPLATE, is_keyword_list, judge_wording
-from flux_lora.data.rules.words import Words
+from flux_lora.data.rules.wording import BOILERPLATE, is_keyword_list, judge_style
+from flux_lora.data.rules.words import SubjectWords
 from flux_lora.data.samples import Sample
 from tests.data.rules.captioned import ANY, FOLDER, PROSE, SNEAKER, WOMAN, samples, seen
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "data_templates"
-ZUBO = Words("zubo", "mug", "product")
+ZUBO = SubjectWords("zubo", "mug", "product")
 
 
-def all_that_is_said(judged: list[Sample], words: Words, readers: Readers) -> list[Finding]:
+def all_that_is_said(judged: list[Sample], words: SubjectWords, readers: CaptionTokenizers) -> list[Finding]:
     """The findings of every rule on captions."""
     return [
-        *judge_captions(judged, words),
+        *judge_missing_captions(judged, words),
         *judge_trigger(judged, words, readers),
         *judge_tokens(judged, readers),
-        *judge_wording(judged, words),
+        *judge_style(judged, words),
         *judge_characters(judged),
-        *judge_bound(judged, words),
+        *judge_subject_traits(judged, words),
         *judge_repeats(judged, words),
         *judge_spellings(judged, words),
         *(each for each in judge_language(judged, words) if each.rule != "captions-unchecked"),
@@ -43,9 +43,9 @@ def all_that_is_said(judged: list[Sample], words: Words, readers: Readers) -> li
     ("captions", "words"),
     [
         (PROSE, ZUBO),
-        (ANY, Words("")),
-        (WOMAN, Words("jxv", "woman", "character")),
-        (SNEAKER, Words("vrynt", "sneaker", "product")),
+        (ANY, SubjectWords("")),
+        (WOMAN, SubjectWords("jxv", "woman", "character")),
+        (SNEAKER, SubjectWords("vrynt", "sneaker", "product")),
     ],
     ids=["mug", "anything", "woman", "sneaker"],
 )
@@ -53,7 +53,9 @@ def test_no_rule_on_captions_finds_fault_with_good_ones(captions, words, flux_re
     assert seen(all_that_is_said(samples(*captions), words, flux_readers)) == []
 
 
-@pytest.mark.parametrize("words", [Words("zubo", "bottle", "product"), Words("mipo", "robot", "character")])
+@pytest.mark.parametrize(
+    "words", [SubjectWords("zubo", "bottle", "product"), SubjectWords("mipo", "robot", "character")]
+)
 def test_no_rule_on_captions_finds_fault_with_the_templates(words, mini_readers):
     captions = [file.read_text() for file in sorted((TEMPLATES / words.kind).glob(f"{words.trigger}*.txt"))]
     assert len(captions) == 16
@@ -91,7 +93,7 @@ HOSTILE = (
 def test_a_caption_that_goes_on_and_on_is_judged_in_time(piece, mini_readers):
     caption = f"a zubo mug {piece * (20_000 // len(piece))}"
     for kind in ("product", "character", "style"):
-        list(judge_bound(samples(caption), Words("zubo", "mug", kind)))
+        list(judge_subject_traits(samples(caption), SubjectWords("zubo", "mug", kind)))
     all_that_is_said(samples(caption, caption[:-1]), ZUBO, mini_readers)
 
 
@@ -113,7 +115,7 @@ def test_any_long_text_can_be_judged(mini_readers, captions):
     ],
 )
 def test_keywords_between_commas_are_warned_of(caption):
-    assert seen(judge_wording(samples(caption), ZUBO)) == [("00.png", "keyword-list")]
+    assert seen(judge_style(samples(caption), ZUBO)) == [("00.png", "keyword-list")]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def test_a_sentence_with_commas_is_no_keyword_list(caption):
 
 
 def test_boiler_plate_is_quoted_with_what_to_leave():
-    (finding,) = judge_wording(samples("The image shows a zubo mug on a table."), ZUBO)
+    (finding,) = judge_style(samples("The image shows a zubo mug on a table."), ZUBO)
     assert finding.rule == "boilerplate"
     assert "'The image shows'" in finding.problem and "'A zubo mug on a table.'" in finding.fix
 
@@ -155,7 +157,7 @@ def test_the_list_of_boiler_plate_is_there_for_the_captioner():
     ],
 )
 def test_marks_for_other_programs_are_named(caption, what):
-    (finding,) = judge_wording(samples(caption), ZUBO)
+    (finding,) = judge_style(samples(caption), ZUBO)
     assert finding.rule == "markup" and what in finding.problem
 
 
@@ -169,15 +171,15 @@ def test_marks_for_other_programs_are_named(caption, what):
     ],
 )
 def test_brackets_and_signs_in_prose_are_no_marks(caption):
-    assert seen(judge_wording(samples(caption), ZUBO)) == []
+    assert seen(judge_style(samples(caption), ZUBO)) == []
 
 
 def test_a_placeholder_is_answered_with_the_word_that_belongs_there():
-    (finding,) = judge_wording(samples("a [trigger] mug on a table"), ZUBO)
+    (finding,) = judge_style(samples("a [trigger] mug on a table"), ZUBO)
     assert finding.fix == "write 'zubo' for it in 00.txt"
 
 
 def test_a_rule_speaks_once_of_a_sample_however_many_variants_it_has():
     shows = "The image shows a zubo mug on a table."
     sample = Sample(image=FOLDER / "00.png", caption=shows, variants=(shows, shows))
-    assert seen(judge_wording([sample], ZUBO)) == [("00.png", "boilerplate")]
+    assert seen(judge_style([sample], ZUBO)) == [("00.png", "boilerplate")]

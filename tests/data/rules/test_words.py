@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.rules.words import FRAME_WORDS, SMALL_WORDS, common_words, folder_of, says, says_class, words_of
+from flux_lora.data.rules.words import (
+    FRAME_WORDS,
+    SMALL_WORDS,
+    common_folder,
+    common_words,
+    contains_class_word,
+    contains_word,
+    words_of,
+)
 from flux_lora.data.samples import Sample
 
 
@@ -14,16 +22,16 @@ from flux_lora.data.samples import Sample
     [("TOK", "a TOK mug", True), ("TOK", "a tok mug", False), ("TOK", "TOKYO", False), ("", "a mug", False)],
 )
 def test_a_word_is_said_whole_and_in_its_case(word, caption, said):
-    assert says(word, caption) is said
+    assert contains_word(word, caption) is said
 
 
 def test_case_can_be_left_aside():
-    assert says("TOK", "a tok mug", any_case=True)
+    assert contains_word("TOK", "a tok mug", any_case=True)
 
 
 @pytest.mark.parametrize(("caption", "said"), [("a Mug", True), ("two mugs", True), ("a smug cat", False)])
 def test_a_class_is_said_in_any_case_and_number(caption, said):
-    assert says_class("coffee mug", caption) is said
+    assert contains_class_word("coffee mug", caption) is said
 
 
 def test_hyphens_and_apostrophes_stay_inside_words():
@@ -32,14 +40,14 @@ def test_hyphens_and_apostrophes_stay_inside_words():
 
 def test_what_is_said_of_the_set_is_said_of_the_folder_that_holds_it():
     made = [Sample(image=Path(each), caption="", role=SourceRole.subject) for each in ("a/b/1.png", "a/c/2.png")]
-    assert folder_of(made) == Path("a")
-    assert folder_of(made[:1]) == Path("a/b")
+    assert common_folder(made) == Path("a")
+    assert common_folder(made[:1]) == Path("a/b")
 
 
 def test_one_source_named_from_here_and_one_from_the_root_are_one_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = [Sample(image=file, caption="", role=SourceRole.subject) for file in (Path("a/1.png"), tmp_path / "b/2.png")]
-    assert folder_of(made) == tmp_path
+    assert common_folder(made) == tmp_path
 
 
 def test_the_lists_hold_words_and_no_remarks():

@@ -10,7 +10,7 @@ from PIL import Image
 from flux_lora.config.material import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, Wanted
+from flux_lora.data.sources.source import Found, SourceOptions
 
 
 def picture_bytes(colour: int = 0, kind: str = "PNG") -> bytes:
@@ -37,9 +37,9 @@ def write_jsonl(file: Path, *rows: Mapping[str, object]) -> Path:
     return file
 
 
-def read(place: Path | str, wanted: Wanted | None = None) -> Found:
+def read(place: Path | str, wanted: SourceOptions | None = None) -> Found:
     """What one source holds."""
-    return find([SourceConfig(path=str(place))], wanted or Wanted())
+    return find([SourceConfig(path=str(place))], wanted or SourceOptions())
 
 
 def said(found: Found) -> list[tuple[str, str]]:

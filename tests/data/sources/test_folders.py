@@ -7,7 +7,7 @@ import pytest
 from flux_lora.config.choices import CaptionLines, Severity, SourceRole
 from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Wanted
+from flux_lora.data.sources.source import SourceOptions
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
 
@@ -42,14 +42,14 @@ def test_a_folder_is_read_whatever_it_is_called_if_it_is_the_one_asked_for(tmp_p
 
 def test_without_recursion_folders_are_left_alone_and_said(tmp_path):
     lay_out(tmp_path, "a.png", "more/b.png")
-    found = read(tmp_path, Wanted(recursive=False))
+    found = read(tmp_path, SourceOptions(recursive=False))
     assert said(found) == [("a.png", "")]
     assert any("more" in remark for remark in found.remarks)
 
 
 def test_pictures_only_in_folders_name_the_setting(tmp_path):
     with pytest.raises(DataError, match="only folders") as refusal:
-        read(lay_out(tmp_path, "more/b.png"), Wanted(recursive=False))
+        read(lay_out(tmp_path, "more/b.png"), SourceOptions(recursive=False))
     assert "data.recursive=true" in refusal.value.fix
 
 
@@ -161,14 +161,14 @@ def test_captions_in_other_encodings_are_read_and_noted_once_for_each(tmp_path):
 def test_prefix_and_suffix_are_put_around_each_caption_as_they_are(tmp_path):
     lay_out(tmp_path, "a.png", "b.png", a="a mug\na TOK mug")
     source = SourceConfig(path=str(tmp_path), prefix="photo of ", suffix=", matte")
-    found = find([source], Wanted(caption_lines=CaptionLines.variants))
+    found = find([source], SourceOptions(caption_lines=CaptionLines.variants))
     assert found.samples[0].captions == ("photo of a mug, matte", "photo of a TOK mug, matte")
     assert found.samples[1].captions == ()
 
 
 def test_kohyas_folder_names_are_read_as_what_they_are_and_said(tmp_path):
     lay_out(tmp_path, "10_tok mug/a.png", "10_tok mug/deep/b.png", "c.png")
-    found = find([SourceConfig(path=str(tmp_path), repeats=2)], Wanted())
+    found = find([SourceConfig(path=str(tmp_path), repeats=2)], SourceOptions())
     assert {sample.image.name: sample.repeats for sample in found.samples} == {"a.png": 20, "b.png": 20, "c.png": 2}
     assert "10_tok mug: read as 10 repeats, class tok mug (kohya's folder name)" in found.remarks
 
@@ -183,7 +183,7 @@ def test_folders_that_only_look_like_kohyas_are_plain_folders(tmp_path, name):
 def test_a_source_inside_another_keeps_its_role(tmp_path):
     lay_out(tmp_path, "a.png", "plain/b.png")
     plain = SourceConfig(path=str(tmp_path / "plain"), role=SourceRole.regularisation)
-    found = find([SourceConfig(path=str(tmp_path)), plain], Wanted())
+    found = find([SourceConfig(path=str(tmp_path)), plain], SourceOptions())
     assert [(sample.image.name, sample.role.value) for sample in found.samples] == [
         ("a.png", "subject"),
         ("b.png", "regularisation"),
@@ -192,7 +192,7 @@ def test_a_source_inside_another_keeps_its_role(tmp_path):
 
 def test_held_out_pictures_of_any_name_are_kept_out_and_can_be_read_themselves(tmp_path):
     lay_out(tmp_path, "a.png", "test/b.png")
-    wanted = Wanted(apart=(tmp_path / "test",))
+    wanted = SourceOptions(apart=(tmp_path / "test",))
     assert said(read(tmp_path, wanted)) == [("a.png", "")]
     assert said(read(tmp_path / "test", wanted)) == [("b.png", "")]
 

@@ -10,7 +10,7 @@ import pytest
 from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.hub import Address, address_of, is_dataset
-from flux_lora.data.sources.source import Wanted
+from flux_lora.data.sources.source import SourceOptions
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said
 from tests.data.sources.hub_stand_in import BROKEN, COMMIT, hub
@@ -49,21 +49,21 @@ def test_a_folder_that_looks_like_an_id_never_goes_to_the_network():
 
 
 def test_a_saved_dataset_is_read_with_its_pictures_byte_for_byte(tmp_path):
-    found = read(saved(tmp_path / "set"), Wanted(unpacked=tmp_path / "kept"))
+    found = read(saved(tmp_path / "set"), SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug, blue"), ("picture.jpg", "a jug")]
     assert found.samples[0].image.read_bytes() == picture_bytes(1)
 
 
 def test_a_split_is_named_behind_the_path(tmp_path):
     place = saved(tmp_path / "set", split="test")
-    assert len(read(f"hub:{place}#test", Wanted(unpacked=tmp_path / "kept")).samples) == 2
+    assert len(read(f"hub:{place}#test", SourceOptions(unpacked=tmp_path / "kept")).samples) == 2
     with pytest.raises(DataError, match="cannot be opened"):
         read(place)
 
 
 def test_columns_are_named_by_the_recipe_and_missing_ones_refused(tmp_path):
     place = saved(tmp_path / "set", {"image": ROWS["image"], "words": ["a mug", "a jug"]})
-    kept = Wanted(unpacked=tmp_path / "kept")
+    kept = SourceOptions(unpacked=tmp_path / "kept")
     assert said(find([SourceConfig(path=str(place), caption_column="words")], kept))[0] == ("a.png", "a mug")
     with pytest.raises(DataError, match="has no column 'text': it has image, words") as refusal:
         read(place, kept)
@@ -76,7 +76,7 @@ def test_a_folder_of_pictures_can_be_read_through_datasets(tmp_path, monkeypatch
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     lay_out(tmp_path / "set", "a.png")
     (tmp_path / "set" / "metadata.csv").write_text("file_name,text\na.png,a mug\n")
-    found = read(f"hub:{tmp_path}/set", Wanted(unpacked=tmp_path / "kept"))
+    found = read(f"hub:{tmp_path}/set", SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug")]
     assert found.samples[0].image.read_bytes() == picture_bytes(0)
 
@@ -85,12 +85,12 @@ ASKS = """
 import json, sys
 from pathlib import Path
 from flux_lora.errors import DataError
-from flux_lora.data.sources.source import Wanted
+from flux_lora.data.sources.source import SourceOptions
 from tests.data.sources.folders import read, said
 told = {}
 for place in sys.argv[2:]:
     try:
-        told[place] = said(read(place, Wanted(unpacked=Path(sys.argv[1]))))
+        told[place] = said(read(place, SourceOptions(unpacked=Path(sys.argv[1]))))
     except DataError as refusal:
         told[place] = refusal.problem
 print(json.dumps(told))

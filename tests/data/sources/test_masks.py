@@ -3,7 +3,7 @@
 import pytest
 
 from flux_lora.config.choices import MaskMode
-from flux_lora.data.sources.source import Wanted
+from flux_lora.data.sources.source import SourceOptions
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, read, said, spoken_of
 
@@ -46,7 +46,7 @@ def test_a_folder_of_masks_beside_the_pictures_is_used_at_every_level(tmp_path):
 def test_masks_in_a_folder_of_their_own_are_found_by_place_then_by_name(tmp_path):
     pictures = lay_out(tmp_path / "photos", "front/1.jpg", "back/1.jpg", "back/2.jpg")
     masks = lay_out(tmp_path / "cut", "front/1.png", "2.png", "1.png", "3.png")
-    found = read(pictures, Wanted(mask_folder=masks))
+    found = read(pictures, SourceOptions(mask_folder=masks))
     assert [
         (sample.image.parent.name, sample.mask and str(sample.mask.relative_to(masks))) for sample in found.samples
     ] == [
@@ -59,17 +59,17 @@ def test_masks_in_a_folder_of_their_own_are_found_by_place_then_by_name(tmp_path
 
 def test_a_mask_folder_inside_the_pictures_holds_no_samples(tmp_path):
     lay_out(tmp_path, "a.jpg", "cut/a.png")
-    found = read(tmp_path, Wanted(mask_folder=tmp_path / "cut"))
+    found = read(tmp_path, SourceOptions(mask_folder=tmp_path / "cut"))
     assert [(sample.image.name, sample.mask) for sample in found.samples] == [("a.jpg", tmp_path / "cut" / "a.png")]
 
 
 def test_a_mask_folder_that_is_not_there_names_the_knob(tmp_path):
     with pytest.raises(DataError, match="is not a folder") as refusal:
-        read(lay_out(tmp_path, "a.jpg"), Wanted(mask_folder=tmp_path / "cut"))
+        read(lay_out(tmp_path, "a.jpg"), SourceOptions(mask_folder=tmp_path / "cut"))
     assert "data.mask_folder" in refusal.value.fix
 
 
 def test_masks_switched_off_are_still_no_samples(tmp_path):
-    found = read(lay_out(tmp_path, "a.jpg", "a.mask.png", "masks/a.png"), Wanted(masks=MaskMode.off))
+    found = read(lay_out(tmp_path, "a.jpg", "a.mask.png", "masks/a.png"), SourceOptions(masks=MaskMode.off))
     assert masks_of(found) == {"a.jpg": None}
     assert found.remarks == found.findings == ()

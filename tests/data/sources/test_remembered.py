@@ -2,7 +2,7 @@
 
 import pytest
 
-from flux_lora.data.sources.remembered import INDEX, unpacked
+from flux_lora.data.sources.remembered import INDEX, unpack
 from flux_lora.data.sources.shards import read_shard
 from flux_lora.data.sources.source import Columns
 from tests.data.sources.folders import picture_bytes
@@ -43,7 +43,7 @@ def shard(tmp_path):
 @pytest.mark.usefixtures("old_enough")
 def test_what_is_remembered_is_what_was_read(tmp_path, shard):
     reader = Reader()
-    first, again = (unpacked(shard, reader, COLUMNS, tmp_path / "kept") for _ in range(2))
+    first, again = (unpack(shard, reader, COLUMNS, tmp_path / "kept") for _ in range(2))
     assert again == first
     assert [(row.texts, row.problem) for row in first] == [
         (("a mug", "a caf\u00e9"), ""),
@@ -55,10 +55,10 @@ def test_what_is_remembered_is_what_was_read(tmp_path, shard):
 @pytest.mark.usefixtures("old_enough")
 def test_a_shard_that_has_changed_is_read_again(tmp_path, shard):
     reader = Reader()
-    assert len(unpacked(shard, reader, COLUMNS, tmp_path / "kept")) == 2
+    assert len(unpack(shard, reader, COLUMNS, tmp_path / "kept")) == 2
     write_shard(shard, [*PARTS, ("3.png", picture_bytes(3))])
-    assert len(unpacked(shard, reader, COLUMNS, tmp_path / "kept")) == 3
-    assert len(unpacked(shard, reader, Columns(caption="words"), tmp_path / "kept")) == 3
+    assert len(unpack(shard, reader, COLUMNS, tmp_path / "kept")) == 3
+    assert len(unpack(shard, reader, Columns(caption="words"), tmp_path / "kept")) == 3
     assert reader.times == 3
 
 
@@ -66,12 +66,12 @@ def test_a_shard_that_has_changed_is_read_again(tmp_path, shard):
 @pytest.mark.parametrize("name", ["1.png", "1_mask.png"])
 @pytest.mark.parametrize("left", [None, b"half"])
 def test_a_picture_that_is_gone_or_not_whole_is_unpacked_again(tmp_path, shard, name, left):
-    unpacked(shard, read_shard, COLUMNS, tmp_path / "kept")
+    unpack(shard, read_shard, COLUMNS, tmp_path / "kept")
     (kept,) = (tmp_path / "kept").rglob(name)
     kept.unlink()
     if left:
         kept.write_bytes(left)
-    unpacked(shard, read_shard, COLUMNS, tmp_path / "kept")
+    unpack(shard, read_shard, COLUMNS, tmp_path / "kept")
     assert kept.read_bytes() in (picture_bytes(1), picture_bytes(255))
 
 
@@ -81,11 +81,11 @@ def test_a_picture_that_is_gone_or_not_whole_is_unpacked_again(tmp_path, shard, 
 )
 def test_a_memory_that_is_damaged_is_made_again(tmp_path, shard, content):
     reader = Reader()
-    first = unpacked(shard, reader, COLUMNS, tmp_path / "kept")
+    first = unpack(shard, reader, COLUMNS, tmp_path / "kept")
     (index,) = (tmp_path / "kept" / INDEX).iterdir()
     index.write_bytes(content)
-    assert unpacked(shard, reader, COLUMNS, tmp_path / "kept") == first
-    assert unpacked(shard, reader, COLUMNS, tmp_path / "kept") == first
+    assert unpack(shard, reader, COLUMNS, tmp_path / "kept") == first
+    assert unpack(shard, reader, COLUMNS, tmp_path / "kept") == first
     assert reader.times == 2
 
 
@@ -94,13 +94,13 @@ def test_a_shard_that_could_not_be_read_to_its_end_is_tried_again(tmp_path, shar
     shard.write_bytes(shard.read_bytes()[:2000])
     reader = Reader()
     for times in (1, 2):
-        assert "cannot be read" in unpacked(shard, reader, COLUMNS, tmp_path / "kept")[-1].problem
+        assert "cannot be read" in unpack(shard, reader, COLUMNS, tmp_path / "kept")[-1].problem
         assert reader.times == times
 
 
 def test_a_shard_written_just_now_is_not_yet_trusted_to_be_unchanged(tmp_path, shard):
     reader = Reader()
     for times in (1, 2):
-        unpacked(shard, reader, COLUMNS, tmp_path / "kept")
+        unpack(shard, reader, COLUMNS, tmp_path / "kept")
         assert reader.times == times
     assert not (tmp_path / "kept" / INDEX).exists()

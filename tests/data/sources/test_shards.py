@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flux_lora.config.choices import MaskMode
 from flux_lora.data.sources.shards import read_shard
-from flux_lora.data.sources.source import Columns, Wanted
+from flux_lora.data.sources.source import Columns, SourceOptions
 from flux_lora.errors import DataError
 from tests.data.sources.folders import picture_bytes, read, said, spoken_of, the_only
 
@@ -27,7 +27,7 @@ def write_shard(file, parts):
 
 
 def kept_in(tmp_path):
-    return Wanted(unpacked=tmp_path / "kept")
+    return SourceOptions(unpacked=tmp_path / "kept")
 
 
 def test_a_shard_is_samples_by_the_names_up_to_the_first_dot(tmp_path):
@@ -55,7 +55,7 @@ def test_a_shard_is_samples_by_the_names_up_to_the_first_dot(tmp_path):
 
 def test_masks_of_a_shard_can_be_switched_off(tmp_path):
     shard = write_shard(tmp_path / "x.tar", [("1.png", picture_bytes(1)), ("1.mask.png", picture_bytes(2))])
-    assert read(shard, Wanted(unpacked=tmp_path / "kept", masks=MaskMode.off)).samples[0].mask is None
+    assert read(shard, SourceOptions(unpacked=tmp_path / "kept", masks=MaskMode.off)).samples[0].mask is None
 
 
 def test_pictures_are_named_by_content_and_written_once(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flux_lora.config.choices import CaptionLines
 from flux_lora.config.material import SourceConfig
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Columns, Wanted
+from flux_lora.data.sources.source import Columns, SourceOptions
 from flux_lora.data.sources.tables import read_table
 from flux_lora.errors import DataError
 from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only, write_jsonl
@@ -56,7 +56,7 @@ def test_captions_are_found_under_their_usual_names_and_a_list_is_variants(tmp_p
 def test_the_columns_named_in_the_recipe_come_first(tmp_path):
     lay_out(tmp_path, "a.png")
     table = write_jsonl(tmp_path / "mine.jsonl", {"photo": "a.png", "text": "no", "words": "yes"})
-    found = find([SourceConfig(path=str(table), image_column="photo", caption_column="words")], Wanted())
+    found = find([SourceConfig(path=str(table), image_column="photo", caption_column="words")], SourceOptions())
     assert said(found) == [("a.png", "yes")]
 
 
@@ -70,7 +70,7 @@ def test_two_rows_of_one_picture_are_two_captions_of_it(tmp_path):
 def test_lines_of_a_cell_are_variants_by_setting(tmp_path):
     lay_out(tmp_path, "a.png")
     write_jsonl(tmp_path / "metadata.jsonl", {"file_name": "a.png", "text": "a mug\na TOK mug"})
-    found = read(tmp_path, Wanted(caption_lines=CaptionLines.variants))
+    found = read(tmp_path, SourceOptions(caption_lines=CaptionLines.variants))
     assert found.samples[0].captions == ("a mug", "a TOK mug")
 
 
@@ -179,7 +179,7 @@ def test_a_parquet_that_carries_its_pictures_has_them_put_into_the_cache(tmp_pat
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     held = [{"bytes": picture_bytes(1), "path": "a.png"}, {"bytes": picture_bytes(2, "JPEG"), "path": None}]
     parquet.write_table(pyarrow.table({"image": held, "text": ["a mug", "a jug"]}), tmp_path / "train-0.parquet")
-    found = read(tmp_path / "train-*.parquet", Wanted(unpacked=tmp_path / "kept"))
+    found = read(tmp_path / "train-*.parquet", SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug"), ("picture.jpg", "a jug")]
     assert found.samples[0].image.read_bytes() == picture_bytes(1)
 

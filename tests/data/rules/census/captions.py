@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.judge import judge_words
-from flux_lora.data.rules.tokens import Readers
-from flux_lora.data.rules.words import Words
+from flux_lora.data.judge import judge_captions
+from flux_lora.data.rules.tokens import CaptionTokenizers
+from flux_lora.data.rules.words import SubjectWords
 from tests.data.rules.captioned import PROSE, samples
 
-ZUBO = Words("zubo", "mug", "product")
+ZUBO = SubjectWords("zubo", "mug", "product")
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,16 @@ class Told:
     """Captions, and what the thing in them is called."""
 
     captions: tuple[str, ...]
-    words: Words = ZUBO
+    words: SubjectWords = ZUBO
     role: SourceRole = SourceRole.subject
 
-    def rules(self, readers: Readers) -> set[str]:
+    def rules(self, readers: CaptionTokenizers) -> set[str]:
         """Every rule that speaks of them."""
         told = samples(*self.captions, role=self.role)
-        return {finding.rule for finding in judge_words(told, self.words, readers)}
+        return {finding.rule for finding in judge_captions(told, self.words, readers)}
 
 
-def told(*captions: str, words: Words = ZUBO, role: SourceRole = SourceRole.subject) -> Told:
+def told(*captions: str, words: SubjectWords = ZUBO, role: SourceRole = SourceRole.subject) -> Told:
     """Captions of the zubo mug, if nothing else is said."""
     return Told(captions, words, role)
 
@@ -44,9 +44,9 @@ CAPTIONS: Mapping[str, tuple[Told, Told]] = {
     "no-trigger": (told("a mug on a table"), told("a mug on a table (zubo)")),
     "trigger-misspelled": (told("a zubbo mug on a table"), told("a zubo mug and a turbo engine")),
     "trigger-spellings": (told("a zubo mug and the Zubo lid"), told("a zubo mug and zubo's lid")),
-    "trigger-ordinary-word": (told(*PROSE, words=Words("robot")), told(*PROSE, words=Words("robod"))),
-    "trigger-digits": (told(*PROSE, words=Words("mmx26")), told(*PROSE, words=Words("mmx"))),
-    "trigger-pieces": (told(*PROSE, words=Words("qzxwvkj")), told(*PROSE)),
+    "trigger-ordinary-word": (told(*PROSE, words=SubjectWords("robot")), told(*PROSE, words=SubjectWords("robod"))),
+    "trigger-digits": (told(*PROSE, words=SubjectWords("mmx26")), told(*PROSE, words=SubjectWords("mmx"))),
+    "trigger-pieces": (told(*PROSE, words=SubjectWords("qzxwvkj")), told(*PROSE)),
     "trigger-in-regularisation": (
         told("a Zubo mug", role=SourceRole.regularisation),
         told("a zubobo mug", role=SourceRole.regularisation),

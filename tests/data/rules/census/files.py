@@ -8,13 +8,13 @@ from unittest.mock import patch
 
 from PIL import Image
 
-from flux_lora.commands.material import read_material
+from flux_lora.commands.material import read_dataset
 from flux_lora.config.compose import compose_config
 from flux_lora.data.findings import Finding
-from flux_lora.data.judge import judge_words
+from flux_lora.data.judge import judge_captions
 from flux_lora.data.rules.dictionary import dictionary
 from flux_lora.data.rules.language import identifier
-from flux_lora.data.seen import Eye, see_all
+from flux_lora.data.seen import ScanOptions, scan_all
 from tests.data.crafted import RGB, png
 from tests.data.rules.captioned import PROSE, samples
 from tests.data.rules.census.captions import ZUBO
@@ -36,8 +36,8 @@ def laid(*names: str, **texts: str | bytes) -> Case:
         found = read(folder)
         return [
             *found.findings,
-            *judge_words(found.samples, ZUBO),
-            *(finding for seen in see_all(found.samples, Eye()) for finding in seen.findings),
+            *judge_captions(found.samples, ZUBO),
+            *(finding for seen in scan_all(found.samples, ScanOptions()) for finding in seen.findings),
         ]
 
     return judged
@@ -62,7 +62,7 @@ def masked(content: bytes | None = None, size: tuple[int, int] = (96, 64)) -> Ca
         Image.new("L", size, 255).save(folder / "a.mask.png")
         if content is not None:
             (folder / "a.mask.png").write_bytes(content)
-        return [finding for seen in see_all(read(folder).samples, Eye()) for finding in seen.findings]
+        return [finding for seen in scan_all(read(folder).samples, ScanOptions()) for finding in seen.findings]
 
     return judged
 
@@ -91,7 +91,7 @@ def without(*libraries: str) -> Case:
         with patch.dict(sys.modules, dict.fromkeys([*loaded, *libraries])):
             dictionary.cache_clear()
             identifier.cache_clear()
-            found = list(judge_words(samples(*PROSE), ZUBO))
+            found = list(judge_captions(samples(*PROSE), ZUBO))
         dictionary.cache_clear()
         identifier.cache_clear()
         return found
@@ -104,7 +104,7 @@ def on_a_base(path: str) -> Case:
 
     def judged(folder: Path) -> Sequence[Finding]:
         lay_out(folder, "a.png", a="a zubo mug")
-        return read_material(compose_config(["recipe=photos", f"model.path={path}", f"data.folder={folder}"])).findings
+        return read_dataset(compose_config(["recipe=photos", f"model.path={path}", f"data.folder={folder}"])).findings
 
     return judged
 

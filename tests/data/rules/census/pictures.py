@@ -24,25 +24,25 @@ from benchmarks.photographs import (
 from flux_lora.data.findings import Finding
 from flux_lora.data.looks.reading import Line
 from flux_lora.data.planning.crops import Box
-from flux_lora.data.planning.plan import Wish, plan
-from flux_lora.data.rules.fit import judge_plan
-from flux_lora.data.rules.letters import judge_letters
-from flux_lora.data.rules.pictures import judge_pictures
-from flux_lora.data.rules.twins import judge_twins
-from flux_lora.data.rules.whole import judge_whole
-from flux_lora.data.rules.words import Words
+from flux_lora.data.planning.plan import BucketOptions, plan
+from flux_lora.data.rules.fit import judge_bucket_fit
+from flux_lora.data.rules.letters import judge_watermarks
+from flux_lora.data.rules.pictures import judge_image_quality
+from flux_lora.data.rules.twins import judge_duplicates
+from flux_lora.data.rules.whole import judge_dataset
+from flux_lora.data.rules.words import SubjectWords
 from flux_lora.data.samples import Sample
 from tests.data.scenes import look, product, scene
 
 Case = Callable[[], Sequence[Finding]]
-MUG = Words("zubo", "mug", "product")
+MUG = SubjectWords("zubo", "mug", "product")
 GROUNDS = ((250, 250, 250), (30, 30, 30), (200, 60, 50), (60, 120, 200), (230, 200, 90), (120, 170, 110))
 PHOTO = Path("photos/a.png")
 
 
 def one(change: Change, picture: Image.Image | None = None) -> Case:
     """A picture after something was done to it."""
-    return lambda: list(judge_pictures([look(change(picture or scene(4)))]))
+    return lambda: list(judge_image_quality([look(change(picture or scene(4)))]))
 
 
 def two(change: Change, *, alike: float = 0.0) -> Case:
@@ -52,7 +52,7 @@ def two(change: Change, *, alike: float = 0.0) -> Case:
         looks = [look(scene(1), "a.png"), look(change(scene(1)), "b.png")]
         rows = [(1.0, 0.0), (alike, (1 - alike**2) ** 0.5)]
         return list(
-            judge_twins(looks, vectors={each.image: np.array(row) for each, row in zip(looks, rows, strict=True)})
+            judge_duplicates(looks, vectors={each.image: np.array(row) for each, row in zip(looks, rows, strict=True)})
         )
 
     return judged
@@ -60,7 +60,7 @@ def two(change: Change, *, alike: float = 0.0) -> Case:
 
 def held_out(change: Change) -> Case:
     """A picture, and one that is held out."""
-    return lambda: list(judge_twins([look(scene(1), "a.png")], [look(change(scene(1)), "b.png")], vectors={}))
+    return lambda: list(judge_duplicates([look(scene(1), "a.png")], [look(change(scene(1)), "b.png")], vectors={}))
 
 
 def whole(pictures: Callable[[], Sequence[Image.Image]], copies: int = 1) -> Case:
@@ -69,7 +69,7 @@ def whole(pictures: Callable[[], Sequence[Image.Image]], copies: int = 1) -> Cas
     def judged() -> list[Finding]:
         seen = [look(each) for each in pictures()]
         looks = [replace(each, image=Path(f"photos/{at}.png")) for at, each in enumerate(seen * copies)]
-        return list(judge_whole(looks, [Sample(image=each.image, caption="a zubo mug") for each in looks], MUG))
+        return list(judge_dataset(looks, [Sample(image=each.image, caption="a zubo mug") for each in looks], MUG))
 
     return judged
 
@@ -85,8 +85,8 @@ def fitted(
     def judged() -> list[Finding]:
         files = {Path(f"{number}.png"): size for number, size in enumerate(sizes)}
         listed = [Sample(image=file, caption="", mask=Path("mask.png") if keep else None, box=box) for file in files]
-        made = plan(listed, Wish((512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep)
-        return list(judge_plan(made))
+        made = plan(listed, BucketOptions((512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep)
+        return list(judge_bucket_fit(made))
 
     return judged
 
@@ -94,7 +94,7 @@ def fitted(
 def read(*lines: str) -> Case:
     """A picture with these words in it."""
     found = tuple(Line(line, 0.1, 0.9, 0.4, 0.95) for line in lines)
-    return lambda: list(judge_letters([PHOTO], {PHOTO: found}))
+    return lambda: list(judge_watermarks([PHOTO], {PHOTO: found}))
 
 
 def clipped(picture: Image.Image) -> Image.Image:
@@ -153,14 +153,14 @@ PICTURES: Mapping[str, tuple[Case, Case]] = {
     "near-picture": (two(lambda picture: jpeg(60)(ImageOps.mirror(picture))), two(lambda _: scene(2))),
     "same-photo": (two(crop, alike=0.8), two(lambda _: crop(scene(2)), alike=0.8)),
     "held-out-twin": (held_out(jpeg(50)), held_out(crop)),
-    "crops-not-compared": (lambda: list(judge_twins([look(scene(1))])), two(crop)),
+    "crops-not-compared": (lambda: list(judge_duplicates([look(scene(1))])), two(crop)),
     "few-pictures": (whole(lambda: varied(9)), whole(lambda: varied(10))),
     "many-pictures": (whole(lambda: varied(3), copies=27), whole(lambda: varied(4), copies=20)),
     "shared-ground": (whole(lambda: on_white(5, 2)), whole(lambda: on_white(4, 4))),
     "same-light": (whole(lambda: moved(7)), whole(lambda: lit(7))),
     "same-framing": (whole(lambda: lit(7)), whole(lambda: moved(7))),
     "watermark": (read("(c) studio north"), read("since 1924", "12:41", "a@b")),
-    "letters-not-read": (lambda: list(judge_letters([PHOTO], None)), read("since 1924")),
+    "letters-not-read": (lambda: list(judge_watermarks([PHOTO], None)), read("since 1924")),
     "small": (fitted((200, 200)), fitted((460, 460))),
     "below-resolution": (fitted((460, 460)), fitted((500, 500))),
     "cropped": (fitted((4700, 1000)), fitted((4400, 1000))),

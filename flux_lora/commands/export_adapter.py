@@ -6,25 +6,25 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.files import Reading, read_any
-from flux_lora.adapter.proof.loading import Base
+from flux_lora.adapter.files import AdapterContents, read_contents
+from flux_lora.adapter.proof.loading import LoadedBase
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.commands.beside import bundle_place, hand_out
+from flux_lora.commands.beside import bundle_place, publish
 from flux_lora.commands.convert import introduce
-from flux_lora.commands.machine import machine_of
+from flux_lora.commands.machine import device_and_dtype
 from flux_lora.commands.resize import ONLY_TEXT
 from flux_lora.commands.run_folder import write_json
 from flux_lora.commands.writing import (
     DTYPES,
     check_writable,
-    handed_on,
-    places,
+    export_paths,
+    inherited_facts,
     proof_in_words,
     title_of,
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ShipAsk
+from flux_lora.config.asks import ExportAdapterArgs
 from flux_lora.config.checks import broken_export
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.schema import ExportConfig
@@ -35,24 +35,24 @@ from flux_lora.models.flux1.places import part_folder
 SUMMARY = ".export.json"
 
 
-def export_other(ask: ShipAsk) -> int:
+def export_adapter(ask: ExportAdapterArgs) -> int:
     """Write each dialect, prove it, and keep what was seen in <name>.export.json beside the files."""
     terminal = Console(soft_wrap=True, highlight=False, markup=False)
     _check(ask.export)
     source = Path(ask.adapter)
-    given = read_any(source)
+    given = read_contents(source)
     introduce(ask.adapter, given, terminal)
-    wanted, dtype = places(ask.export, source.resolve().parent, title_of(source)), DTYPES[ask.export.dtype]
+    wanted, dtype = export_paths(ask.export, source.resolve().parent, title_of(source)), DTYPES[ask.export.dtype]
     first = next(iter(wanted.values()))
     told = first.with_name(f"{title_of(first)}{SUMMARY}")
     _check_free(ask, given, wanted, (told, *([bundle_place(first)] if ask.export.bundle else [])))
     proofs = list(_written(ask, given, wanted, terminal))
     beside = write_text_encoders(given.text_encoders, first, dtype)
     if beside:
-        terminal.print(f"{beside}: {len(given.text_encoders.changes)} layers of the text encoders, kohya names")
+        terminal.print(f"{beside}: {len(given.text_encoders.deltas)} layers of the text encoders, kohya names")
     write_json({"adapter": source.resolve().name, "files": [published(each) for each in proofs]}, told)
     files = [file for place in wanted.values() for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    hand_out(ask.export, first, [*files, *([beside] if beside else []), told])
+    publish(ask.export, first, [*files, *([beside] if beside else []), told])
     return 0
 
 
@@ -61,9 +61,11 @@ def published(proof: Proof) -> dict[str, object]:
     return asdict(replace(proof, file=Path(proof.file).name))
 
 
-def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], terminal: Console) -> Iterator[Proof]:
+def _written(
+    ask: ExportAdapterArgs, given: AdapterContents, wanted: Mapping[ExportDialect, Path], terminal: Console
+) -> Iterator[Proof]:
     dtype, author = DTYPES[ask.export.dtype], ask.export.author
-    metadata = handed_on(given.metadata)[0] | ({"modelspec.author": author} if author else {})
+    metadata = inherited_facts(given.metadata)[0] | ({"modelspec.author": author} if author else {})
     base = _base(ask) if ask.base else None
     for dialect, place in wanted.items():
         proof = write_proven(given.adapter, place, dialect=dialect, dtype=dtype, metadata=metadata, base=base)
@@ -72,14 +74,16 @@ def _written(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path],
         yield proof
 
 
-def _base(ask: ShipAsk) -> Base:
-    machine = machine_of(ask.hardware)
-    return Base(transformer=load_transformer(ask.base, machine.dtype, device=machine.device), dtype=machine.dtype)
+def _base(ask: ExportAdapterArgs) -> LoadedBase:
+    machine = device_and_dtype(ask.hardware)
+    return LoadedBase(transformer=load_transformer(ask.base, machine.dtype, device=machine.device), dtype=machine.dtype)
 
 
-def _check_free(ask: ShipAsk, given: Reading, wanted: Mapping[ExportDialect, Path], beside: Sequence[Path]) -> None:
+def _check_free(
+    ask: ExportAdapterArgs, given: AdapterContents, wanted: Mapping[ExportDialect, Path], beside: Sequence[Path]
+) -> None:
     """Refuse before the first file is written what would be refused after it."""
-    if not given.adapter.changes:
+    if not given.adapter.deltas:
         raise AdapterFileError(f"{ask.adapter} changes nothing but text encoders", fix=ONLY_TEXT)
     check_writable(given.adapter, given.text_encoders, wanted, DTYPES[ask.export.dtype])
     for place in beside:

@@ -11,9 +11,9 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from flux_lora.__main__ import answer
-from flux_lora.adapter.files import read_any
-from flux_lora.commands.export_other import export_other
-from flux_lora.config.asks import ShipAsk
+from flux_lora.adapter.files import read_contents
+from flux_lora.commands.export_adapter import export_adapter
+from flux_lora.config.asks import ExportAdapterArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, ExportDtype
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError, ModelError
@@ -35,8 +35,8 @@ from tests.commands.made import (
 SEVERAL = (ExportDialect.diffusers, ExportDialect.comfyui, ExportDialect.kohya)
 
 
-def asked(source: Path, base: str = "", **export: object) -> ShipAsk:
-    return ShipAsk(adapter=str(source), base=base, export=ExportConfig(**export))  # type: ignore[arg-type]
+def asked(source: Path, base: str = "", **export: object) -> ExportAdapterArgs:
+    return ExportAdapterArgs(adapter=str(source), base=base, export=ExportConfig(**export))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_folder_that_peft_saved_becomes_a_file_in_each_dialect(tmp_path: Path)
     )
     config = {"peft_type": "LORA", "r": 3, "lora_alpha": 6, "target_modules": ["to_q", "to_out.0"]}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    assert export_other(asked(folder, dialects=SEVERAL, dir=str(tmp_path / "new"), dtype=ExportDtype.fp32)) == 0
+    assert export_adapter(asked(folder, dialects=SEVERAL, dir=str(tmp_path / "new"), dtype=ExportDtype.fp32)) == 0
     names = [
         f"checkpoint-1.5{end}" for end in (".comfyui.safetensors", ".export.json", ".kohya.safetensors", ".safetensors")
     ]
@@ -71,7 +71,7 @@ def test_a_folder_that_peft_saved_becomes_a_file_in_each_dialect(tmp_path: Path)
 
 
 def test_all_dialects_at_once_add_the_same_to_every_weight(mug: Path, tmp_path: Path):
-    export_other(asked(mug, dialects=tuple(ExportDialect), dir=str(tmp_path / "new"), dtype=ExportDtype.fp32))
+    export_adapter(asked(mug, dialects=tuple(ExportDialect), dir=str(tmp_path / "new"), dtype=ExportDtype.fp32))
     for dialect in ExportDialect:
         end = "" if dialect is ExportDialect.diffusers else f".{dialect}"
         end += "" if dialect is ExportDialect.peft else ".safetensors"
@@ -79,7 +79,7 @@ def test_all_dialects_at_once_add_the_same_to_every_weight(mug: Path, tmp_path: 
 
 
 def test_what_was_seen_stands_in_the_record_and_in_each_file_without_a_place(mug: Path, tmp_path: Path):
-    export_other(asked(mug, dialects=SEVERAL, dir=str(tmp_path / "new"), author="Jane"))
+    export_adapter(asked(mug, dialects=SEVERAL, dir=str(tmp_path / "new"), author="Jane"))
     told = (tmp_path / "new" / "mug v1.5.export.json").read_text()
     assert str(tmp_path) not in told
     record = json.loads(told)
@@ -95,7 +95,7 @@ def test_what_was_seen_stands_in_the_record_and_in_each_file_without_a_place(mug
 
 def test_nothing_of_the_old_bytes_is_said_of_the_new_ones(tmp_path: Path):
     file = written(tmp_path / "mug.safetensors", adapter(), metadata=HANDED_ON | STALE)
-    export_other(asked(file, dialects=(ExportDialect.kohya, ExportDialect.peft)))
+    export_adapter(asked(file, dialects=(ExportDialect.kohya, ExportDialect.peft)))
     for made in ("mug.kohya.safetensors", "mug.peft/adapter_model.safetensors"):
         assert not STALE.items() & said_of(tmp_path / made).items()
 
@@ -103,7 +103,7 @@ def test_nothing_of_the_old_bytes_is_said_of_the_new_ones(tmp_path: Path):
 def test_with_the_base_at_hand_diffusers_loads_the_file_and_answers(
     mug: Path, tiny_flux: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    export_other(asked(mug, base=str(tiny_flux), dir=str(tmp_path / "new"), dtype=ExportDtype.fp32))
+    export_adapter(asked(mug, base=str(tiny_flux), dir=str(tmp_path / "new"), dtype=ExportDtype.fp32))
     (proof,) = json.loads((tmp_path / "new" / "mug v1.5.export.json").read_text())["files"]
     assert proof["readers"][0]["how"] == "loaded" and proof["output_error"] < 1e-3
     assert "the base's answer with the file is" in capsys.readouterr().out
@@ -113,19 +113,19 @@ def test_with_the_base_at_hand_diffusers_loads_the_file_and_answers(
 def test_a_base_that_is_none_is_refused_before_anything_is_written(base: str, mug: Path, tmp_path: Path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(ModelError):
-        export_other(asked(mug, base=str(tmp_path / base), dir=str(tmp_path / "new")))
+        export_adapter(asked(mug, base=str(tmp_path / base), dir=str(tmp_path / "new")))
     assert not (tmp_path / "new").exists()
 
 
 def test_one_file_goes_where_it_was_told_to_go(mug: Path, tmp_path: Path):
     out = tmp_path / "new" / "cup.safetensors"
-    export_other(asked(mug, dialects=(ExportDialect.kohya,), file=str(out)))
+    export_adapter(asked(mug, dialects=(ExportDialect.kohya,), file=str(out)))
     assert names_in(tmp_path / "new") == ["cup.export.json", "cup.safetensors"]
-    assert read_any(out).dialect == "kohya"
+    assert read_contents(out).dialect == "kohya"
 
 
 def test_without_a_place_the_files_lie_beside_what_was_given(mug: Path):
-    export_other(asked(mug, dialects=(ExportDialect.kohya, ExportDialect.bfl), name="cup"))
+    export_adapter(asked(mug, dialects=(ExportDialect.kohya, ExportDialect.bfl), name="cup"))
     made = ["cup.bfl.safetensors", "cup.kohya.export.json", "cup.kohya.safetensors", "mug v1.5.safetensors"]
     assert names_in(mug.parent) == made
 
@@ -139,7 +139,7 @@ def test_the_folder_one_stands_in_can_be_given(mug: Path, tmp_path: Path, monkey
 
 def test_text_encoders_go_into_a_file_of_their_own(tmp_path: Path):
     file = with_text_encoders(tmp_path / "mug.safetensors", adapter())
-    export_other(asked(file, dialects=SEVERAL, dir=str(tmp_path / "new"), dtype=ExportDtype.fp32, bundle=True))
+    export_adapter(asked(file, dialects=SEVERAL, dir=str(tmp_path / "new"), dtype=ExportDtype.fp32, bundle=True))
     beside = load_file(tmp_path / "new" / "mug.text_encoders.safetensors")
     assert beside.keys() == TEXT.keys() and all(torch.equal(beside[key], TEXT[key]) for key in TEXT)
     assert "mug/mug.text_encoders.safetensors" in ZipFile(tmp_path / "new" / "mug.zip").namelist()
@@ -148,7 +148,7 @@ def test_text_encoders_go_into_a_file_of_their_own(tmp_path: Path):
 def test_a_file_for_text_encoders_alone_is_refused_in_words(tmp_path: Path):
     save_file(TEXT, tmp_path / "mug.safetensors")
     with pytest.raises(AdapterFileError, match="nothing but text encoders(?s:.)*flux-lora convert"):
-        export_other(asked(tmp_path / "mug.safetensors", dir=str(tmp_path / "new")))
+        export_adapter(asked(tmp_path / "mug.safetensors", dir=str(tmp_path / "new")))
     assert names_in(tmp_path) == ["mug.safetensors"]
 
 
@@ -169,14 +169,14 @@ def test_nothing_is_written_over_and_nothing_is_begun(taken: str, tmp_path: Path
     (tmp_path / "new" / taken).write_text("mine")
     dialects = (ExportDialect.peft, ExportDialect.kohya, ExportDialect.diffusers)
     with pytest.raises(ConfigError, match=f"{taken} is there already"):
-        export_other(asked(file, dialects=dialects, dir=str(tmp_path / "new"), bundle=True))
+        export_adapter(asked(file, dialects=dialects, dir=str(tmp_path / "new"), bundle=True))
     assert names_in(tmp_path / "new") == [taken] and (tmp_path / "new" / taken).read_text() == "mine"
 
 
 def test_one_dialect_without_room_stops_all(tmp_path: Path):
     file = written(tmp_path / "mug.safetensors", adapter(targets=AdapterTargets.attention_mlp))
     with pytest.raises(AdapterFileError, match="xlabs"):
-        export_other(asked(file, dialects=(*SEVERAL, ExportDialect.xlabs), dir=str(tmp_path / "new")))
+        export_adapter(asked(file, dialects=(*SEVERAL, ExportDialect.xlabs), dir=str(tmp_path / "new")))
     assert names_in(tmp_path) == ["mug.safetensors"]
 
 
@@ -187,7 +187,7 @@ def test_what_fp16_cannot_hold_stops_all(tmp_path: Path):
     }
     save_file(loud, tmp_path / "mug.safetensors")
     with pytest.raises(AdapterFileError, match="more than float16 can"):
-        export_other(
+        export_adapter(
             asked(tmp_path / "mug.safetensors", dialects=SEVERAL, dir=str(tmp_path / "new"), dtype=ExportDtype.fp16)
         )
     assert names_in(tmp_path) == ["a", "mug.safetensors"]
@@ -195,5 +195,5 @@ def test_what_fp16_cannot_hold_stops_all(tmp_path: Path):
 
 def test_every_broken_rule_is_said_at_once(mug: Path):
     with pytest.raises(ConfigError) as caught:
-        export_other(asked(mug, dialects=(), public=True))
+        export_adapter(asked(mug, dialects=(), public=True))
     assert "nothing would be exported" in caught.value.problem and "export.public" in caught.value.problem
