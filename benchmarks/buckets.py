@@ -1,4 +1,4 @@
-"""What buckets cost a set of pictures: ours beside kohya's and ai-toolkit's way, on sizes as people bring them.
+"""What buckets cost a set of images: ours beside kohya's and ai-toolkit's way, on sizes as people bring them.
 
 python -m benchmarks.buckets [--write]
 """
@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from benchmarks.image_sizes import sets
 from benchmarks.peer_buckets import Size, ai_toolkit, kohya
-from benchmarks.picture_sizes import sets
-from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.placing import BucketLimits, Shape, lost_in
-from flux_lora.data.planning.planner import assign_buckets
-from flux_lora.data.planning.toll import bucketing_cost
+from flux_lora.data.bucketing.assign import assign_buckets, bucketing_cost
+from flux_lora.data.bucketing.buckets import Bucket, BucketLimits, Shape, lost_in
 
 RESULTS = Path(__file__).parent / "results" / "buckets.md"
 DRAWS = 6
@@ -27,24 +25,24 @@ RESOLUTIONS = (512, 1024)
 BATCH_SIZES = (1, 4)
 BEHIND = 0.02
 MUCH = 0.1 + 1e-6
-"""Share of a picture. Above it, check warns."""
+"""Share of an image. Above it, check warns."""
 COLUMNS = ("cropped", "area missed", "enlarged", "dropped", "padding", "buckets", "sum")
 ABOUT = """# Buckets
 
 What bucketing costs, in percent; less is better. Printed by `python -m benchmarks.buckets`; it reads no clock, so that
 any machine prints the same. kohya's sd-scripts and ai-toolkit are written anew from a description of what they do, and
 taken at their best (`benchmarks/peer_buckets.py`); the sizes are those that devices, shops and sites produce
-(`benchmarks/picture_sizes.py`). Ours may enlarge a picture by 5 %, and crop one by 10 % to fill
+(`benchmarks/image_sizes.py`). Ours may enlarge an image by 5 %, and crop one by 10 % to fill
 a batch, or by up to 20 % where the plan would otherwise cost more than the plain way, which is kohya's; its constants
 were chosen on other draws from the same kinds of sets.
 
-* **cropped**: share of a picture's area that falls outside its bucket, on average
-* **area missed**: of the pixels that were asked for and that the picture has, those the bucket has no room for
+* **cropped**: share of an image's area that falls outside its bucket, on average
+* **area missed**: of the pixels that were asked for and that the image has, those the bucket has no room for
 * **enlarged**: of the trained pixels, those that enlarging made up
-* **dropped**: pictures never shown (none of these three drops any)
-* **padding**: places in an epoch's batches without a picture of their own: repeated ones in ai-toolkit's, empty ones in
+* **dropped**: images never shown (none of these three drops any)
+* **padding**: places in an epoch's batches without an image of their own: repeated ones in ai-toolkit's, empty ones in
   kohya's and ours, where the batch runs short
-* **buckets**: how many there are to a hundred pictures
+* **buckets**: how many there are to a hundred images
 """
 
 
@@ -93,7 +91,7 @@ WAYS: dict[str, Callable[[Sequence[Size], int, int], list[Bucket]]] = {
 
 
 def cost_of(sizes: Sequence[Size], buckets: Sequence[Bucket], resolution: int, batch_size: int) -> Cost:
-    """What the buckets cost the pictures, by the measure that `flux-lora check` plans with."""
+    """What the buckets cost the images, by the measure that `flux-lora check` plans with."""
     shapes = [Shape(*size, resolution) for size in sizes]
     found = bucketing_cost(Counter(shapes), dict(zip(shapes, buckets, strict=True)), batch_size)
     dropped = 1 - len(buckets) / len(sizes)
@@ -141,7 +139,7 @@ def _much_cropped(found: Sequence[Case]) -> str:
     many = sum(case.costs[0].most_cropped > MUCH for case in found)
     most, kohyas = (_percent(max(case.costs[way].most_cropped for case in found)) for way in (0, 1))
     return (
-        f"Ours crops a picture by more than {_percent(MUCH)} % in {many} of {len(found)} plans, by {most} % at most; "
+        f"Ours crops an image by more than {_percent(MUCH)} % in {many} of {len(found)} plans, by {most} % at most; "
         f"kohya's by {kohyas} %."
     )
 
@@ -149,8 +147,8 @@ def _much_cropped(found: Sequence[Case]) -> str:
 def _excused(case: Case) -> str:
     ours, kohyas = (_percent(case.costs[number].most_cropped) for number in (0, 1))
     return (
-        f"There ({case.name}, {case.count} pictures at {case.resolution}, batches of {case.batch_size}) it is "
-        f"{_percent(case.behind)} points behind kohya, which crops a picture by {kohyas} %; "
+        f"There ({case.name}, {case.count} images at {case.resolution}, batches of {case.batch_size}) it is "
+        f"{_percent(case.behind)} points behind kohya, which crops an image by {kohyas} %; "
         f"ours none by more than {ours} %."
     )
 

@@ -22,15 +22,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from benchmarks.ground import table
+from flux_lora.data.bucketing.buckets import Bucket
+from flux_lora.data.bucketing.crops import Box
+from flux_lora.data.bucketing.plan import Prepared
 from flux_lora.data.cache import Encoders, encode_all
+from flux_lora.data.cache.encode import peak_bytes
 from flux_lora.data.cache.entries import has_entry, read_entry, write_entry
-from flux_lora.data.cache.stages import peak_bytes
-from flux_lora.data.planning.buckets import Bucket
-from flux_lora.data.planning.crops import Box
-from flux_lora.data.planning.plan import Prepared
 from flux_lora.data.samples import Sample
-from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.posterior import LatentDistribution
+from flux_lora.models.family import LatentDistribution, PromptEmbeds
 
 RESULT = Path(__file__).parent / "results" / "cache.md"
 SHARD = 256
@@ -38,7 +37,7 @@ SHARD = 256
 READS = 2_000
 SMALL = {"latent": (16, 8, 8), "t5": (8, 32)}
 FULL = {"latent": (16, 128, 128), "t5": (512, 4096)}
-"""What one 1024 x 1024 picture and its caption take in FLUX.1-dev."""
+"""What one 1024 x 1024 image and its caption take in FLUX.1-dev."""
 STORES = ((20, FULL, "1024 px, full size"), (20, SMALL, "small"), (20_000, SMALL, "small"))
 SETS = (20, 1_000, 20_000)
 SIDE = 16
@@ -90,7 +89,7 @@ def write_shards(tensors: Mapping[str, Tensor], count: int, folder: Path) -> Non
 
 
 def second_run(count: int, folder: Path) -> list[str]:
-    """First run, second run, and one after a caption was edited, over `count` pictures of 16 x 16."""
+    """First run, second run, and one after a caption was edited, over `count` images of 16 x 16."""
     prepared = listed(count, folder)
     cache = folder / "cache"
 
@@ -111,7 +110,7 @@ def second_run(count: int, folder: Path) -> list[str]:
 
 
 def listed(count: int, folder: Path) -> list[Prepared]:
-    """Pictures of a few colours under `count` names, each with a caption of its own, written an hour ago."""
+    """Images of a few colours under `count` names, each with a caption of its own, written an hour ago."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         file = folder / f"{number:06d}.png"
@@ -119,7 +118,7 @@ def listed(count: int, folder: Path) -> list[Prepared]:
         os.utime(file, (file.stat().st_mtime - 3600,) * 2)
     return [
         Prepared(
-            sample=Sample(image=folder / f"{number:06d}.png", caption=f"picture {number}"),
+            sample=Sample(image=folder / f"{number:06d}.png", caption=f"image {number}"),
             bucket=Bucket(SIDE, SIDE),
             scale=1.0,
             cropped=0.0,
@@ -134,7 +133,7 @@ def listed(count: int, folder: Path) -> list[Prepared]:
 def mean_colours() -> Encoders:
     """Encoders without weights: what is measured is the cache."""
 
-    def open_pictures() -> Callable[[Tensor], LatentDistribution]:
+    def open_images() -> Callable[[Tensor], LatentDistribution]:
         def latents(pixels: Tensor) -> LatentDistribution:
             mean = torch.nn.functional.avg_pool2d(pixels, 8)
             return LatentDistribution(mean, torch.ones_like(mean))
@@ -142,9 +141,9 @@ def mean_colours() -> Encoders:
         return latents
 
     def open_captions() -> Callable[[str], PromptEmbeds]:
-        return lambda _: PromptEmbeds(t5=torch.ones(1, 8, 32), pooled=torch.ones(1, 32))
+        return lambda _: PromptEmbeds({"t5": torch.ones(1, 8, 32), "pooled": torch.ones(1, 32)})
 
-    return Encoders("mean", open_pictures, "ones", open_captions)
+    return Encoders("mean", open_images, "ones", open_captions, 8)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -184,7 +183,7 @@ def page() -> str:
         with TemporaryDirectory() as folder:
             rows.append(second_run(count, Path(folder) / "photos"))
     columns = ("pictures", "first run, ms each", "nothing changed, ms each", "one caption edited, s in all", "peak MiB")
-    lines += ["", "## Runs over a set", "", "Encoders without weights, pictures of 16 x 16.", "", table(columns, rows)]
+    lines += ["", "## Runs over a set", "", "Encoders without weights, images of 16 x 16.", "", table(columns, rows)]
     return "\n".join(lines) + "\n"
 
 

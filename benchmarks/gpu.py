@@ -55,11 +55,11 @@ LINEAR_STEP, ATTENTION_STEP = 2.0, 3.5
 
 @dataclass(frozen=True)
 class Size:
-    """What to build, and which pictures to show it."""
+    """What to build, and which images to show it."""
 
     numbers: Numbers
     sides: tuple[int, ...]
-    """Pixels of square pictures."""
+    """Pixels of square images."""
     text_tokens: int
     matmul: int
     """Side of the product that measures the machine's rate."""

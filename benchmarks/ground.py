@@ -16,20 +16,22 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Generator, Tensor, nn
 
-from flux_lora.adapter.attach import attach, parameters_of
+from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
+from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import logit_normal
+from flux_lora.flow.sigmas import logit_normal
 from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.flux1.layers import LAYER_GROUPS
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.models.mini import mini_folder
 from flux_lora.train.learner import Learner
+from flux_lora.train.loop import training_steps
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.steps import training_steps
 
 Numbers = Mapping[str, int | bool | tuple[int, int, int]]
 """What tells one FLUX architecture from another, as diffusers' config.json names it."""
@@ -83,7 +85,7 @@ class Case:
 
     numbers: Numbers
     pixels: int
-    """Side of the square picture."""
+    """Side of the square image."""
     text_tokens: int
     batch_size: int
     dtype: torch.dtype
@@ -107,19 +109,18 @@ class OurStep:
     def __init__(self, transformer: FluxTransformer2DModel, case: Case, *, checkpointing: bool = False) -> None:
         """Attaches an adapter to the transformer."""
         config = TrainConfig(steps=1_000_000, batch_size=case.batch_size)
-        start = attach(
-            transformer, rank=RANK, alpha=RANK, targets=TARGETS, generator=generator_for(config.seed, 0, "adapter")
-        )
+        layers = matching_layers(linear_layers(transformer), TARGETS, LAYER_GROUPS)
+        start = attach(transformer, layers, rank=RANK, alpha=RANK, generator=generator_for(config.seed, 0, "adapter"))
         if checkpointing:
             transformer.enable_gradient_checkpointing()
         predict = velocity_of(transformer, guidance=GUIDANCE)
-        self._learner = Learner(predict, start, parameters_of(transformer), config)
-        self._draw = counted_draw(config.seed, logit_normal(config.time_mean, config.time_std, config.time_shift))
+        self._learner = Learner(predict, start, trainable_layers(transformer), config)
+        self._draw = counted_draw(config.seed, logit_normal(config.logit_mean, config.logit_std, config.shift))
         self._batches = sample_batches(case)
         self._steps = training_steps(self._learner, self._batches, self._draw)
 
     def loss(self) -> Tensor:
-        """As in flux_lora.train.steps.train, stopped before the gradients."""
+        """As in flux_lora.train.loop.train, stopped before the gradients."""
         place = self._learner.parameters[0]
         batch = next(self._batches).to(place.device, place.dtype)
         return flow_loss(self._learner.predict, batch, self._draw(batch.latents, 0)).mean()
@@ -171,9 +172,8 @@ def sample_batches(case: Case) -> Iterator[Batch]:
 
 def _text(case: Case, generator: Generator) -> PromptEmbeds:
     t5 = torch.randn(1, case.text_tokens, int_of(case.numbers, "joint_attention_dim"), generator=generator)
-    return PromptEmbeds(
-        t5=t5, pooled=torch.randn(1, int_of(case.numbers, "pooled_projection_dim"), generator=generator)
-    )
+    pooled = torch.randn(1, int_of(case.numbers, "pooled_projection_dim"), generator=generator)
+    return PromptEmbeds({"t5": t5, "pooled": pooled})
 
 
 def int_of(numbers: Numbers, name: str) -> int:

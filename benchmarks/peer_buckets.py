@@ -1,6 +1,6 @@
 """Bucketing as kohya's sd-scripts and ai-toolkit do it, written anew from a description, to compare ours with.
 
-Both are taken at their best: kohya with a long side of up to 2048, since its own 1024 trains wide pictures at 0.6 to
+Both are taken at their best: kohya with a long side of up to 2048, since its own 1024 trains wide images at 0.6 to
 0.7 megapixels where 1 was asked for.
 """
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.bucketing.buckets import Bucket
 
 Size = tuple[int, int]
 
@@ -19,7 +19,7 @@ AI_TOOLKIT_STEP = 16
 
 
 def kohya(sizes: Sequence[Size], resolution: int) -> list[Bucket]:
-    """From a list of buckets of step 64, the one whose aspect is nearest; small pictures are enlarged to it."""
+    """From a list of buckets of step 64, the one whose aspect is nearest; small images are enlarged to it."""
     offered = _kohya_list(resolution)
 
     def nearest(width: int, height: int) -> Bucket:

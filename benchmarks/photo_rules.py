@@ -30,11 +30,10 @@ from benchmarks.photographs import (
     same,
 )
 from benchmarks.spoiled import HARMLESS, PARTS, SPOILED, TWINS
-from flux_lora.data.looks.deep import can_embed, load_embed
-from flux_lora.data.looks.look import ImageStats, measure
-from flux_lora.data.looks.parts import is_part
-from flux_lora.data.rules.pictures import judge_image_quality
-from flux_lora.data.rules.twins import SCENE_COSINE, near_pairs
+from flux_lora.data.checks.duplicates import SCENE_COSINE, near_pairs
+from flux_lora.data.checks.image_quality import judge_image_quality
+from flux_lora.data.image_stats.copies import can_embed, is_part, load_embed
+from flux_lora.data.image_stats.measure import ImageStats, measure
 
 RESULTS = Path(__file__).parent / "results" / "photo_rules.md"
 KINDS: Mapping[str, Sequence[str]] = {"scenes": SCENES, "surfaces": SURFACES, "instruments": INSTRUMENTS}
@@ -144,7 +143,7 @@ def strangers() -> str:
 
 
 def are_near(one: ImageStats, other: ImageStats) -> bool:
-    """Whether two pictures are called nearly the same."""
+    """Whether two images are called nearly the same."""
     return bool(list(near_pairs([one], [other])))
 
 
@@ -170,11 +169,11 @@ def parts_found() -> tuple[list[Row], str]:
 
 def seconds_a_look() -> float:
     """CPU seconds for one photograph of a megapixel, decoded: the median."""
-    picture = photograph("hubble_deep_field.jpg").resize((1200, 900), LANCZOS)
+    image = photograph("hubble_deep_field.jpg").resize((1200, 900), LANCZOS)
     taken = []
     for _ in range(5):
         start = process_time()
-        measure(Path("hubble"), picture)
+        measure(Path("hubble"), image)
         taken.append(process_time() - start)
     return median(taken)
 

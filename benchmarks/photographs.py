@@ -51,63 +51,63 @@ def photograph(name: str) -> Image.Image:
         return opened.convert("RGB")
 
 
-def same(picture: Image.Image) -> Image.Image:
+def same(image: Image.Image) -> Image.Image:
     """As it is."""
-    return picture
+    return image
 
 
 def blurred(radius: float) -> Change:
-    """Out of focus, softly: radius in pixels of a picture whose longer side is 512."""
-    return lambda picture: picture.filter(ImageFilter.GaussianBlur(radius * _unit(picture)))
+    """Out of focus, softly: radius in pixels of an image whose longer side is 512."""
+    return lambda image: image.filter(ImageFilter.GaussianBlur(radius * _unit(image)))
 
 
 def defocused(radius: float) -> Change:
     """Out of focus as an open lens draws it, each point a disc."""
-    return lambda picture: _disc(picture, radius * _unit(picture))
+    return lambda image: _disc(image, radius * _unit(image))
 
 
 def shaken(length: float) -> Change:
     """Moved sideways while the shutter was open."""
-    return lambda picture: _streak(picture, max(2, round(length * _unit(picture))))
+    return lambda image: _streak(image, max(2, round(length * _unit(image))))
 
 
 def exposed(times: float) -> Change:
     """So many times the light; what does not fit is clipped, as in a camera (2.2 being the display's gamma)."""
-    return lambda picture: picture.point([min(255, round(level * times ** (1 / 2.2))) for level in range(256)] * 3)
+    return lambda image: image.point([min(255, round(level * times ** (1 / 2.2))) for level in range(256)] * 3)
 
 
 def faded(contrast: float) -> Change:
     """Greyed towards the middle."""
-    return lambda picture: picture.point([round(128 + (level - 128) * contrast) for level in range(256)] * 3)
+    return lambda image: image.point([round(128 + (level - 128) * contrast) for level in range(256)] * 3)
 
 
 def jpeg(quality: int) -> Change:
     """Saved as JPEG and opened again."""
-    return lambda picture: _saved(picture, quality)
+    return lambda image: _saved(image, quality)
 
 
 def resized(times: float, how: Image.Resampling = LANCZOS) -> Change:
     """Made larger or smaller."""
-    return lambda picture: picture.resize((round(picture.width * times), round(picture.height * times)), how)
+    return lambda image: image.resize((round(image.width * times), round(image.height * times)), how)
 
 
 def enlarged(times: float, how: Image.Resampling = BICUBIC) -> Change:
     """Made smaller and brought back: what it looks like to have been enlarged before."""
-    return lambda picture: resized(1 / times)(picture).resize(picture.size, how)
+    return lambda image: resized(1 / times)(image).resize(image.size, how)
 
 
 def after(first: Change, second: Change) -> Change:
     """One thing, then another."""
-    return lambda picture: second(first(picture))
+    return lambda image: second(first(image))
 
 
 def cropped(left: float, top: float, right: float, bottom: float) -> Change:
     """Shares cut away at each side."""
 
-    def cut(picture: Image.Image) -> Image.Image:
-        width, height = picture.size
+    def cut(image: Image.Image) -> Image.Image:
+        width, height = image.size
         box = (left * width, top * height, width - right * width, height - bottom * height)
-        return picture.crop(tuple(round(edge) for edge in box))
+        return image.crop(tuple(round(edge) for edge in box))
 
     return cut
 
@@ -115,58 +115,58 @@ def cropped(left: float, top: float, right: float, bottom: float) -> Change:
 def barred(top: float, side: float = 0.0, colour: str = "black") -> Change:
     """Put between bars, shares of the height and width at both ends."""
 
-    def framed(picture: Image.Image) -> Image.Image:
-        x, y = round(side * picture.width), round(top * picture.height)
-        wide = Image.new("RGB", (picture.width + 2 * x, picture.height + 2 * y), colour)
-        wide.paste(picture, (x, y))
+    def framed(image: Image.Image) -> Image.Image:
+        x, y = round(side * image.width), round(top * image.height)
+        wide = Image.new("RGB", (image.width + 2 * x, image.height + 2 * y), colour)
+        wide.paste(image, (x, y))
         return wide
 
     return framed
 
 
-def as_screenshot(picture: Image.Image) -> Image.Image:
+def as_screenshot(image: Image.Image) -> Image.Image:
     """Under a telephone's status bar and over its three buttons."""
-    bar = max(14, round(0.06 * picture.height))
-    shot = Image.new("RGB", (picture.width, picture.height + 2 * bar), "#101418")
-    shot.paste(picture, (0, bar))
+    bar = max(14, round(0.06 * image.height))
+    shot = Image.new("RGB", (image.width, image.height + 2 * bar), "#101418")
+    shot.paste(image, (0, bar))
     pen, font = ImageDraw.Draw(shot), ImageFont.load_default(size=bar * 0.6)
     pen.text((bar * 0.4, bar * 0.15), "12:41", fill="white", font=font)
-    pen.text((picture.width - bar * 2.4, bar * 0.15), "87 %", fill="white", font=font)
+    pen.text((image.width - bar * 2.4, bar * 0.15), "87 %", fill="white", font=font)
     for place in (0.25, 0.5, 0.75):
-        x, y = place * picture.width, picture.height + 1.5 * bar
+        x, y = place * image.width, image.height + 1.5 * bar
         pen.ellipse((x - bar / 5, y - bar / 5, x + bar / 5, y + bar / 5), outline="white", width=2)
     return shot
 
 
-def signed(picture: Image.Image) -> Image.Image:
+def signed(image: Image.Image) -> Image.Image:
     """With a photographer's line in the corner."""
-    return _written(picture, "(c) studio north 2024", at=(0.97, 0.96), anchor="rs", size=0.035, opacity=200)
+    return _written(image, "(c) studio north 2024", at=(0.97, 0.96), anchor="rs", size=0.035, opacity=200)
 
 
-def stamped(picture: Image.Image) -> Image.Image:
+def stamped(image: Image.Image) -> Image.Image:
     """With a stock agency's name across, half transparent."""
-    return _written(picture, "shutterpress", at=(0.5, 0.5), anchor="mm", size=0.12, opacity=120)
+    return _written(image, "shutterpress", at=(0.5, 0.5), anchor="mm", size=0.12, opacity=120)
 
 
 def _written(
-    picture: Image.Image, text: str, *, at: tuple[float, float], anchor: str, size: float, opacity: int
+    image: Image.Image, text: str, *, at: tuple[float, float], anchor: str, size: float, opacity: int
 ) -> Image.Image:
-    layer = Image.new("RGBA", picture.size, (255, 255, 255, 0))
-    font = ImageFont.load_default(size=max(8.0, size * max(picture.size)))
-    place = (at[0] * picture.width, at[1] * picture.height)
+    layer = Image.new("RGBA", image.size, (255, 255, 255, 0))
+    font = ImageFont.load_default(size=max(8.0, size * max(image.size)))
+    place = (at[0] * image.width, at[1] * image.height)
     ImageDraw.Draw(layer).text(place, text, fill=(255, 255, 255, opacity), font=font, anchor=anchor)
-    return Image.alpha_composite(picture.convert("RGBA"), layer).convert("RGB")
+    return Image.alpha_composite(image.convert("RGBA"), layer).convert("RGB")
 
 
-def _unit(picture: Image.Image) -> float:
-    return max(picture.size) / 512
+def _unit(image: Image.Image) -> float:
+    return max(image.size) / 512
 
 
-def _disc(picture: Image.Image, radius: float) -> Image.Image:
+def _disc(image: Image.Image, radius: float) -> Image.Image:
     """The mean over a disc, row by row."""
     reach = int(np.ceil(radius))
-    padded = np.pad(np.asarray(picture, dtype=np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    height, width = picture.height, picture.width
+    padded = np.pad(np.asarray(image, dtype=np.float64), ((reach, reach), (reach, reach), (0, 0)), mode="edge")
+    height, width = image.height, image.width
     total, count = np.zeros((height, width, 3)), 0
     for down in range(-reach, reach + 1):
         half = int(np.sqrt(max(0.0, radius**2 - down**2)))
@@ -178,15 +178,15 @@ def _disc(picture: Image.Image, radius: float) -> Image.Image:
     return Image.fromarray((total / count).round().astype(np.uint8))
 
 
-def _streak(picture: Image.Image, length: int) -> Image.Image:
-    padded = np.pad(np.asarray(picture, dtype=np.float64), ((0, 0), (length // 2 + 1, length), (0, 0)), mode="edge")
+def _streak(image: Image.Image, length: int) -> Image.Image:
+    padded = np.pad(np.asarray(image, dtype=np.float64), ((0, 0), (length // 2 + 1, length), (0, 0)), mode="edge")
     sums = np.cumsum(padded, axis=1)
-    mean = (sums[:, length : length + picture.width] - sums[:, : picture.width]) / length
+    mean = (sums[:, length : length + image.width] - sums[:, : image.width]) / length
     return Image.fromarray(mean.round().astype(np.uint8))
 
 
-def _saved(picture: Image.Image, quality: int) -> Image.Image:
+def _saved(image: Image.Image, quality: int) -> Image.Image:
     held = BytesIO()
-    picture.save(held, "JPEG", quality=quality)
+    image.save(held, "JPEG", quality=quality)
     with Image.open(held) as opened:
         return opened.convert("RGB")

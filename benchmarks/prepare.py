@@ -25,11 +25,11 @@ from benchmarks.cache import mean_colours
 from benchmarks.ground import table
 from benchmarks.photographs import SCENES, photograph
 from flux_lora.config.choices import AlphaPolicy, MaskMode
+from flux_lora.data.bucketing.plan import BucketOptions, Prepared, plan
 from flux_lora.data.cache import encode_all
-from flux_lora.data.cache.sight import preprocess
-from flux_lora.data.pictures.decode import Decoded, decode
-from flux_lora.data.pictures.resize import resize_region
-from flux_lora.data.planning.plan import BucketOptions, Prepared, plan
+from flux_lora.data.cache.preprocess import preprocess
+from flux_lora.data.images.decode import Decoded, decode
+from flux_lora.data.images.resize import resize_region
 from flux_lora.data.samples import Sample
 
 RESULT = Path(__file__).parent / "results" / "prepare.md"
@@ -41,15 +41,15 @@ STRIP = 300
 JPEG_QUALITY = 92
 PLAIN = "plain Pillow"
 UNCHANGED = 20
-COLUMNS = ("picture", "way", "ms", "pictures a second and core", "x plain Pillow", "PSNR, dB")
+COLUMNS = ("image", "way", "ms", "images a second and core", "x plain Pillow", "PSNR, dB")
 
 NOTE = """\
 *Plain Pillow* decodes the JPEG, resizes it to the bucket by Lanczos and hashes the decoded pixels. *Smaller decoding*
 has the JPEG decoder drop what the resize would drop anyway, while at least 1.67 to 1.9 times the wanted size is left,
-then resizes by Pillow's Lanczos and hashes the result. *And torch's Lanczos* resizes by `data/pictures/resize.py`.
-*As the cache does it* is `data/cache/sight.py`, the way of `flux-lora prepare`. PSNR is against plain Pillow's result.
-Pictures are mosaics of the photographs in scikit-image's wheel in their own size, JPEG of quality 92 with halved
-chroma: richer in detail than most photographs of that size, so the PSNR is on the low side."""
+then resizes by Pillow's Lanczos and hashes the result. *And torch's Lanczos* resizes by `data/images/resize.py`.
+*As the cache does it* is `data/cache/preprocess.py`, the way of `flux-lora prepare`. PSNR is against plain
+Pillow's result. Images are mosaics of the photographs in scikit-image's wheel in their own size, JPEG of quality
+92 with halved chroma: richer in detail than most photographs of that size, so the PSNR is on the low side."""
 
 Way = Callable[[Prepared], Image.Image]
 
@@ -65,40 +65,40 @@ class Cost:
 
 def mosaic(size: tuple[int, int]) -> Image.Image:
     """Strips of photographs side by side, none of them resized."""
-    picture, photographs = Image.new("RGB", size), cycle([photograph(name) for name in SCENES])
+    image, photographs = Image.new("RGB", size), cycle([photograph(name) for name in SCENES])
     for top in range(0, size[1], STRIP):
         left = 0
         while left < size[0]:
             part = next(photographs)
-            picture.paste(part.crop((0, 0, part.width, STRIP)), (left, top))
+            image.paste(part.crop((0, 0, part.width, STRIP)), (left, top))
             left += part.width
-    return picture
+    return image
 
 
 def plain(one: Prepared) -> Image.Image:
     """As a script does it."""
     with Image.open(one.sample.image) as opened:
-        picture = opened.convert("RGB")
-    sha256(picture.tobytes()).digest()
-    return picture.resize((one.bucket.width, one.bucket.height), Image.Resampling.LANCZOS)
+        image = opened.convert("RGB")
+    sha256(image.tobytes()).digest()
+    return image.resize((one.bucket.width, one.bucket.height), Image.Resampling.LANCZOS)
 
 
 def smaller(one: Prepared) -> Image.Image:
     """Decoded at a reduced size, resized by Pillow."""
     decoded = decode(one.sample.image, AlphaPolicy.composite, cover=one.cover)
-    picture = decoded.picture.resize(
+    image = decoded.image.resize(
         (one.bucket.width, one.bucket.height), Image.Resampling.LANCZOS, box=_all_of(one, decoded)
     )
-    sha256(picture.tobytes()).digest()
-    return picture
+    sha256(image.tobytes()).digest()
+    return image
 
 
 def smaller_and_torch(one: Prepared) -> Image.Image:
     """Decoded at a reduced size, resized by torch where it can."""
     decoded = decode(one.sample.image, AlphaPolicy.composite, cover=one.cover)
-    picture = resize_region(decoded.picture, (one.bucket.width, one.bucket.height), _all_of(one, decoded))
-    sha256(picture.tobytes()).digest()
-    return picture
+    image = resize_region(decoded.image, (one.bucket.width, one.bucket.height), _all_of(one, decoded))
+    sha256(image.tobytes()).digest()
+    return image
 
 
 def _all_of(one: Prepared, decoded: Decoded) -> tuple[float, float, float, float]:
@@ -107,9 +107,9 @@ def _all_of(one: Prepared, decoded: Decoded) -> tuple[float, float, float, float
 
 def cached(one: Prepared) -> Image.Image:
     """As the package does it."""
-    sight = preprocess(one, AlphaPolicy.composite, MaskMode.off)
+    sight = preprocess(one, AlphaPolicy.composite, MaskMode.off, 8)
     sha256(sight.pixels_digest.encode()).digest()
-    return sight.picture
+    return sight.image
 
 
 WAYS: Mapping[str, Way] = {
@@ -122,16 +122,14 @@ WAYS: Mapping[str, Way] = {
 
 def measure(one: Prepared, rounds: int) -> dict[str, Cost]:
     """Each way's cost, by name. The first turn warms up and is not counted."""
-    pictures = {name: way(one) for name, way in WAYS.items()}
+    images = {name: way(one) for name, way in WAYS.items()}
     turns = [{name: seconds(lambda way=way: way(one)) for name, way in WAYS.items()} for _ in range(rounds)]
-    return {
-        name: Cost(median(turn[name] for turn in turns), decibels(pictures[name], pictures[PLAIN])) for name in WAYS
-    }
+    return {name: Cost(median(turn[name] for turn in turns), decibels(images[name], images[PLAIN])) for name in WAYS}
 
 
-def decibels(picture: Image.Image, reference: Image.Image) -> float:
-    """How near a picture is to another."""
-    wrong = np.square(np.asarray(picture).astype(float) - np.asarray(reference)).mean()
+def decibels(image: Image.Image, reference: Image.Image) -> float:
+    """How near an image is to another."""
+    wrong = np.square(np.asarray(image).astype(float) - np.asarray(reference)).mean()
     return float(10 * np.log10(255**2 / wrong)) if wrong else float("inf")
 
 
@@ -143,7 +141,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def rows_for(resolution: int, files: Mapping[str, Path], rounds: int) -> list[list[str]]:
-    """Each size of picture by each way."""
+    """Each size of image by each way."""
     rows = []
     for named, file in files.items():
         one = plan([Sample(image=file, caption="a photo")], BucketOptions(resolutions=(resolution,))).prepared[0]
@@ -157,7 +155,7 @@ def rows_for(resolution: int, files: Mapping[str, Path], rounds: int) -> list[li
 
 
 def second_run(file: Path, folder: Path) -> list[str]:
-    """Milliseconds a picture of a first run and of one in which nothing has changed, encoders being free."""
+    """Milliseconds an image of a first run and of one in which nothing has changed, encoders being free."""
     folder.mkdir()
     names = [folder / f"{number}.jpg" for number in range(UNCHANGED)]
     for number, name in enumerate(names):
@@ -190,11 +188,11 @@ def page(rounds: int, folder: Path) -> str:
         "",
         NOTE,
         "",
-        f"## A run over {UNCHANGED} pictures, and again with nothing changed",
+        f"## A run over {UNCHANGED} images, and again with nothing changed",
         "",
         "Decoding, cutting, hashing and writing; the encoders have no weights.",
         "",
-        table(("picture", "first run, ms each", "nothing changed, ms each"), runs),
+        table(("image", "first run, ms each", "nothing changed, ms each"), runs),
     ]
     return "\n".join(lines) + "\n"
 

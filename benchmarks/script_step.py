@@ -6,7 +6,7 @@ Rebuilt from what that script does, not imported: it cannot be called for one st
 * `--gradient_checkpointing`, the script's remedy for memory.
 * `transformer.add_adapter` with gaussian init; the adapter stays in the base's dtype, and AdamW works on it there.
 * `--weighting_scheme none`; the time is looked up in the scheduler's table, a search that waits for the GPU.
-* diffusers' own packing, and the picture's positions built anew in every step.
+* diffusers' own packing, and the image's positions built anew in every step.
 * The gradient's length taken over all parameters, `loss.item()` in every step.
 
 What is made kinder: latents and text are already on the device (the script encodes them again in
@@ -109,9 +109,9 @@ class ScriptStep:
                 hidden_states=FluxPipeline._pack_latents(noisy, B, C, H, W),  # noqa: SLF001
                 timestep=timesteps / 1000,
                 guidance=torch.tensor([GUIDANCE], device=self._device).expand(B) if hears_guidance else None,
-                pooled_projections=batch.prompt_embeds.pooled,
-                encoder_hidden_states=batch.prompt_embeds.t5,
-                txt_ids=torch.zeros(batch.prompt_embeds.t5.shape[1], 3, device=self._device, dtype=self._dtype),
+                pooled_projections=batch.prompt_embeds["pooled"],
+                encoder_hidden_states=batch.prompt_embeds["t5"],
+                txt_ids=torch.zeros(batch.prompt_embeds["t5"].shape[1], 3, device=self._device, dtype=self._dtype),
                 img_ids=positions,
                 return_dict=False,
             )[0]

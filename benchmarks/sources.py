@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from time import process_time
 
 from benchmarks.ground import table
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, SourceOptions
 
@@ -43,7 +43,7 @@ class Cost:
 
 
 def lay_out(top: Path, count: int, *, flat: bool) -> SourceConfig:
-    """That many pictures, each with its caption."""
+    """That many images, each with its caption."""
     for number in range(count):
         folder = top if flat else top / f"day_{number // IN_A_FOLDER:03}"
         if not number or (not flat and number % IN_A_FOLDER == 0):

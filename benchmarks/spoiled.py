@@ -41,7 +41,7 @@ SPOILED: Mapping[str, Sequence[Way]] = {
     "jpeg-blocks": (
         Way("JPEG 10, saved as PNG", jpeg(10)),
         Way("JPEG 20, saved as PNG", jpeg(20)),
-        Way("JPEG 20, then cropped by 3 px", after(jpeg(20), lambda picture: picture.crop((3, 3, *picture.size)))),
+        Way("JPEG 20, then cropped by 3 px", after(jpeg(20), lambda image: image.crop((3, 3, *image.size)))),
     ),
     "borders": (
         Way("letterbox, black", barred(0.1)),
@@ -56,7 +56,7 @@ SPOILED: Mapping[str, Sequence[Way]] = {
         Way("the same, JPEG 85", after(as_screenshot, jpeg(85))),
     ),
     "lettering": (Way("a name in the corner", signed), Way("stamped across (not promised)", stamped)),
-    "extreme-aspect": (Way("a strip of 4 : 1", lambda picture: picture.resize((800, 200))),),
+    "extreme-aspect": (Way("a strip of 4 : 1", lambda image: image.resize((800, 200))),),
 }
 """What each rule is to find, and ways to bring it about."""
 HARMLESS = (

@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from flux_lora import __version__
-from flux_lora.config.asks import ExportAdapterArgs
-from flux_lora.config.guide import ON_FILES, VERBS, overview, verb_help
+from flux_lora.config.file_verbs import ExportAdapterArgs
+from flux_lora.config.help import ON_FILES, VERBS, overview, verb_help
 from flux_lora.config.knobs import knobs_of, nearest
 from flux_lora.errors import ConfigError, RunError, UserError
 
@@ -32,7 +34,7 @@ def main() -> None:
         print("stopped; the same command again continues", file=sys.stderr)
         code = 130
     except BrokenPipeError:
-        # whoever read along, `| head` for one, has seen enough; Python would complain once more at exit
+        # the reader, `| head` for one, has closed the pipe; Python would complain once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)
@@ -65,7 +67,7 @@ def do(verb: str, words: Sequence[str]) -> int:
     """Follow the words after a verb in the way that this verb reads them."""
     if verb in ON_FILES:
         return follow_words(verb, ON_FILES[verb], words)
-    if verb == "export" and any(each.startswith("adapter=") for each in words):
+    if verb == "export" and any(word.startswith("adapter=") for word in words):
         return follow_words("export_adapter", ExportAdapterArgs, words)
     return tend_cache(words) if verb == "cache" else follow(verb, words)
 
@@ -74,13 +76,13 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     """Compose the run that is asked for, and do the verb on it."""
     from flux_lora.config.compose import changes_of_this_job, config_from, read_request, through_hydra
 
-    if verb in PHOTOS_ALONE and not any(each.startswith(("recipe=", "run=")) for each in arguments):
+    if verb in PHOTOS_ALONE and not any(word.startswith(("recipe=", "run=")) for word in arguments):
         arguments = ["recipe=photos", *arguments]
     request = read_request(arguments)
     if request.sweeps:
-        again = [each for each in arguments if each.startswith("run=")]
-        again += ["--config-dir", request.config_dir] if request.config_dir else []
-        through_hydra(request, job=lambda _: run_in_child([verb, *again, *changes_of_this_job()]))
+        origin = [word for word in arguments if word.startswith("run=")]
+        origin += ["--config-dir", request.config_dir] if request.config_dir else []
+        through_hydra(request, job=lambda _: run_in_child([verb, *origin, *changes_of_this_job()]))
         return 0
     if request.shows:
         through_hydra(request, job=lambda _: None)
@@ -89,32 +91,32 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     return command_of(verb)(config)
 
 
-def follow_words(verb: str, ask: type, words: Sequence[str]) -> int:
-    """Do a verb that works on files."""
-    from flux_lora.config.words import read_key_values
+def follow_words(verb: str, kind: type, words: Sequence[str]) -> int:
+    """Do a verb that works on files; `kind` is the class of its arguments."""
+    from flux_lora.config.key_values import read_key_values
 
-    return command_of(verb)(read_key_values(ask, verb, words))
+    return command_of(verb)(read_key_values(kind, verb, words))
 
 
 def command_of(verb: str) -> Callable[[Any], int]:
-    """The function behind a verb, imported only now. transformers then remarks on libraries that nobody here needs."""
+    """The function behind a verb, imported only now. transformers is kept from warning of libraries not needed here."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if verb in PHOTOS_ALONE:  # pictures are looked at side by side, and numpy's own threads would crowd them
+    if verb in PHOTOS_ALONE:  # images are measured in parallel, and numpy's own threads would crowd them
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return vars(import_module(f"flux_lora.commands.{verb}"))[verb]
 
 
 def tend_cache(arguments: Sequence[str]) -> int:
     """cache takes what to do, and a run folder or the cache's own."""
-    actions = [each for each in arguments if "=" not in each]
-    places = dict(each.split("=", 1) for each in arguments if "=" in each)
+    actions = [word for word in arguments if "=" not in word]
+    places = dict(word.split("=", 1) for word in arguments if "=" in word)
     if len(actions) != 1 or len(places) != 1 or not places.keys() <= {"run", "folder"}:
         raise ConfigError(
             "cache takes one thing to do and one place",
             fix="write: flux-lora cache status|verify|prune run=<run folder>, or folder=<cache folder>",
         )
     from flux_lora.commands.cache import cache
-    from flux_lora.commands.run_folder import RunFolder
+    from flux_lora.runs.folder import RunFolder
 
     return cache(actions[0], RunFolder(Path(places["run"])).cache if "run" in places else Path(places["folder"]))
 
@@ -143,7 +145,8 @@ def complete(arguments: Sequence[str]) -> int:
         os.environ["COMP_LINE"] = " ".join([words[0], *words[2:]])
     from flux_lora.config.compose import read_request, through_hydra
 
-    through_hydra(read_request(arguments), job=lambda _: None)
+    with redirect_stderr(StringIO()):  # remarks on old keys would end up in the line that is being typed
+        through_hydra(read_request(arguments), job=lambda _: None)
     return 0
 
 

@@ -2,17 +2,18 @@
 
     python -m scripts.judge_demo runs/demo
 
-The pictures are those of the evaluation: prompts that no training picture shows, fixed seeds.
+The images are those of the evaluation: prompts that no training image shows, fixed seeds.
 """
 
 import json
 import sys
 from pathlib import Path
 
-from flux_lora.commands.check import read_dataset
-from flux_lora.commands.evaluate import BASE, candidate_name, evaluation_spec, rendered_images
-from flux_lora.commands.run_folder import RunFolder
 from flux_lora.config.compose import read_recipe
+from flux_lora.runs.dataset import read_dataset
+from flux_lora.runs.evaluation import BASE, candidate_name, evaluation_spec, rendered_images
+from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.run import Run
 from scripts.mini.captions import ground_words
 from scripts.mini.judge import Seen, load_judge, share
 from scripts.mini.world import GROUNDS
@@ -25,7 +26,7 @@ def main() -> None:
     """Print the table for a finished run of the demo."""
     folder = RunFolder(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))
     config = read_recipe(folder.recipe)
-    material = read_dataset(config)
+    material = read_dataset(Run(config))
     shots = evaluation_spec(config, material).shots()
     chosen = json.loads((folder.evaluation / "choice.json").read_text())
     judge = load_judge()
@@ -41,7 +42,7 @@ def main() -> None:
             [_same(one, other) for one, other in zip(base[told:], lora[told:], strict=True)]
         ),
     }
-    print(f"{name}: {told} pictures with the trigger, {len(lora) - told} without")
+    print(f"{name}: {told} images with the trigger, {len(lora) - told} without")
     print(f"base, with the trigger: {share([PRODUCT in seen.kinds for seen in base[:told]]):.0%} show the product")
     for what, part in shares.items():
         print(f"{part:4.0%} {what} (bar {BARS[what]:.0%}: {'reached' if part >= BARS[what] else 'MISSED'})")

@@ -2,8 +2,8 @@
 
     python -m scripts.make_templates
 
-Each gets 16 pictures with captions, 4 held out, and the prompts it is judged by. No prompt asks
-for a ground and a place that a training picture shows together.
+Each gets 16 images with captions, 4 held out, and the prompts it is judged by. No prompt asks
+for a ground and a place that a training image shows together.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TEMPLATES = Path(__file__).parents[1] / "data_templates"
 TRAINING, HELD_OUT, PROMPTS = 16, 4, 10
 Spot = tuple[int, str, tuple[str, str]]
 ENLARGEMENT = 3
-"""The pictures are kept three times larger than the mini base trains on, as photographs would be."""
+"""The images are kept three times larger than the mini base trains on, as photographs would be."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def main() -> None:
     for newcomer in NEWCOMERS:
         spots = _spots(Random(newcomer.kind))
         folder = TEMPLATES / newcomer.kind
-        _write_pictures(folder, newcomer, list(islice(spots, TRAINING)))
-        _write_pictures(folder / "held_out", newcomer, list(islice(spots, HELD_OUT)))
+        _write_images(folder, newcomer, list(islice(spots, TRAINING)))
+        _write_images(folder / "held_out", newcomer, list(islice(spots, HELD_OUT)))
         _write_prompts(folder / "prompts.txt", list(islice(spots, PROMPTS)))
-        print(f"{folder}: {TRAINING} pictures, {HELD_OUT} held out, {PROMPTS} prompts")
+        print(f"{folder}: {TRAINING} images, {HELD_OUT} held out, {PROMPTS} prompts")
 
 
 def _spots(random: Random) -> Iterator[Spot]:
@@ -55,15 +55,15 @@ def _spots(random: Random) -> Iterator[Spot]:
             yield number, place, ground
 
 
-def _write_pictures(folder: Path, newcomer: Newcomer, spots: list[Spot]) -> None:
+def _write_images(folder: Path, newcomer: Newcomer, spots: list[Spot]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index, (number, place, ground) in enumerate(spots, start=1):
         size = list(SIZES)[number % len(SIZES)]
         width, height = SHAPES[0] if index % 4 else SHAPES[1 + index // 4 % 3]
         thing = Thing(newcomer.kind, "", place, size)
         scene = Scene((thing,), ground, seed=1000 * index, width=width, height=height)
-        picture = draw_newcomer(newcomer.kind, scene, enlargement=ENLARGEMENT)
-        picture.save(folder / f"{newcomer.trigger}_{index:02d}.png", optimize=True)
+        image = draw_newcomer(newcomer.kind, scene, enlargement=ENLARGEMENT)
+        image.save(folder / f"{newcomer.trigger}_{index:02d}.png", optimize=True)
         (folder / f"{newcomer.trigger}_{index:02d}.txt").write_text(_caption(newcomer, scene) + "\n")
 
 
@@ -87,7 +87,7 @@ HEADER = """\
 # trigger show whether ordinary things of its class stayed as they were.
 # Under [unrelated]: prompts that have nothing to do with it and must not change at all.
 # Under [kept]: other such prompts, which training may use to remind the adapter of what the base knows
-# (train.memories). They are practised, so nothing here is judged.
+# (train.class_images). They are practised, so nothing here is judged.
 """
 UNRELATED_PROMPTS = (
     "a photo of a red ball on the left, plain gray background",

@@ -1,4 +1,4 @@
-"""The words of tests/broken, as the bytes that are in its files: captions, and files that belong to no picture."""
+"""The words of tests/broken, as the bytes that are in its files: captions, and files that belong to no image."""
 
 HELD_OUT = ("mug_29", "mug_30")
 LIGHT = "soft morning light"

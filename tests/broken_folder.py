@@ -35,9 +35,9 @@ class Place:
     left: int
     top: int
     at: tuple[float, float]
-    """Middle of the mug, in shares of the picture."""
+    """Middle of the mug, in shares of the image."""
     height: float
-    """Of the mug, as a share of the picture's."""
+    """Of the mug, as a share of the image's."""
     tint: tuple[float, float, float] = (1, 1, 1)
     size: tuple[int, int] = WIDE
     faces: int = 1
@@ -118,10 +118,10 @@ def photograph(place: Place) -> Image.Image:
     return Image.fromarray((np.asarray(scene) + noise).clip(0, 255).astype(np.uint8))
 
 
-def letterboxed(picture: Image.Image) -> Image.Image:
+def letterboxed(image: Image.Image) -> Image.Image:
     """As from a film: black bars above and below."""
     framed = Image.new("RGB", (320, 240), "black")
-    framed.paste(picture.crop((0, 48, 320, 192)), (0, 48))
+    framed.paste(image.crop((0, 48, 320, 192)), (0, 48))
     return framed
 
 
@@ -134,30 +134,30 @@ def with_hidden_colour(height: int) -> Image.Image:
     return out
 
 
-def sixteen_bit(picture: Image.Image) -> Image.Image:
+def sixteen_bit(image: Image.Image) -> Image.Image:
     """As a scanner saves grey."""
     return Image.fromarray(
-        np.asarray(picture.convert("L").filter(ImageFilter.MedianFilter(3))).astype(np.uint16) // 8 * 2056
+        np.asarray(image.convert("L").filter(ImageFilter.MedianFilter(3))).astype(np.uint16) // 8 * 2056
     )
 
 
 CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "mug_19": lambda picture: picture.filter(ImageFilter.GaussianBlur(3.5)),
-    "mug_20": lambda picture: picture.point(lambda level: level // 9),
+    "mug_19": lambda image: image.filter(ImageFilter.GaussianBlur(3.5)),
+    "mug_20": lambda image: image.point(lambda level: level // 9),
     "mug_21": letterboxed,
-    "mug_22": lambda picture: picture.resize((128, 96), Image.Resampling.LANCZOS),
+    "mug_22": lambda image: image.resize((128, 96), Image.Resampling.LANCZOS),
     "mug_26": sixteen_bit,
-    "mug_28": lambda picture: picture.resize((92, 69), Image.Resampling.BOX).resize(WIDE, Image.Resampling.BICUBIC),
+    "mug_28": lambda image: image.resize((92, 69), Image.Resampling.BOX).resize(WIDE, Image.Resampling.BICUBIC),
 }
 ENDINGS = {"mug_26": ".png"} | dict.fromkeys(("mug_07", "mug_08", "mug_09", "mug_11"), ".webp")
 
 
-def write_pictures(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """All 30."""
     for name, place in PLACES.items():
-        picture = CHANGES.get(name, lambda each: each)(photograph(place))
+        image = CHANGES.get(name, lambda each: each)(photograph(place))
         home = folder / "held_out" if name in HELD_OUT else folder
-        _save(picture, home / f"{name}{ENDINGS.get(name, '.jpg')}")
+        _save(image, home / f"{name}{ENDINGS.get(name, '.jpg')}")
     whole = (folder / "mug_03.jpg").read_bytes()
     (folder / "mug_03.jpg").write_bytes(whole[: len(whole) // 2])
     shutil.copy(folder / "mug_09.webp", folder / "mug_17.webp")
@@ -177,15 +177,15 @@ def _turned(file: Path) -> None:
     lying.save(file, quality=82, exif=exif)
 
 
-def _save(picture: Image.Image, file: Path) -> None:
+def _save(image: Image.Image, file: Path) -> None:
     if file.suffix == ".png":
-        picture.save(file, optimize=True)
+        image.save(file, optimize=True)
         return
-    picture.save(file, quality=70 if file.suffix == ".webp" else 82)
+    image.save(file, quality=70 if file.suffix == ".webp" else 82)
 
 
 def write_words(folder: Path) -> None:
-    """Captions in the bytes that they are found in, and files that belong to no picture."""
+    """Captions in the bytes that they are found in, and files that belong to no image."""
     for name, content in {**CAPTIONS, **STRAY}.items():
         (folder / name).write_bytes(content)
 
@@ -194,7 +194,7 @@ def main() -> None:
     """Make it anew."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "held_out").mkdir(parents=True)
-    write_pictures(FOLDER)
+    write_images(FOLDER)
     write_words(FOLDER)
 
 

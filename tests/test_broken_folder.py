@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flux_lora.commands.material import RunDataset, read_dataset
 from flux_lora.config.choices import AlphaPolicy
 from flux_lora.config.compose import compose_config
-from flux_lora.data.pictures.decode import open_image
-from flux_lora.data.rules.catalogue import rule
+from flux_lora.data.checks.registry import rule
+from flux_lora.data.images.decode import open_image
 from flux_lora.data.samples import IMAGE_ENDINGS
+from flux_lora.runs.dataset import RunDataset, read_dataset
+from flux_lora.runs.run import Run
 from tests.broken_folder import FOLDER, write_words
 from tests.broken_truth import ABOUT_THE_MACHINE, DECODED, WRONG
 
@@ -41,11 +42,10 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> RunDataset:
     base = tmp_path_factory.mktemp("base")
     flux_tokenizers(base)
     words = ["data.trigger=zorb", "data.class_word=mug", "data.kind=product"]
-    return read_dataset(
-        compose_config(
-            ["recipe=photos", f"model.path={base}", f"data.folder={FOLDER}", "data.resolution=256", *words],
-        )
+    config = compose_config(
+        ["recipe=photos", f"model.path={base}", f"data.folder={FOLDER}", "data.resolution=256", *words],
     )
+    return read_dataset(Run(config))
 
 
 def test_every_planted_defect_is_found_and_nothing_else(material: RunDataset):
@@ -60,7 +60,7 @@ def test_every_planted_defect_is_found_and_nothing_else(material: RunDataset):
     assert sorted((planted - found).elements()) == [], "not found"
 
 
-def test_a_group_names_its_other_pictures(material: RunDataset):
+def test_a_group_names_its_other_images(material: RunDataset):
     others = {each.rule: [other.name for other in each.others] for each in material.findings if each.others}
     assert others["near-picture"] == ["mug_18.jpg"]
     assert others["same-picture"] == ["mug_17.webp"]
@@ -89,9 +89,9 @@ def test_what_decoding_puts_right_is_right():
     assert 60 < grey.mean() < 180, "scaled, not clipped to white"
 
 
-def test_the_folder_holds_30_small_pictures_and_its_words_are_those_of_the_script(tmp_path: Path):
-    pictures = [file for file in FOLDER.rglob("*") if file.suffix in IMAGE_ENDINGS and ".mask" not in file.name]
-    assert len(pictures) == 30
+def test_the_folder_holds_30_small_images_and_its_words_are_those_of_the_script(tmp_path: Path):
+    images = [file for file in FOLDER.rglob("*") if file.suffix in IMAGE_ENDINGS and ".mask" not in file.name]
+    assert len(images) == 30
     assert max(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) <= MOST_BYTES
     (tmp_path / "held_out").mkdir()
     write_words(tmp_path)

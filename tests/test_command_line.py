@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.__main__ import answer
-from flux_lora.config.guide import VERBS
+from flux_lora.config.help import VERBS
 from flux_lora.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,7 @@ def test_help_of_a_verb_lists_every_knob_with_its_reason(capsys: pytest.CaptureF
     assert answer(["train", "--help"]) == 0
     text = capsys.readouterr().out
     assert "adapter.rank=16" in text
-    assert "Width of the low-rank path" in text
+    assert "Rank of each layer" in text
 
 
 def test_help_loads_neither_torch_nor_hydra():

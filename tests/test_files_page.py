@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from flux_lora.adapter.layouts.dialects import DIALECTS
-from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.readers.verdicts import compatibility
-from flux_lora.adapter.targets import matching_layers
-from flux_lora.adapter.tensors import Adapter, LoRA
+from flux_lora.adapter.dialects.table import DIALECTS
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.loaders.compatibility import compatibility
+from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets, ExportDialect
+from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "files.md").read_text(encoding="utf-8")
 TABLE = [
@@ -26,7 +26,7 @@ NARROW = 128
 def narrow_lora() -> Adapter:
     """Every layer that the widest preset trains."""
     shapes = flux1_shapes()
-    names = matching_layers(shapes, AdapterTargets.blocks_all)
+    names = matching_layers(shapes, AdapterTargets.blocks_all, LAYER_GROUPS)
     sizes = {name: (max(1, outputs // NARROW), max(1, inputs // NARROW)) for name, (outputs, inputs) in shapes.items()}
     return Adapter({name: LoRA(torch.ones(2, sizes[name][1]), torch.ones(sizes[name][0], 2), 2.0) for name in names})
 

@@ -31,11 +31,11 @@ a blue house
 
 
 def photograph(file: Path, number: int, caption: str) -> None:
-    """A picture of something, and its caption."""
-    picture = Image.new("RGB", (96 + 32 * (number % 2), 96), (200, 60 + 20 * number, 90))
-    ImageDraw.Draw(picture).ellipse((20 + 3 * number, 20, 70, 70), fill=(30, 30 * number % 255, 200))
+    """An image of something, and its caption."""
+    image = Image.new("RGB", (96 + 32 * (number % 2), 96), (200, 60 + 20 * number, 90))
+    ImageDraw.Draw(image).ellipse((20 + 3 * number, 20, 70, 70), fill=(30, 30 * number % 255, 200))
     file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file)
+    image.save(file)
     if caption:
         file.with_suffix(".txt").write_text(caption)
 
@@ -60,7 +60,7 @@ def settings(tiny_flux: Path, photos: Path, run_dir: Path, *more: str) -> list[s
         "hardware=cpu",
         f"model.path={tiny_flux}",
         f"model.scorer={tiny_flux / 'scorer'}",
-        "model.text_tokens=32",
+        "model.max_sequence_length=32",
         f"data.folder={photos}",
         "data.trigger=zorb",
         "data.class_word=mug",

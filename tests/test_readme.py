@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.config.guide import VERBS
+from flux_lora.config.help import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -40,6 +40,6 @@ def test_the_table_of_verbs_is_complete():
     assert set(re.findall(r"^\| `flux-lora (\w+)", README, re.MULTILINE)) == set(VERBS)
 
 
-def test_every_link_and_picture_is_there():
+def test_every_link_and_image_is_there():
     for place in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / place).exists(), place

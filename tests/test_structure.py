@@ -16,9 +16,22 @@ EVERYTHING = [
     *MODULES,
     *(file for folder in ("scripts", "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")),
 ]
-ROOMS = {"adapter", "commands", "config", "data", "evaluate", "flow", "models", "render", "share", "train"}
+ROOMS = {
+    "adapter",
+    "commands",
+    "config",
+    "data",
+    "distributed",
+    "evaluate",
+    "flow",
+    "models",
+    "render",
+    "runs",
+    "share",
+    "train",
+}
 
-LONGEST_FILE = 250
+LONGEST_FILE = 400
 LONGEST_FUNCTION = 50
 DEEPEST_NESTING = 3
 MOST_ARGUMENTS = 6
@@ -92,8 +105,8 @@ def test_a_function_asks_for_few_things(module: Path):
 
 
 @by_name
-def test_only_the_commands_see_the_whole_recipe(module: Path):
-    if not {"commands", "config"} & set(module.parts) and module.name != "__main__.py":
+def test_only_runs_and_commands_see_the_whole_recipe(module: Path):
+    if not {"commands", "config", "runs"} & set(module.parts) and module.name != "__main__.py":
         assert "RunConfig" not in module.read_text(encoding="utf-8")
 
 
@@ -155,7 +168,7 @@ def test_names_say_something(module: Path):
 
 
 def test_the_training_loop_writes_nothing():
-    steps = PACKAGE / "train" / "steps.py"
+    steps = PACKAGE / "train" / "loop.py"
     called = {ast.unparse(node.func).split(".")[-1] for node in ast.walk(tree_of(steps)) if isinstance(node, ast.Call)}
     assert not called & WRITERS
 

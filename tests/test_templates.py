@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.commands.material import read_dataset
 from flux_lora.config.choices import Severity
 from flux_lora.config.compose import compose_config
+from flux_lora.runs.dataset import read_dataset
+from flux_lora.runs.run import Run
 from scripts import make_templates
 from scripts.mini.newcomers import NEWCOMERS
 
@@ -24,13 +25,13 @@ def test_a_template_has_nothing_to_complain_about(newcomer: make_templates.Newco
             f"data.kind={newcomer.kind}",
         ]
     )
-    material = read_dataset(config)
+    material = read_dataset(Run(config))
     assert [str(each) for each in material.findings if each.severity is not Severity.note] == []
     assert (len(material.samples), len(material.held_out)) == (make_templates.TRAINING, make_templates.HELD_OUT)
 
 
 @pytest.mark.parametrize("newcomer", make_templates.NEWCOMERS, ids=lambda each: each.kind)
-def test_no_prompt_asks_for_a_scene_that_a_picture_shows(newcomer: make_templates.Newcomer):
+def test_no_prompt_asks_for_a_scene_that_an_image_shows(newcomer: make_templates.Newcomer):
     folder = ROOT / "data_templates" / newcomer.kind
     shown = {
         file.read_text().split(newcomer.class_word, 1)[1].strip() for file in folder.rglob(f"{newcomer.trigger}*.txt")
@@ -41,7 +42,7 @@ def test_no_prompt_asks_for_a_scene_that_a_picture_shows(newcomer: make_template
     assert not shown & set(asked)
 
 
-def test_the_script_draws_the_very_pictures_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_script_draws_the_very_images_that_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(make_templates, "TEMPLATES", tmp_path)
     make_templates.main()
     for file in tmp_path.rglob("*"):

@@ -68,6 +68,6 @@ def test_a_recipe_is_checked_for_real_from_another_folder(environment: Path, tmp
         command, cwd=tmp_path, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )
     assert seen.returncode == 0, seen.stderr
-    assert "16 pictures of the zubo bottle" in seen.stdout
+    assert "16 images of the zubo bottle" in seen.stdout
     written = [file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file()]
     assert written == ["runs/demo/dataset/report.html"]

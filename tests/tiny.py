@@ -17,6 +17,11 @@ from transformers import (
     T5Tokenizer,
 )
 
+from flux_lora.adapter.attach import linear_layers
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import AdapterTargets
+from flux_lora.models.flux1.layers import LAYER_GROUPS
+
 TEXT_WIDTH = 32
 T5_TOKENS = 32
 CLIP_TOKENS = 77
@@ -60,6 +65,11 @@ def tiny_transformer(*, guidance_embeds: bool = True) -> FluxTransformer2DModel:
         guidance_embeds=guidance_embeds,
         axes_dims_rope=(4, 6, 6),
     )
+
+
+def flux1_layers(transformer: FluxTransformer2DModel, targets: AdapterTargets) -> list[str]:
+    """The names of the layers that the targets mean."""
+    return matching_layers(linear_layers(transformer), targets, LAYER_GROUPS)
 
 
 def tiny_vae() -> AutoencoderKL:

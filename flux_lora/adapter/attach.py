@@ -1,4 +1,4 @@
-"""Put an adapter into a transformer, and read it back. The only module that knows peft.
+"""Put an adapter into a transformer, and read it back. The only importer of peft.
 
 The transformer holds the adapter in its own dtype. Where that is less than float32, the
 float32 Adapter that came in stays the truth, and the transformer's copy is rounded.
@@ -6,83 +6,86 @@ float32 Adapter that came in stays the truth, and the transformer's copy is roun
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from diffusers import FluxTransformer2DModel
-from peft import LoraConfig
+from diffusers.utils.peft_utils import recurse_remove_peft_layers
+from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Generator, Tensor, nn
 
-from flux_lora.adapter.targets import matching_layers
-from flux_lora.adapter.tensors import Adapter, LoRA
-from flux_lora.config.choices import AdapterTargets
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.trainable import TrainableLoRA
 from flux_lora.errors import AdapterFileError
 
 PEFT_NAME = "default"
 """What peft calls the adapter. There is only ever one."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The two parameters of one layer inside the transformer, in its dtype."""
+def attach(transformer: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, generator: Generator) -> Adapter:
+    """Give each of these linear layers (by module name) a new LoRA, and return its float32 start.
 
-    down: nn.Parameter  # RI
-    up: nn.Parameter  # OR
-
-
-def attach(
-    transformer: FluxTransformer2DModel, *, rank: int, alpha: float, targets: AdapterTargets, generator: Generator
-) -> Adapter:
-    """Give every target layer a fresh low-rank path, and return its float32 start.
-
-    `down` is drawn from the generator, `up` is zero: the transformer answers as before.
+    `down` is drawn from the generator, `up` is zero: the transformer's output is as before.
     """
     detach(transformer)
     linears = {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
-    adapter = Adapter(
-        {name: _fresh(linears[name], rank, alpha, generator) for name in matching_layers(linears, targets)}
-    )
+    adapter = Adapter({name: _fresh(linears[name], rank, alpha, generator) for name in layers})
     load_into(transformer, adapter)
     return adapter
 
 
-def load_into(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
+def load_into(transformer: nn.Module, adapter: Adapter) -> None:
     """Make the transformer act as its base plus this adapter, at strength 1."""
     _check_fit(transformer, adapter)
     if _ranks(transformer) != {name: layer.rank for name, layer in adapter.layers.items()}:
         detach(transformer)
         _inject(transformer, adapter)
-    for name, module in _paths(transformer).items():
+    for name, module in lora_modules(transformer).items():
         layer = adapter.layers[name]
         module.lora_alpha[PEFT_NAME] = layer.alpha
         module.set_scale(PEFT_NAME, 1.0)
-        pair = _pair(module)
+        trainable = _trainable(module)
         with torch.no_grad():
-            pair.down.copy_(layer.down)
-            pair.up.copy_(layer.up)
+            trainable.down.copy_(layer.down)
+            trainable.up.copy_(layer.up)
 
 
-def adapter_of(transformer: FluxTransformer2DModel) -> Adapter:
+def adapter_of(transformer: nn.Module) -> Adapter:
     """What the transformer holds, as float32 copies on the CPU, with the strength it has now."""
-    return Adapter({name: _layer(module) for name, module in _paths(transformer).items()})
+    return Adapter({name: _current(module) for name, module in lora_modules(transformer).items()})
 
 
-def parameters_of(transformer: FluxTransformer2DModel) -> dict[str, Pair]:
-    """The trainable parameters by layer name."""
-    return {name: _pair(module) for name, module in _paths(transformer).items()}
+def trainable_layers(transformer: nn.Module) -> dict[str, TrainableLoRA]:
+    """What is trained, by layer name."""
+    return {name: _trainable(module) for name, module in lora_modules(transformer).items()}
 
 
-def set_strength(transformer: FluxTransformer2DModel, value: float) -> None:
+def linear_layers(transformer: nn.Module) -> list[str]:
+    """The names of the transformer's linear layers."""
+    return [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+
+
+def lora_modules(transformer: nn.Module) -> dict[str, LoraLayer]:
+    """peft's modules of the adapter, by the name of the layer they wrap."""
+    return {
+        name: module
+        for name, module in transformer.named_modules()
+        if isinstance(module, LoraLayer) and PEFT_NAME in module.lora_A
+    }
+
+
+def set_strength(transformer: nn.Module, value: float) -> None:
     """How much of the adapter acts: 1 as trained, 0 the base."""
-    for module in _paths(transformer).values():
+    for module in lora_modules(transformer).values():
         module.set_scale(PEFT_NAME, value)
 
 
-def detach(transformer: FluxTransformer2DModel) -> None:
+def detach(transformer: nn.Module) -> None:
     """Take the adapter out; the base is left as it was."""
-    if _paths(transformer):
-        transformer.unload_lora()
+    if lora_modules(transformer):
+        recurse_remove_peft_layers(transformer)
+        for mark in ("peft_config", "_hf_peft_config_loaded"):
+            vars(transformer).pop(mark, None)
 
 
 def _fresh(linear: nn.Linear, rank: int, alpha: float, generator: Generator) -> LoRA:
@@ -92,7 +95,7 @@ def _fresh(linear: nn.Linear, rank: int, alpha: float, generator: Generator) -> 
     return LoRA(down=down, up=torch.zeros(linear.out_features, rank), alpha=alpha)
 
 
-def _check_fit(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
+def _check_fit(transformer: nn.Module, adapter: Adapter) -> None:
     modules = dict(transformer.named_modules())
     for name, layer in adapter.layers.items():
         module = modules.get(name)
@@ -106,7 +109,7 @@ def _check_fit(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
             )
 
 
-def _inject(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
+def _inject(transformer: nn.Module, adapter: Adapter) -> None:
     """peft draws starting values from the global generator; it is put back, and the values are not used."""
     ranks = {name: layer.rank for name, layer in adapter.layers.items()}
     lora = LoraConfig(
@@ -115,8 +118,8 @@ def _inject(transformer: FluxTransformer2DModel, adapter: Adapter) -> None:
         rank_pattern={f"^{re.escape(name)}": rank for name, rank in ranks.items()},
     )
     with torch.random.fork_rng(devices=[]):
-        transformer.add_adapter(lora, adapter_name=PEFT_NAME)
-    for module in _paths(transformer).values():
+        inject_adapter_in_model(lora, transformer, adapter_name=PEFT_NAME)
+    for module in lora_modules(transformer).values():
         _in_compute_dtype(module)
     if _ranks(transformer) != ranks:
         odd = sorted(set(ranks.items()) ^ set(_ranks(transformer).items()))
@@ -130,33 +133,26 @@ def _in_compute_dtype(module: LoraLayer) -> None:
     """Some versions of peft raise adapters to float32, which silently doubles the cost of every step."""
     base = module.get_base_layer()
     assert isinstance(base, nn.Linear), "targets are linear layers"
-    for parameter in (_pair(module).down, _pair(module).up):
+    for parameter in _trainable(module).parameters:
         if base.weight.is_floating_point():
             parameter.data = parameter.data.to(base.weight.dtype)
         parameter.requires_grad_(True)
 
 
-def _paths(transformer: FluxTransformer2DModel) -> dict[str, LoraLayer]:
-    return {
-        name: module
-        for name, module in transformer.named_modules()
-        if isinstance(module, LoraLayer) and PEFT_NAME in module.lora_A
-    }
+def _ranks(transformer: nn.Module) -> dict[str, int]:
+    return {name: module.r[PEFT_NAME] for name, module in lora_modules(transformer).items()}
 
 
-def _ranks(transformer: FluxTransformer2DModel) -> dict[str, int]:
-    return {name: module.r[PEFT_NAME] for name, module in _paths(transformer).items()}
-
-
-def _pair(module: LoraLayer) -> Pair:
+def _trainable(module: LoraLayer) -> TrainableLoRA:
     down, up = module.lora_A[PEFT_NAME].weight, module.lora_B[PEFT_NAME].weight
-    assert isinstance(down, nn.Parameter) and isinstance(up, nn.Parameter), "peft's paths are linear layers"
-    return Pair(down=down, up=up)
+    assert isinstance(down, nn.Parameter) and isinstance(up, nn.Parameter), "peft's LoRA is two linear layers"
+    return TrainableLoRA(down=down, up=up, alpha=float(module.lora_alpha[PEFT_NAME]))
 
 
-def _layer(module: LoraLayer) -> LoRA:
-    pair = _pair(module)
-    return LoRA(_copy(pair.down), _copy(pair.up), module.scaling[PEFT_NAME] * module.r[PEFT_NAME])
+def _current(module: LoraLayer) -> LoRA:
+    """With the strength it has now in alpha."""
+    trainable = _trainable(module)
+    return LoRA(_copy(trainable.down), _copy(trainable.up), module.scaling[PEFT_NAME] * module.r[PEFT_NAME])
 
 
 def _copy(parameter: nn.Parameter) -> Tensor:

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flux_lora.commands.progress import bar
+from flux_lora.commands.terminal import bar
 from flux_lora.config.knobs import nearest
-from flux_lora.data.cache.upkeep import damages, holdings, named_in, prune
+from flux_lora.data.cache.maintenance import damages, holdings, named_in, prune
 from flux_lora.errors import ConfigError
 
 DAMAGED = 2
@@ -39,8 +39,8 @@ def _status(folder: Path, terminal: Console) -> int:
 
 
 def _verify(folder: Path, terminal: Console) -> int:
-    with bar("reading") as told:
-        found = list(damages(folder, told))
+    with bar("reading") as progress:
+        found = list(damages(folder, progress))
     for each in found:
         terminal.print(Text(f"{each.file} {each.problem}"))
     entries = sum(each.files for each in holdings(folder) if each.kind in ("latents", "texts", "masks"))

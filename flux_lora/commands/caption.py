@@ -1,31 +1,30 @@
-"""caption: have a vision-language model describe the pictures that nobody has described yet."""
+"""caption: have a vision-language model describe the images that nobody has described yet."""
 
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.text import Text
 
-from flux_lora.commands.machine import device_and_dtype
-from flux_lora.commands.material import source_options, sources_of
-from flux_lora.config.material import DataConfig
+from flux_lora.config.data import DataConfig
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.captioning.captioner import Proposal, as_diff, lacks_caption, propose, write
-from flux_lora.data.captioning.describe import open_describer
-from flux_lora.data.captioning.phrase import CaptionTemplate
+from flux_lora.data.captioning.captioner import CaptionTemplate, Proposal, as_diff, lacks_caption, propose, write
+from flux_lora.data.captioning.vision_model import open_describer
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
+from flux_lora.models.device import device_and_dtype
+from flux_lora.runs.dataset import source_options, sources_of
 
 COLOURS = {"-": "red", "+": "green"}
 
 
 def caption(config: RunConfig) -> int:
-    """Show a caption for each picture that has none, and write it if captioner.write is set."""
+    """Show a caption for each image that has none, and write it if captioner.write is set."""
     wanted = config.captioner
     phrase = CaptionTemplate(wanted.template, config.data.trigger, config.data.class_word)
     samples = _to_describe(config.data, overwrite=wanted.overwrite)
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
     if not samples:
-        terminal.print("every picture has a caption; captioner.overwrite=true makes new ones", markup=False)
+        terminal.print("every image has a caption; captioner.overwrite=true makes new ones", markup=False)
         return 0
     describe = open_describer(
         wanted.model,

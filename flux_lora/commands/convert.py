@@ -4,8 +4,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.files import AdapterContents, read_contents
-from flux_lora.commands.writing import (
+from flux_lora.adapter.files import read_contents
+from flux_lora.adapter.write_proven import (
     check_writable,
     dtype_for,
     inherited_facts,
@@ -14,8 +14,8 @@ from flux_lora.commands.writing import (
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ConvertArgs
-from flux_lora.errors import AdapterFileError
+from flux_lora.commands.lora_files import introduce
+from flux_lora.config.file_verbs import ConvertArgs
 
 
 def convert(ask: ConvertArgs) -> int:
@@ -35,14 +35,3 @@ def convert(ask: ConvertArgs) -> int:
     if beside:
         terminal.print(f"{beside}: {len(given.text_encoders.deltas)} layers of the text encoders, kohya names")
     return 0
-
-
-def introduce(file: str, given: AdapterContents, terminal: Console) -> None:
-    """Say what was read, and what its owner may want to know."""
-    if not given.adapter.deltas and not given.text_encoders.deltas:
-        raise AdapterFileError(f"{file} changes no layer", fix="give a LoRA for FLUX.1")
-    terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.deltas)} modules")
-    _, left_out = inherited_facts(given.metadata)
-    remarks = [f"its {', '.join(left_out)} would be too long for a header, and is left out"] if left_out else []
-    for remark in (*given.remarks, *remarks):
-        terminal.print(f"note: {remark}")

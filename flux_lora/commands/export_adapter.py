@@ -7,14 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from flux_lora.adapter.files import AdapterContents, read_contents
-from flux_lora.adapter.proof.loading import LoadedBase
+from flux_lora.adapter.proof.diffusers_load import LoadedBase
 from flux_lora.adapter.proof.prove import Proof
-from flux_lora.commands.beside import bundle_place, publish
-from flux_lora.commands.convert import introduce
-from flux_lora.commands.machine import device_and_dtype
-from flux_lora.commands.resize import ONLY_TEXT
-from flux_lora.commands.run_folder import write_json
-from flux_lora.commands.writing import (
+from flux_lora.adapter.write_proven import (
     DTYPES,
     check_writable,
     export_paths,
@@ -24,13 +19,17 @@ from flux_lora.commands.writing import (
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ExportAdapterArgs
-from flux_lora.config.checks import broken_export
+from flux_lora.commands.lora_files import ONLY_TEXT, introduce
 from flux_lora.config.choices import ExportDialect
+from flux_lora.config.file_verbs import ExportAdapterArgs
+from flux_lora.config.rules import broken_export
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError
-from flux_lora.models.flux1.load import load_transformer
-from flux_lora.models.flux1.places import part_folder
+from flux_lora.models.device import device_and_dtype
+from flux_lora.models.family import ModelSource
+from flux_lora.models.registry import family_of
+from flux_lora.runs.folder import write_json
+from flux_lora.runs.sharing import bundle_place, publish
 
 SUMMARY = ".export.json"
 
@@ -52,7 +51,8 @@ def export_adapter(ask: ExportAdapterArgs) -> int:
         terminal.print(f"{beside}: {len(given.text_encoders.deltas)} layers of the text encoders, kohya names")
     write_json({"adapter": source.resolve().name, "files": [published(each) for each in proofs]}, told)
     files = [file for place in wanted.values() for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    publish(ask.export, first, [*files, *([beside] if beside else []), told])
+    for line in publish(ask.export, first, [*files, *([beside] if beside else []), told]):
+        terminal.print(line)
     return 0
 
 
@@ -76,7 +76,10 @@ def _written(
 
 def _base(ask: ExportAdapterArgs) -> LoadedBase:
     machine = device_and_dtype(ask.hardware)
-    return LoadedBase(transformer=load_transformer(ask.base, machine.dtype, device=machine.device), dtype=machine.dtype)
+    source = ModelSource(ask.base)
+    family = family_of(source)
+    transformer = family.load_transformer(source, device=machine.device, dtype=machine.dtype)
+    return LoadedBase(family=family, transformer=transformer, dtype=machine.dtype)
 
 
 def _check_free(
@@ -90,7 +93,8 @@ def _check_free(
         if place.exists():
             raise ConfigError(f"{place} is there already", fix="set export.dir or export.name; nothing is written over")
     if ask.base:
-        part_folder(ask.base, "transformer")
+        source = ModelSource(ask.base)
+        family_of(source).transformer_folder(source)
 
 
 def _check(export: ExportConfig) -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from flux_lora.adapter.algebra import extract_lora
-from flux_lora.adapter.bases.shards import open_base
-from flux_lora.adapter.bases.weights import linear_modules, weight_reader
-from flux_lora.commands.resize import check_rank, error_in_words
-from flux_lora.commands.writing import DTYPES, new_place, proof_in_words, title_of, write_proven
-from flux_lora.config.asks import ExtractArgs
+from flux_lora.adapter.base_weights import linear_modules, open_base, weight_reader
+from flux_lora.adapter.merge_resize import extract_lora
+from flux_lora.adapter.write_proven import DTYPES, new_place, proof_in_words, title_of, write_proven
+from flux_lora.commands.lora_files import check_rank, error_in_words
 from flux_lora.config.choices import FileDtype
+from flux_lora.config.file_verbs import ExtractArgs
 from flux_lora.errors import AdapterFileError, ConfigError
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.bases.fuse import fuse_into_base as fused
 from flux_lora.adapter.files import read_adapter
-from flux_lora.commands.writing import disk_explained
-from flux_lora.config.asks import FuseArgs
+from flux_lora.adapter.fuse import fuse_into_base as fused
+from flux_lora.adapter.write_proven import disk_explained
+from flux_lora.config.file_verbs import FuseArgs
 
 
 def fuse(ask: FuseArgs) -> int:

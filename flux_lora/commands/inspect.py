@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flux_lora.adapter.inspection.describe import Description, describe
-from flux_lora.adapter.inspection.groups import Group
-from flux_lora.config.asks import InspectArgs
+from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST
+from flux_lora.adapter.inspection import Description, Group, describe
 from flux_lora.config.choices import PrintFormat
+from flux_lora.config.file_verbs import InspectArgs
 
 HEIGHTS = "▁▂▃▄▅▆▇█"
 BROKEN = "!"
-REST = "rest"
-FAMILIES = {"transformer_blocks": "double", "single_transformer_blocks": "single", REST: "rest"}
 MOST_BLOCKS = 64
 """FLUX.1 has 19 double and 38 single ones; a stranger's file may number them as it likes."""
 MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "none": "does not take it"}
@@ -89,7 +87,7 @@ def _chart(norms: Mapping[str, float]) -> Table:
     for block, norm in norms.items():
         family, _, number = block.partition(".")
         families[family][int(number or 0)] = norm
-    for family, name in FAMILIES.items():
+    for family, name in BLOCK_TYPES.items():
         blocks = families.get(family)
         if blocks:
             first, last = min(blocks), min(max(blocks), min(blocks) + MOST_BLOCKS)

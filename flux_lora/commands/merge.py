@@ -4,13 +4,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.algebra import merge_adapters, resize_adapter
 from flux_lora.adapter.files import only_transformer, read_contents
-from flux_lora.adapter.labels.lineage import merged_metadata
-from flux_lora.adapter.tensors import Adapter
-from flux_lora.commands.resize import check_rank, error_in_words
-from flux_lora.commands.writing import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
-from flux_lora.config.asks import MergeArgs
+from flux_lora.adapter.layer_types import Adapter
+from flux_lora.adapter.merge_resize import merge_adapters, resize_adapter
+from flux_lora.adapter.metadata import merged_metadata
+from flux_lora.adapter.write_proven import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
+from flux_lora.commands.lora_files import check_rank, error_in_words
+from flux_lora.config.file_verbs import MergeArgs
 from flux_lora.errors import ConfigError
 
 

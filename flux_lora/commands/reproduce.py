@@ -8,9 +8,9 @@ from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.adapter.header import printable
-from flux_lora.adapter.labels.reproduce import Reproduction, read_reproduction
-from flux_lora.config.asks import ReproduceArgs
+from flux_lora.adapter.reproduce import Reproduction, read_reproduction
 from flux_lora.config.compose import read_recipe
+from flux_lora.config.file_verbs import ReproduceArgs
 from flux_lora.errors import ConfigError, RunError
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft")

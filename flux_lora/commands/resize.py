@@ -5,14 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flux_lora.adapter.algebra import Resized, resize_adapter, resize_adapter_by_energy
-from flux_lora.adapter.bases.shards import open_base
-from flux_lora.adapter.bases.weights import weight_reader
+from flux_lora.adapter.base_weights import open_base, weight_reader
 from flux_lora.adapter.files import read_contents
-from flux_lora.adapter.readers.architecture import WIDTH
-from flux_lora.adapter.tensors import Adapter
-from flux_lora.commands.convert import introduce
-from flux_lora.commands.writing import (
+from flux_lora.adapter.layer_types import Adapter
+from flux_lora.adapter.merge_resize import Resized, resize_adapter, resize_adapter_by_energy
+from flux_lora.adapter.write_proven import (
     check_writable,
     dtype_for,
     inherited_facts,
@@ -21,10 +18,9 @@ from flux_lora.commands.writing import (
     write_proven,
     write_text_encoders,
 )
-from flux_lora.config.asks import ResizeArgs
+from flux_lora.commands.lora_files import ONLY_TEXT, check_rank, error_in_words, introduce, ranks_in_words
+from flux_lora.config.file_verbs import ResizeArgs
 from flux_lora.errors import AdapterFileError, ConfigError
-
-ONLY_TEXT = "write its own file for them: flux-lora convert"
 
 
 def resize(ask: ResizeArgs) -> int:
@@ -55,24 +51,6 @@ def resize(ask: ResizeArgs) -> int:
     return 0
 
 
-def check_rank(rank: int) -> None:
-    """Refuse a rank that no layer can have; it would only be zeros, and more of them than fit in memory."""
-    if rank > WIDTH:
-        raise ConfigError(f"rank is {rank}, and FLUX.1's layers have {WIDTH} at most", fix="16 to 128 are usual")
-
-
-def error_in_words(found: Resized) -> str:
-    """What a lower rank loses."""
-    worst = max(found.errors, key=lambda name: found.errors[name], default="")
-    return f"lost: {found.worst:.1%} of {worst} at most, {_mean(found):.1%} of a module on average"
-
-
-def ranks_in_words(adapter: Adapter) -> str:
-    """The rank, or the least and the greatest."""
-    least, most = min(adapter.ranks), max(adapter.ranks)
-    return f"rank {least}" if least == most else f"ranks {least} to {most}"
-
-
 def _resized(adapter: Adapter, ask: ResizeArgs) -> Resized:
     if ask.keep:
         return resize_adapter_by_energy(adapter, ask.keep)
@@ -83,7 +61,3 @@ def _metadata(before: Mapping[str, str]) -> dict[str, str]:
     """What is still true of the adapter at another rank: not the alpha that went with the old one."""
     facts, _ = inherited_facts(before)
     return {key: value for key, value in facts.items() if key != "flux_lora.alpha"}
-
-
-def _mean(found: Resized) -> float:
-    return sum(found.errors.values()) / max(1, len(found.errors))

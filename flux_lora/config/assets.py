@@ -1,4 +1,4 @@
-"""Finds the folders that ship with the package, from a wheel and from a checkout."""
+"""The folders that ship with the package, in a wheel and in a checkout."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def asset_folder(name: str) -> Path:
-    """The folder `recipes` or `data_templates`: inside an installed wheel, else at the top of the checkout."""
+    """The folder `recipes` or `data_templates`, of the wheel or else of the checkout. Raises FileNotFoundError."""
     for folder in (PACKAGE / name, PACKAGE.parent / name):
         if folder.is_dir():
             return folder

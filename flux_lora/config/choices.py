@@ -1,31 +1,31 @@
-"""The knobs that are a choice among a few names."""
+"""Enums: the knobs that take one of a few names."""
 
 from enum import StrEnum
 
 
 class AlphaPolicy(StrEnum):
-    """What happens to a picture with transparency. The hidden colour under it is never trained on."""
+    """What becomes of transparent images. RGB under alpha 0 is never trained on."""
 
     composite = "composite"
-    """On neutral grey."""
+    """Composited on neutral grey."""
     varied = "varied"
-    """On a plain ground of a colour of its own for each picture, so that no ground is learned."""
+    """Composited on one plain colour, another for each image, so that no background is learned."""
     mask = "mask"
-    """On neutral grey, and transparent parts count for nothing in the loss."""
+    """Composited on neutral grey; alpha is the mask of the loss."""
     refuse = "refuse"
 
 
 class SourceRole(StrEnum):
-    """What a source of pictures is for."""
+    """What a source of images is for."""
 
     subject = "subject"
-    """The new thing; its captions say the trigger."""
+    """The new subject; its captions say the trigger."""
     regularisation = "regularisation"
-    """Ordinary pictures that keep the base what it is; their captions do not say the trigger."""
+    """Ordinary images, trained on like the subject's; their captions do not say the trigger."""
 
 
 class SubjectKind(StrEnum):
-    """What is taught."""
+    """Kind of subject; the checks differ by it."""
 
     product = "product"
     character = "character"
@@ -39,21 +39,21 @@ class CaptionLines(StrEnum):
     joined = "joined"
     """All lines are one caption."""
     variants = "variants"
-    """Each line is a caption of its own; one of them is drawn each time the picture is shown."""
+    """Each line is a caption of its own; one of them is drawn at each exposure."""
 
 
 class CropMode(StrEnum):
-    """Which part of a picture stays where its shape and its bucket's differ."""
+    """Which part of an image is kept where its aspect ratio is not its bucket's."""
 
     centre = "centre"
     subject = "subject"
-    """The mask or, without one, what stands out most stays inside."""
+    """The mask or, without one, the most salient part stays inside."""
     random = "random"
-    """Another part for each repeat, drawn by counted randomness."""
+    """Another part for each repeat, drawn with counted randomness."""
 
 
 class MaskMode(StrEnum):
-    """Whether masks weigh the loss."""
+    """Whether masks weight the loss."""
 
     auto = "auto"
     """Wherever a mask is found: name.mask.png, the mask folder, or transparency under data.alpha=mask."""
@@ -61,7 +61,7 @@ class MaskMode(StrEnum):
 
 
 class Severity(StrEnum):
-    """How much a finding matters: an error stops training, a warning stops it under strict, a note is only said."""
+    """Severity of a finding: an error stops training, a warning stops it under strict, a note does not."""
 
     error = "error"
     warning = "warning"
@@ -69,7 +69,7 @@ class Severity(StrEnum):
 
 
 class CheckFormat(StrEnum):
-    """How check says what it found."""
+    """Output format of check."""
 
     text = "text"
     json = "json"
@@ -78,7 +78,7 @@ class CheckFormat(StrEnum):
 
 
 class AdapterTargets(StrEnum):
-    """Which linear layers of the blocks learn. The patterns are in adapter/targets.py."""
+    """Which linear layers of the blocks get a LoRA. The patterns are in models/flux1/layers.py."""
 
     attention = "attention"
     attention_mlp = "attention_mlp"
@@ -86,21 +86,21 @@ class AdapterTargets(StrEnum):
 
 
 class OptimizerName(StrEnum):
-    """Who turns gradients into updates."""
+    """Optimizers by name."""
 
     adamw = "adamw"
     adamw8bit = "adamw8bit"
 
 
 class LRScheduler(StrEnum):
-    """How the learning rate goes on after the warm-up."""
+    """Learning-rate schedules by name, after the linear warm-up."""
 
     constant = "constant"
     cosine = "cosine"
 
 
 class ExportDtype(StrEnum):
-    """The number format of the exported file."""
+    """Tensor dtype of the exported file."""
 
     bf16 = "bf16"
     fp16 = "fp16"
@@ -108,7 +108,7 @@ class ExportDtype(StrEnum):
 
 
 class FileDtype(StrEnum):
-    """The number format of a file that is made from other files; same takes the finest of theirs."""
+    """Tensor dtype of a file made from other files; same takes the finest of theirs."""
 
     same = "same"
     bf16 = "bf16"
@@ -117,35 +117,35 @@ class FileDtype(StrEnum):
 
 
 class ExportDialect(StrEnum):
-    """What the layers of an exported file are called. Which program reads which: docs/files.md."""
+    """Naming schemes for adapter files. Which program reads which: docs/files.md."""
 
     diffusers = "diffusers"
     """diffusers, old and new, and ComfyUI read all of it; Forge too."""
     comfyui = "comfyui"
-    """BFL's names under diffusion_model., alpha beside."""
+    """BFL's names under diffusion_model., with alpha tensors."""
     kohya = "kohya"
-    """lora_unet_ names, alpha beside: sd-scripts, ComfyUI, Forge."""
+    """lora_unet_ names with alpha tensors: sd-scripts, ComfyUI, Forge."""
     bfl = "bfl"
     """BFL's bare names."""
     onetrainer = "onetrainer"
-    """lora_transformer_ names, alpha beside."""
+    """lora_transformer_ names with alpha tensors."""
     xlabs = "xlabs"
     """XLabs' processors: attention only."""
     lycoris = "lycoris"
-    """lycoris_ names: every kind of change, for ComfyUI and Forge."""
+    """lycoris_ names: every layer type, for ComfyUI and Forge."""
     peft = "peft"
     """A folder as peft saves it."""
 
 
 class PrintFormat(StrEnum):
-    """For a person or for a script."""
+    """Output format: text for people, json for scripts."""
 
     text = "text"
     json = "json"
 
 
 class Device(StrEnum):
-    """Where the work is done; auto takes the GPU if there is one."""
+    """Device by name; auto takes the GPU if there is one."""
 
     auto = "auto"
     cpu = "cpu"
@@ -153,14 +153,14 @@ class Device(StrEnum):
 
 
 class ComputeDtype(StrEnum):
-    """The number format of the forward and backward pass. The adapter's own weights stay fp32."""
+    """Dtype of the forward and backward pass. The adapter's own weights stay fp32."""
 
     fp32 = "fp32"
     bf16 = "bf16"
 
 
 class TrackerName(StrEnum):
-    """Who else is told about a run."""
+    """Experiment trackers by name."""
 
     none = "none"
     wandb = "wandb"

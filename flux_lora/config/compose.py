@@ -14,21 +14,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hydra
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.sources_registry import SourcesRegistry
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from flux_lora.config import complaints
+from flux_lora.atomic import replacing
+from flux_lora.config import error_messages
 from flux_lora.config.assets import asset_folder
-from flux_lora.config.checks import broken_rules
+from flux_lora.config.key_values import tree_of, with_tuples
 from flux_lora.config.knobs import all_knobs, sections
+from flux_lora.config.old_names import overrides_with_new_names, with_new_names
+from flux_lora.config.rules import broken_rules
 from flux_lora.config.schema import DataConfig, ModelConfig, RunConfig, TrainConfig
-from flux_lora.config.tuples import with_tuples
-from flux_lora.config.words import tree_of
 from flux_lora.errors import ConfigError
 
 RECIPE_FILE = "recipe.yaml"
@@ -59,21 +64,21 @@ class Request:
 
 
 def read_request(arguments: Sequence[str]) -> Request:
-    """Sort the arguments, and refuse what is neither a flag nor key=value."""
-    overrides = tuple(each for each in arguments if "=" in each and not each.startswith("-") or each[:1] in "+~")
-    flags = tuple(each for each in arguments if each not in overrides)
-    run = [each.removeprefix("run=") for each in overrides if each.startswith("run=")]
+    """Sort the arguments, old keys by their new names; ConfigError for what is neither a flag nor key=value."""
+    overrides = tuple(word for word in arguments if "=" in word and not word.startswith("-") or word[:1] in "+~")
+    flags = tuple(word for word in arguments if word not in overrides)
+    run = [word.removeprefix("run=") for word in overrides if word.startswith("run=")]
     parsed, unknown = get_args_parser().parse_known_args(list(flags))
     stray = [*unknown, *parsed.overrides]
     if stray:
-        raise complaints.stray_word(stray[0])
+        raise error_messages.stray_word(stray[0])
     if parsed.config_dir and not Path(parsed.config_dir).is_dir():
         raise ConfigError(
             f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it"
         )
     return Request(
         flags=(*flags, "--resolve") if parsed.cfg == "job" and not parsed.resolve else flags,
-        overrides=tuple(each for each in overrides if not each.startswith("run=")),
+        overrides=overrides_with_new_names([word for word in overrides if not word.startswith("run=")]),
         run=run[-1] if run else "",
         config_dir=parsed.config_dir or "",
         sweeps=parsed.multirun,
@@ -93,7 +98,7 @@ def reopen(run_dir: Path, overrides: Sequence[str]) -> RunConfig:
 
 
 def config_from(request: Request) -> RunConfig:
-    """What one run is made of."""
+    """Everything one run is made of; ConfigError where it cannot be composed or breaks a rule."""
     composed: list[DictConfig] = []
     through_hydra(request, job=lambda tree: composed.append(_with_run_folder(tree)))
     return _frozen(composed[0])
@@ -105,11 +110,11 @@ def read_recipe(file: Path) -> RunConfig:
 
 
 def write_recipe(config: RunConfig, file: Path) -> None:
-    """Everything resolved, beside first and then renamed."""
-    half_written = file.with_suffix(".partial")
-    continues = f"# What this run is made of. Continue it: flux-lora train run={file.parent}\n"
-    half_written.write_text(continues + OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
-    half_written.replace(file)
+    """Everything resolved. The file is whole or not there."""
+    title = f"# What this run is made of. Continue it: flux-lora train run={file.parent}\n"
+    text = title + OmegaConf.to_yaml(OmegaConf.structured(config))
+    with replacing(file, half_written=file.with_suffix(".partial")) as opened:
+        opened.write(text.encode("utf-8"))
 
 
 def through_hydra(request: Request, *, job: Callable[[DictConfig], None]) -> None:
@@ -117,23 +122,23 @@ def through_hydra(request: Request, *, job: Callable[[DictConfig], None]) -> Non
     _register(_stored(Path(request.run) / RECIPE_FILE) if request.run else None)
     if not request.completes:
         _refuse_unknown_keys(request)
-    overrides = [_appended(each) for each in request.overrides] if request.run else request.overrides
-    with _as_command_line([*request.flags, *overrides]):
+    overrides = [_appended(override) for override in request.overrides] if request.run else request.overrides
+    with _as_command_line([*request.flags, *overrides]), _recipes_of_earlier_versions():
         try:
             hydra.main(config_path=str(asset_folder("recipes")), config_name=PRIMARY, version_base="1.3")(job)()
         except MissingConfigException as error:
-            raise complaints.no_such_option(error.missing_cfg_file or "", error.options or ()) from error
+            raise error_messages.no_such_option(error.missing_cfg_file or "", error.options or ()) from error
         except (HydraException, OmegaConfBaseException) as error:
-            raise complaints.translated(error) from error
+            raise error_messages.translated(error) from error
 
 
 def changes_of_this_job() -> tuple[str, ...]:
     """The overrides of the sweep job that Hydra is about to run, with a run folder of its own."""
     task = tuple(HydraConfig.get().overrides.task)
-    if any(each.startswith("run.dir=") for each in task):
+    if any(override.startswith("run.dir=") for override in task):
         return task
-    differs = ",".join(each for each in task if not each.startswith("recipe="))
-    name = re.sub(r"[^\w.,=+-]+", "_", f"{HydraConfig.get().runtime.choices.get('recipe', '')}-{differs}")
+    differences = ",".join(override for override in task if not override.startswith("recipe="))
+    name = re.sub(r"[^\w.,=+-]+", "_", f"{HydraConfig.get().runtime.choices.get('recipe', '')}-{differences}")
     return (*task, f"run.dir='runs/{name[:150]}'")
 
 
@@ -141,13 +146,13 @@ def _register(stored: DictConfig | None) -> None:
     """Hand Hydra the schema, or a stored recipe in its place, and the groups on top of it."""
     store = ConfigStore.instance()
     groups = [] if stored else [{"model": "mini"}, {"hardware": "cpu"}, {"tracker": "none"}, {"recipe": "???"}]
-    quiet = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
+    no_logging = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     sweep = {"dir": "runs/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "."}
     store.store(SCHEMA, stored or _schema())
     store.store(
         PRIMARY,
         {
-            "defaults": [SCHEMA, *groups, "_self_", *quiet],
+            "defaults": [SCHEMA, *groups, "_self_", *no_logging],
             "hydra": {"run": {"dir": "."}, "output_subdir": None, "sweep": sweep},
         },
     )
@@ -167,12 +172,44 @@ def _stored(file: Path) -> DictConfig:
             f"there is no {file}", fix="name a run folder: train and run write one with recipe.yaml in it"
         )
     try:
-        tree = OmegaConf.merge(_schema(), OmegaConf.load(file))
+        tree = OmegaConf.merge(_schema(), _with_new_names(OmegaConf.load(file), where=str(file)))
     except OmegaConfBaseException as error:
-        raise complaints.translated(error, where=str(file)) from error
+        raise error_messages.translated(error, where=str(file)) from error
     assert isinstance(tree, DictConfig), "the schema is a mapping, and so is what is merged over it"
     tree.run.dir = str(file.parent)
     return tree
+
+
+def _with_new_names(tree: Container, *, where: str, prefix: str = "") -> Container:
+    plain = OmegaConf.to_container(tree, resolve=False)
+    renamed = with_new_names(plain, where=where, prefix=prefix)
+    if renamed == plain:
+        return tree
+    assert isinstance(renamed, dict | list), "a container becomes a container"
+    return OmegaConf.create(renamed)
+
+
+class _FileSource(FileConfigSource):
+    """Hydra's reader of YAML files, which also takes the keys of earlier versions."""
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        loaded = super().load_config(config_path)
+        package = loaded.header["package"] or config_path.rpartition("/")[0].replace("/", ".")
+        prefix = "" if package in ("", "_global_") else f"{package}."
+        loaded.config = _with_new_names(loaded.config, where=config_path, prefix=prefix)
+        return loaded
+
+
+@contextmanager
+def _recipes_of_earlier_versions() -> Iterator[None]:
+    """Have Hydra read files, those of --config-dir among them, by _FileSource."""
+    Plugins.instance()  # registers Hydra's own reader, which would be refused later
+    readers = SourcesRegistry.instance().types
+    before, readers["file"] = readers["file"], _FileSource
+    try:
+        yield
+    finally:
+        readers["file"] = before
 
 
 def _refuse_unknown_keys(request: Request) -> None:
@@ -182,17 +219,17 @@ def _refuse_unknown_keys(request: Request) -> None:
     keys = [_key_of(override) for override in request.overrides]
     for key in keys:
         if key not in known and key.split("/")[0].split(".")[0] != "hydra":
-            raise complaints.unknown_key(key, groups=sorted(groups))
+            raise error_messages.unknown_key(key, groups=sorted(groups))
     if "recipe" not in keys and not request.run:
         recipes = sorted(file.stem for folder in folders for file in (folder / "recipe").glob("*.yaml"))
-        raise ConfigError("no recipe is named", fix="add one of: " + ", ".join(f"recipe={each}" for each in recipes))
+        raise ConfigError("no recipe is named", fix="add one of: " + ", ".join(f"recipe={name}" for name in recipes))
 
 
 def _key_of(override: str) -> str:
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException as error:
-        raise complaints.unreadable(override) from error
+        raise error_messages.unreadable(override) from error
     if parsed.is_delete():
         raise ConfigError(f"{override} would remove a knob", fix=f"give it a value: {parsed.key_or_group}=<value>")
     return parsed.key_or_group
@@ -213,10 +250,10 @@ def _frozen(tree: DictConfig) -> RunConfig:
     try:
         OmegaConf.resolve(tree)
     except OmegaConfBaseException as error:
-        raise complaints.translated(error) from error
+        raise error_messages.translated(error) from error
     missing = sorted(OmegaConf.missing_keys(tree))
     if missing:
-        raise complaints.missing_values(missing)
+        raise error_messages.missing_values(missing)
     config = OmegaConf.to_object(tree)
     assert isinstance(config, RunConfig), "the root of the schema is RunConfig"
     config = with_tuples(config)

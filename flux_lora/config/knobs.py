@@ -1,28 +1,144 @@
-"""Every knob by its dotted key, with its default and reason, and the nearest one to a typo."""
+"""Every knob by its dotted key, with default and reason; the right key for a typo or for another trainer's word."""
 
 import ast
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import SequenceMatcher
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
-from typing import get_origin, get_type_hints
+from typing import get_args, get_origin, get_type_hints
 
 from flux_lora.config import schema
+from flux_lora.config.schema import RunConfig
 
-SAYINGS = {
-    "lr": "train.learning_rate",
-    "max_train_steps": "train.steps",
-    "epochs": "train.steps",
-    "network_dim": "adapter.rank",
-    "network_alpha": "adapter.alpha",
-    "instance_prompt": "data.trigger",
-    "output_dir": "run.dir",
-    "max_grad_norm": "train.clip",
+RENAMED = {
+    "train.clip": "train.max_grad_norm",
+    "train.schedule": "train.lr_scheduler",
+    "train.time_shift": "train.shift",
+    "train.time_mean": "train.logit_mean",
+    "train.time_std": "train.logit_std",
+    "train.memories": "train.class_images",
+    "model.text_tokens": "model.max_sequence_length",
+    "data.most_enlarged": "data.max_upscale",
+    "data.allow_crop": "data.max_crop",
 }
-"""What other trainers call it."""
+"""Key of an earlier version -> key of this one. Both are taken; config/old_names.py does it."""
+
+
+@dataclass(frozen=True)
+class Synonym:
+    """What an option of another trainer is here."""
+
+    key: str = ""
+    """The knob for it; empty where there is none."""
+    reason: str = ""
+    """Where the knob differs, or why there is none."""
+
+
+SYNONYMS = {
+    # the base model
+    "pretrained_model_name_or_path": Synonym("model.path"),
+    "max_sequence_length": Synonym("model.max_sequence_length"),
+    "t5xxl_max_token_length": Synonym("model.max_sequence_length"),
+    "max_token_length": Synonym("model.max_sequence_length", "in T5 tokens; CLIP always reads 77"),
+    "guidance_scale": Synonym("model.train_guidance", "images are rendered at model.render_guidance"),
+    "quantize": Synonym(reason="the base is loaded in hardware.dtype, bf16 or fp32, and never quantized"),
+    "fp8_base": Synonym(reason="the base is loaded in hardware.dtype, bf16 or fp32, and never quantized"),
+    "blocks_to_swap": Synonym(
+        reason="the whole base stays on one device; hardware.gradient_checkpointing saves memory"
+    ),
+    "xformers": Synonym(reason="attention is torch's scaled_dot_product_attention, which picks its own kernel"),
+    # images and captions
+    "instance_data_dir": Synonym("data.folder"),
+    "train_data_dir": Synonym("data.folder"),
+    "dataset_config": Synonym("data.sources", "data.folder is the first source, and a recipe can hold them all"),
+    "reg_data_dir": Synonym(
+        "data.sources", "[{path: <folder>, role: regularisation}]; train.class_images has the base make such images"
+    ),
+    "instance_prompt": Synonym("data.trigger", "the trigger alone; each image has a caption of its own that says it"),
+    "class_prompt": Synonym("data.class_word", "the one word; prompts are made with it"),
+    "num_repeats": Synonym("data.repeats"),
+    "caption_prefix": Synonym("data.prefix"),
+    "caption_suffix": Synonym("data.suffix"),
+    "masked_loss": Synonym("data.masks"),
+    "max_upscale": Synonym("data.max_upscale"),
+    "bucket_no_upscale": Synonym("data.max_upscale", "a factor: 1 enlarges nothing"),
+    "random_crop": Synonym("data.crop", "data.crop=random"),
+    "enable_bucket": Synonym(reason="images are always put into buckets"),
+    "max_bucket_reso": Synonym(reason="buckets follow the shapes of the images, at the area of data.resolution"),
+    "min_bucket_reso": Synonym(reason="buckets follow the shapes of the images, at the area of data.resolution"),
+    "bucket_reso_steps": Synonym(reason="sides are multiples of 16 pixels, which FLUX's VAE and packing ask for"),
+    "caption_extension": Synonym(reason="name.txt, name.caption and metadata files are all found without being named"),
+    "shuffle_caption": Synonym(reason="captions are sentences, and stay in their order"),
+    "keep_tokens": Synonym(reason="captions are never shuffled, so all of their tokens stay in place"),
+    "color_aug": Synonym(reason="the colours of the images are what is learned, so none are changed"),
+    "flip_aug": Synonym(reason="images are never mirrored, which would spoil lettering and asymmetric faces"),
+    "cache_latents": Synonym(reason="latents and prompt embeds are always cached"),
+    "cache_text_encoder_outputs": Synonym(reason="latents and prompt embeds are always cached"),
+    "caption_dropout_rate": Synonym("train.caption_dropout"),
+    # the adapter
+    "network_dim": Synonym("adapter.rank"),
+    "rank": Synonym("adapter.rank"),
+    "network_alpha": Synonym("adapter.alpha"),
+    "lora_alpha": Synonym("adapter.alpha"),
+    "alpha": Synonym("adapter.alpha"),
+    "network_train_unet_only": Synonym(reason="only layers of the transformer are trained, never a text encoder"),
+    "train_text_encoder": Synonym(reason="only layers of the transformer are trained, never a text encoder"),
+    "text_encoder_lr": Synonym(reason="only layers of the transformer are trained, never a text encoder"),
+    # training
+    "max_train_steps": Synonym("train.steps"),
+    "num_train_epochs": Synonym("train.steps", "in optimizer updates: steps = epochs * images / train.batch_size"),
+    "max_train_epochs": Synonym("train.steps", "in optimizer updates: steps = epochs * images / train.batch_size"),
+    "epochs": Synonym("train.steps", "in optimizer updates: steps = epochs * images / train.batch_size"),
+    "lr": Synonym("train.learning_rate"),
+    "unet_lr": Synonym("train.learning_rate"),
+    "lr_scheduler": Synonym("train.lr_scheduler"),
+    "lr_warmup_steps": Synonym("train.warmup_steps"),
+    "optimizer_type": Synonym("train.optimizer"),
+    "max_grad_norm": Synonym("train.max_grad_norm"),
+    "train_batch_size": Synonym("train.batch_size"),
+    "gradient_accumulation_steps": Synonym(
+        reason="train.batch_size is the batch of each update, and nothing is accumulated"
+    ),
+    "seed": Synonym("train.seed"),
+    "discrete_flow_shift": Synonym("train.shift"),
+    "timestep_sampling": Synonym(
+        reason="sigmas are always logit-normal: train.logit_mean, train.logit_std and train.shift"
+    ),
+    "weighting_scheme": Synonym(
+        reason="every sigma weighs the same; train.logit_mean and train.logit_std say which are drawn"
+    ),
+    "noise_offset": Synonym(
+        reason="with flow matching training reaches pure noise, so there is no offset to make up for"
+    ),
+    "min_snr_gamma": Synonym(reason="it weighs the loss of noise prediction, and FLUX predicts velocity"),
+    "ema_decay": Synonym(reason="no average of the weights is kept; evaluate chooses among checkpoints instead"),
+    "use_ema": Synonym(reason="no average of the weights is kept; evaluate chooses among checkpoints instead"),
+    "with_prior_preservation": Synonym("train.preservation", "a weight: 0 is off"),
+    "prior_loss_weight": Synonym("train.preservation"),
+    "num_class_images": Synonym("train.class_images"),
+    "checkpointing_steps": Synonym("train.save_every"),
+    "save_every_n_steps": Synonym("train.save_every"),
+    "resume_from_checkpoint": Synonym(reason="the same command again resumes from the last checkpoint in run.dir"),
+    # the rest of a run
+    "output_dir": Synonym("run.dir"),
+    "output_name": Synonym("export.name"),
+    "validation_prompt": Synonym("preview.prompts", "a list"),
+    "sample_prompts": Synonym("preview.prompts", "a list"),
+    "sample_every": Synonym("preview.every", "in steps"),
+    "sample_every_n_steps": Synonym("preview.every"),
+    "validation_steps": Synonym("preview.every"),
+    "report_to": Synonym("tracker.name", "or tracker=<name>"),
+    "log_with": Synonym("tracker.name", "or tracker=<name>"),
+    "mixed_precision": Synonym("hardware.dtype", "bf16 or fp32"),
+    "gradient_checkpointing": Synonym("hardware.gradient_checkpointing"),
+    "num_processes": Synonym(
+        reason="training runs on one device; only prepare shares its work among torchrun's processes"
+    ),
+}
+"""Options of kohya sd-scripts, diffusers, ai-toolkit and others -> what is set here instead."""
 
 ALIKE = 0.6
 """Share of letters in common from which a word counts as a typo of another."""
@@ -62,24 +178,34 @@ def sections() -> tuple[str, ...]:
 
 def nearest(word: str, choices: Sequence[str]) -> str:
     """The choice that a mistyped word was probably meant to be, or nothing."""
-    alike = max(choices, key=lambda choice: _likeness(word, choice), default="")
-    return alike if alike and _likeness(word, alike) >= ALIKE else ""
+    likest = max(choices, key=lambda choice: _likeness(word, choice), default="")
+    return likest if likest and _likeness(word, likest) >= ALIKE else ""
 
 
 def nearest_key(key: str, also: Sequence[str] = ()) -> str:
     """The knob or group that a mistyped key was probably meant to be, or nothing."""
     leaf = key.split(".")[-1]
-    keys = [knob.key for knob in all_knobs()]
+    keys = [*(knob.key for knob in all_knobs()), *RENAMED]
     same_leaf = [known for known in keys if known.split(".")[-1] == leaf]
-    if same_leaf:
-        return nearest(key, same_leaf) or same_leaf[0]
-    if leaf in SAYINGS:
-        return SAYINGS[leaf]
-    whole = nearest(key, [*keys, *also])
-    if whole:
-        return whole
-    same_end = nearest(leaf, [known.split(".")[-1] for known in keys])
-    return next((known for known in keys if known.split(".")[-1] == same_end), "")
+    close = (nearest(key, same_leaf) or same_leaf[0]) if same_leaf else nearest(key, [*keys, *also])
+    if not close:
+        same_end = nearest(leaf, [known.split(".")[-1] for known in keys])
+        close = next((known for known in keys if known.split(".")[-1] == same_end), "")
+    return RENAMED.get(close, close)
+
+
+def synonym_of(key: str) -> Synonym | None:
+    """What a key of another trainer or of an earlier version is here; None for a key that is neither.
+
+    A section before the word is let be (`train.lr`), unless the word is also a knob's own (`evaluate.seed`).
+    """
+    if key in RENAMED:
+        return Synonym(RENAMED[key])
+    word = key.lower().replace("-", "_")
+    leaf = word.rpartition(".")[2]
+    if word == leaf or leaf not in {knob.key.rpartition(".")[2] for knob in all_knobs()}:
+        return SYNONYMS.get(leaf)
+    return None
 
 
 def _likeness(word: str, choice: str) -> float:
@@ -88,14 +214,14 @@ def _likeness(word: str, choice: str) -> float:
 
 def _knobs_of(section: type, *, prefix: str) -> Iterator[Knob]:
     kinds, reasons = get_type_hints(section), _reasons(section)
-    for each in fields(section):
-        kind = kinds[each.name]
+    for field in fields(section):
+        kind = kinds[field.name]
         if isinstance(kind, type) and is_dataclass(kind):
-            yield from _knobs_of(kind, prefix=f"{prefix}{each.name}.")
+            yield from _knobs_of(kind, prefix=f"{prefix}{field.name}.")
             continue
-        default = _as_typed(_default_of(each))
+        default = _as_typed(_default_of(field))
         kind = kind if isinstance(kind, type) else get_origin(kind)  # tuple[float, ...] is no class of its own
-        yield Knob(f"{prefix}{each.name}", kind, default, reasons.get(each.name, ""))
+        yield Knob(f"{prefix}{field.name}", kind, default, reasons.get(field.name, ""))
 
 
 def _default_of(field: Field[object]) -> object:
@@ -129,3 +255,27 @@ def _as_typed(default: object) -> str:
             return "[" + ",".join(map(str, default)) + "]"
         case _:
             return str(default)
+
+
+@dataclass(frozen=True)
+class Element:
+    """What stands in a list whose elements have keys of their own, such as data.sources."""
+
+    of: str
+    """The list's dotted key."""
+    kinds: Mapping[str, type]
+    """What each of its keys takes."""
+
+
+@cache
+def elements() -> Mapping[str, Element]:
+    """The elements of every such list, by the name of their class."""
+    return dict(_elements_in(RunConfig, prefix=""))
+
+
+def _elements_in(section: type, *, prefix: str) -> Iterator[tuple[str, Element]]:
+    for name, kind in get_type_hints(section).items():
+        if is_dataclass(kind) and isinstance(kind, type):
+            yield from _elements_in(kind, prefix=f"{prefix}{name}.")
+        elif get_origin(kind) is tuple and is_dataclass(inner := get_args(kind)[0]) and isinstance(inner, type):
+            yield inner.__name__, Element(f"{prefix}{name}", get_type_hints(inner))

@@ -1,8 +1,8 @@
 """Every knob of a run, its default and its reason.
 
 A field without a default has to come from a recipe, a group file or the command line.
-The names to choose from are in config/choices.py, the knobs of pictures and captions in
-config/material.py.
+The names to choose from are in config/choices.py, the knobs of images and captions in
+config/data.py.
 """
 
 from dataclasses import dataclass, field
@@ -17,20 +17,20 @@ from flux_lora.config.choices import (
     OptimizerName,
     TrackerName,
 )
-from flux_lora.config.material import CaptionerConfig, CheckConfig, DataConfig
+from flux_lora.config.data import CaptionerConfig, CheckConfig, DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSection:
-    """Where a run lives."""
+    """The run folder."""
 
     dir: str = ""
-    """The run folder. Empty means runs/<recipe name>. The same folder again continues the run."""
+    """The run folder. Empty means runs/<recipe name>. The same folder again resumes the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The base model that is taught."""
+    """The base model."""
 
     name: str
     """What the exported file and the report call the base."""
@@ -40,14 +40,14 @@ class ModelConfig:
     """Branch, tag or commit of a Hugging Face id. Empty takes its main branch."""
     licence: str = ""
     """The base's licence; the exported file repeats it, because a LoRA inherits its limits."""
-    text_tokens: int
-    """Length of the T5 text, unmasked: 512 for FLUX.1-dev. Another length than the base's answers differently."""
+    max_sequence_length: int
+    """T5 tokens, padded and unmasked: 512 for FLUX.1-dev. Another length than the base's changes its images."""
     train_guidance: float = 1.0
-    """Embedded guidance in training. 1.0 for a guidance-distilled base: at 3.5 the LoRA unlearns the distillation."""
+    """Guidance embedding in training. 1.0 for a guidance-distilled base: at 3.5 the LoRA unlearns the distillation."""
     render_guidance: float = 3.5
-    """Embedded guidance of pictures."""
+    """Guidance embedding when images are rendered."""
     scorer: str
-    """The CLIP that scores pictures: `mini`, a folder or a Hugging Face id."""
+    """CLIP model that scores images: `mini`, a folder or a Hugging Face id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,65 +55,65 @@ class AdapterConfig:
     """The LoRA."""
 
     rank: int = 16
-    """Width of the low-rank path. 16 holds a face or a plain product, 32 labels and texture; above 64 pictures blur."""
+    """Rank of each layer. 16 holds a face or a plain product, 32 labels and texture; above 64 images blur."""
     alpha: float = 16.0
-    """Strength multiplier: alpha / rank scales the update. Equal to rank, every reader agrees on the strength."""
+    """alpha / rank scales the update. Equal to rank, every loader agrees on the strength."""
     targets: AdapterTargets = AdapterTargets.attention_mlp
     """attention is small and leaks least; attention_mlp also holds texture; blocks_all adds the modulation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How the adapter learns."""
+    """Training: optimizer, learning-rate schedule, sigmas, preservation and checkpoints."""
 
     steps: int
-    """Optimizer updates. 40 to 120 looks at each picture: looks = steps * batch_size / pictures."""
+    """Optimizer updates. 40 to 120 exposures of each image: exposures = steps * batch_size / images."""
     learning_rate: float = 1e-4
-    """Peak rate. 1e-4 is safe for a 12B base with alpha = rank; 1e-3 burns it."""
+    """Peak learning rate. 1e-4 is safe for a 12B base with alpha = rank; 1e-3 destroys it."""
     batch_size: int = 1
-    """Pictures in one step. Larger is smoother, and costs memory."""
+    """Images in one step. A larger batch has less gradient noise, and costs memory."""
     seed: int = 0
-    """Noise, times, order and the adapter's start all follow from it."""
+    """Noise, sigmas, data order and the adapter's initial weights all follow from it."""
     warmup_steps: int = 0
-    """Steps over which the rate climbs from nothing."""
-    schedule: LRScheduler = LRScheduler.cosine
-    """cosine ends gently at zero; constant lets a run be prolonged."""
+    """Warm-up steps: the rate rises linearly from 0."""
+    lr_scheduler: LRScheduler = LRScheduler.cosine
+    """After the warm-up: cosine decays to 0 at the last step, constant keeps the peak rate."""
     weight_decay: float = 0.01
-    """Pull of the adapter towards nothing."""
-    clip: float = 1.0
-    """Longest gradient that is let through."""
+    """AdamW weight decay of the adapter's tensors."""
+    max_grad_norm: float = 1.0
+    """Max gradient norm; longer gradients are scaled to it."""
     caption_dropout: float = 0.0
-    """Share of looks with an empty caption. 0.05 keeps the trigger from being the only way to the thing."""
+    """Share of exposures with an empty caption. At 0.05 the trigger is not the only way to the subject."""
     preservation: float = 0.0
-    """Weight of staying with the base where the trigger is not said. 1 keeps the class; a step takes twice as long."""
-    memories: int = 0
-    """Pictures the base makes of ordinary things before the first step; preservation holds the adapter to them too."""
+    """Weight of the loss that keeps captions without the trigger as they were. At 1 a step takes 2.5 times as long."""
+    class_images: int = 0
+    """Class images that the base renders before the first step, for the preservation loss."""
     save_every: int = 250
-    """Steps between checkpoints. Each is a candidate to choose from, and a place to continue."""
+    """Steps between checkpoints. Each is a candidate to choose from, and a run resumes from the last."""
     optimizer: OptimizerName = OptimizerName.adamw
     """adamw8bit needs bitsandbytes and CUDA, and saves little: only the adapter has optimizer state."""
-    time_shift: float = 1.0
-    """Above 1 trains more on high noise, where composition is settled: 1 to 1.8 for likeness, 3.16 for a style."""
-    time_mean: float = 0.0
-    """Middle of the logit-normal times."""
-    time_std: float = 1.0
-    """Spread of the logit-normal times."""
+    shift: float = 1.0
+    """Shift of the sigmas. Above 1 draws more high ones (composition): 1 to 1.8 for likeness, 3.16 for style."""
+    logit_mean: float = 0.0
+    """Mean of logit(sigma) before the shift; sigmas are logit-normal."""
+    logit_std: float = 1.0
+    """Standard deviation of logit(sigma) before the shift."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewConfig:
-    """Pictures made while training."""
+    """Images rendered while training."""
 
     every: int = 250
     """Steps between previews; 0 makes none."""
     prompts: tuple[str, ...] = ()
-    """What to show, with {trigger} and {class}. Empty takes the first of the evaluation prompts."""
+    """Prompts, with {trigger} and {class}. Empty takes the first of the evaluation prompts."""
     seed: int = 1
-    """The same noise each time, so that two previews differ by what was learned."""
+    """Seed of the noise: the same each time, so that two previews differ by what was learned."""
     steps: int = 20
-    """Sampling steps of one picture."""
+    """Sampling steps of one image."""
     size: int = 0
-    """Side in pixels; 0 means data.resolution."""
+    """Width and height in pixels; 0 means data.resolution."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,41 +121,41 @@ class EvaluateConfig:
     """How checkpoints are compared."""
 
     strengths: tuple[float, ...] = (1.0,)
-    """Each checkpoint is tried at each of these."""
+    """Adapter strengths that each checkpoint is evaluated at."""
     checkpoints: int = 3
-    """How many checkpoints are tried, spread evenly and ending with the last."""
+    """How many checkpoints are evaluated, spread evenly and ending with the last."""
     seeds: int = 2
-    """Pictures for each prompt. More makes the intervals narrower, and takes longer."""
+    """Images for each prompt. More makes the confidence intervals narrower, and takes longer."""
     steps: int = 20
-    """Sampling steps of one picture."""
+    """Sampling steps of one image."""
     max_leakage: float = 0.25
-    """How far pictures without the trigger may move, 0 not at all; a checkpoint above it is not chosen."""
+    """Leakage, 0 to 1: how far images without the trigger may move. A checkpoint above it is not chosen."""
     min_adherence: float = 0.85
-    """Prompt following that has to be left, as a share of the base's."""
+    """Adherence: prompt following that has to be left, as a share of the base's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """The file that is shipped."""
+    """The exported files."""
 
     name: str = ""
     """File name without ending. Empty means the trigger."""
     dialects: tuple[ExportDialect, ...] = (ExportDialect.diffusers,)
-    """diffusers is read by diffusers and ComfyUI both; each further one is a file of its own beside it."""
+    """Key naming of the files. diffusers and ComfyUI both read diffusers; each further one is a file of its own."""
     dtype: ExportDtype = ExportDtype.bf16
-    """bf16 is what the base computes in; fp32 doubles the file."""
+    """Tensor dtype. bf16 is what the base computes in; fp32 doubles the file."""
     dir: str = ""
-    """Folder of what is exported. Empty means export/ in the run folder."""
+    """Output folder. Empty means export/ in the run folder."""
     file: str = ""
-    """The file itself, where there is one dialect only; it goes before dir and name."""
+    """Path of the file, where there is one dialect only; it overrides dir and name."""
     author: str = ""
-    """Who made it, for the file's metadata and the model card."""
+    """Author, for the file's metadata and the model card."""
     bundle: bool = False
-    """Also one .zip of everything in the folder."""
+    """Also write one .zip of everything in the folder."""
     push_to_hub: str = ""
-    """Hub repository to upload to: org/name. Only what was exported goes there."""
+    """Hugging Face repository to upload to: org/name. Only what was exported goes there."""
     public: bool = False
-    """A repository that is made anew is private otherwise."""
+    """Whether a repository that is created is public; private otherwise."""
     dry_run: bool = False
     """Show what push_to_hub would upload, and upload nothing."""
 
@@ -169,19 +169,19 @@ class HardwareConfig:
     dtype: ComputeDtype = ComputeDtype.fp32
     """bf16 halves the base's memory, and is fast on a GPU; fp32 is faster on most CPUs."""
     gradient_checkpointing: bool = False
-    """Trades a third more time for most of the activations' memory."""
+    """Recomputes activations in the backward pass: most of their memory for a third more time."""
     threads: int = 0
     """CPU threads of torch; 0 leaves torch's own choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackerConfig:
-    """Where the numbers also go; metrics.jsonl is always written."""
+    """Experiment tracker; metrics.jsonl is always written."""
 
     name: TrackerName = TrackerName.none
-    """wandb works without an account too: it then keeps its files in the run folder."""
+    """Tracker by name. wandb without an account keeps its files in the run folder."""
     project: str = "flux_lora"
-    """What the tracker groups runs under."""
+    """Project name that the tracker groups runs under."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,1 +1,16 @@
-"""Photos and captions -> batches: find, judge, decode, bucket, cache, batch."""
+"""Images and captions -> batches: find, scan, check, bucket, encode, batch.
+
+sources/       folders, tables, shards and Hub datasets -> samples
+checks/        rules for captions, images and the set -> findings
+captioning/    captions proposed by a vision-language model
+images/        image files -> upright sRGB pixels; masks; thumbnails
+image_stats/   sharpness, exposure, borders, lettering, perceptual hashes
+bucketing/     the bucket and crop of every image
+cache/         latents, prompt embeds and masks on disk
+report/        the dataset report as HTML; findings as text, JSON, SARIF, JUnit XML
+samples.py     Sample: an image file and its caption
+scan.py        decode and measure each image once
+findings.py    Finding and Rule: what checks yield
+batches.py     encoded samples -> batches, in an order that depends on the seed alone
+progress.py    the type of progress callbacks
+"""

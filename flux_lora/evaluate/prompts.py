@@ -1,4 +1,4 @@
-"""The prompts an adapter is judged by, and those it is held to while it learns.
+"""The prompts an adapter is scored on, and those of its preservation images.
 
 A prompts file has these sections, one prompt a line:
 
@@ -9,7 +9,7 @@ A prompts file has these sections, one prompt a line:
     [kept]
     a green vase on a shelf
 
-[kept] may be left out. It is what preservation reminds the adapter of, so nothing in it is judged.
+[kept] may be left out. The base renders its prompts for the preservation loss, so none of them is scored.
 Class prompts need no section: they are the trigger prompts without the trigger.
 """
 
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flux_lora.data.plain import tidy, without_trigger
+from flux_lora.data.captioning.captioner import tidy, without_trigger
 from flux_lora.errors import DataError
 
-JUDGED = ("trigger", "unrelated")
-SECTIONS = (*JUDGED, "kept")
+SCORED = ("trigger", "unrelated")
+SECTIONS = (*SCORED, "kept")
 PLACEHOLDERS = ("{trigger}", "{class}")
 
 STANDARD_SCENES = (
@@ -53,22 +53,22 @@ STANDARD_KEPT = (
 
 @dataclass(frozen=True)
 class Suite:
-    """What to render. class_[i] is trigger[i] without the trigger."""
+    """The prompts of a run. class_[i] is trigger[i] without the trigger."""
 
     trigger: tuple[str, ...]
     class_: tuple[str, ...]
     unrelated: tuple[str, ...]
     kept: tuple[str, ...] = STANDARD_KEPT
-    """Never rendered for scores: a base's answers to these are shown to the adapter as it learns."""
+    """Never rendered for scores: the adapter is trained to leave the base's images of these as they are."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """All of them, in the order in which pictures of this suite are kept."""
+        """All that are scored, in the order in which images of this suite are stored."""
         return self.trigger + self.class_ + self.unrelated
 
 
 def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
-    """The suite of a prompts file, with {trigger} and {class} filled in."""
+    """Read a prompts file and fill in {trigger} and {class}. Raises DataError that names file and line."""
     if not file.is_file():
         raise DataError(
             f"{file} does not exist, so there is nothing to judge the adapter by",
@@ -82,7 +82,7 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
             section = _section(line, f"{file}:{number}")
         elif line and not line.startswith("#"):
             sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
-    for name in JUDGED:
+    for name in SCORED:
         prompts = sections[name]
         if len(prompts) < 2:
             raise DataError(
@@ -90,12 +90,12 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
                 fix=f"write 4 or more prompts under [{name}], one a line",
             )
     suite = make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
-    _refuse_judged_reminders(sections["kept"], suite, file)
-    return replace(suite, kept=tuple(_fill(each, "", class_word) for each in sections["kept"]) or STANDARD_KEPT)
+    _refuse_scored_kept(sections["kept"], suite, file)
+    return replace(suite, kept=tuple(_fill(prompt, "", class_word) for prompt in sections["kept"]) or STANDARD_KEPT)
 
 
 def standard_prompts(trigger: str, class_word: str) -> Suite:
-    """A suite for a folder that brings none."""
+    """The suite of a folder without a prompts file."""
     return make_suite(STANDARD_SCENES, STANDARD_UNRELATED, trigger, class_word)
 
 
@@ -132,8 +132,8 @@ def _checked(prompt: str, section: str, where: str) -> str:
     return prompt
 
 
-def _refuse_judged_reminders(kept: Sequence[str], suite: Suite, file: Path) -> None:
-    """What is practised cannot be judged."""
+def _refuse_scored_kept(kept: Sequence[str], suite: Suite, file: Path) -> None:
+    """A prompt that is trained on cannot be scored."""
     twice = sorted(set(kept) & set(suite.prompts))
     if twice:
         raise DataError(f"{file} has {twice[0]!r} under [kept] and judges it too", fix="take it out of one of the two")

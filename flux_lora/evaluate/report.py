@@ -1,24 +1,173 @@
-"""One page that shows what was learned: pictures first, then how well, then the file.
+"""The HTML report of a run: images first, then the scores, then the file.
 
 A Report is the whole input. The page it becomes needs no other file, no network and no script.
 """
 
+from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from flux_lora.evaluate import wording
-from flux_lora.evaluate.choice import Choice, ChoiceLimits
-from flux_lora.evaluate.curve import along, draw
-from flux_lora.evaluate.scores import Score
-from flux_lora.evaluate.webpictures import image_data_uri
+from flux_lora.atomic import write_text
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, limit_on, within_limits
+from flux_lora.evaluate.scores import METRICS, Score
+
+
+def percent(share: float) -> str:
+    """0.863 -> 86%."""
+    return f"{round(100 * share)}%".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """372 -> 6 min 12 s."""
+    rounded = round(seconds)
+    if rounded < 1:
+        return f"{seconds:.1f} s"
+    hours, minutes, left = rounded // 3600, rounded % 3600 // 60, rounded % 60
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def bytes_in_words(count: int) -> str:
+    """1300000 -> 1.3 MB."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} bytes"
+
+
+def result_in_words(trigger: str, class_word: str, score: Score) -> str:
+    """The result in two sentences."""
+    return (
+        f"Say “{trigger}” and the image comes {_way(score.likeness.value)} from the base’s idea of "
+        f"“{class_word}” to the held-out photos. {_prompts(score.adherence.value)}, and images that do not say it "
+        f"changed by {percent(score.leakage.value)}."
+    )
+
+
+def _way(share: float) -> str:
+    if share >= 1:
+        return f"all the way ({percent(share)})"
+    if share <= 0:
+        return f"none of the way ({percent(share)})"
+    return f"{percent(share)} of the way"
+
+
+def _prompts(share: float) -> str:
+    if share >= 1:
+        return f"Prompts are followed as well as before ({percent(share)})"
+    return f"Prompts are followed {percent(share)} as well as before"
+
+
+SMALL = 256
+"""Images up to this side in pixels are lossless; beyond, a page of dozens would weigh megabytes."""
+QUALITY = 86
+"""Of lossy WebP."""
+
+
+def image_data_uri(image: Image.Image, longest: int = 640) -> str:
+    """An image as a WebP data: URI, its longer side at most `longest` pixels; small ones without loss."""
+    shrunk = image.convert("RGB")
+    shrunk.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    encoded = BytesIO()
+    shrunk.save(encoded, "WEBP", lossless=max(shrunk.size) <= SMALL, quality=QUALITY)
+    return "data:image/webp;base64," + b64encode(encoded.getvalue()).decode()
+
+
+MOST_POINTS = 400
+"""A line of the plot has no more than about twice as many."""
+WINDOW_SHARE = 20
+"""The smoothed line is a mean over 1/20 of the run: flow losses jump with the sigma that was drawn."""
+OUTLIERS = 0.02
+"""Share of the highest losses that do not widen the axis."""
+
+
+@dataclass(frozen=True)
+class AxisTick:
+    """A label and its position in percent from the left or the top."""
+
+    label: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The loss plot: two SVG point lists in a 100 x 100 box, its axes, and the smoothed loss at both ends."""
+
+    raw: str
+    smooth: str
+    steps: tuple[AxisTick, ...]
+    losses: tuple[AxisTick, ...]
+    first: float
+    last: float
+
+
+def draw(points: Sequence[tuple[int, float]]) -> Drawing:
+    """Plot (step, loss) pairs; the few highest losses are cut at the top edge."""
+    steps = [step for step, _ in points]
+    losses = [loss for _, loss in points]
+    smooth = smoothed(losses)
+    kept = sorted(losses)[: max(1, round(len(losses) * (1 - OUTLIERS)))]
+    low, high = min(kept[0], *smooth, kept[-1]), max(kept[-1], *smooth)
+    room = (high - low) or 1.0
+    low, high = max(0.0, low - 0.06 * room), high + 0.06 * room
+
+    def polyline(values: Sequence[float]) -> str:
+        every = max(1, len(values) // MOST_POINTS)
+        indices = [*range(0, len(values) - 1, every), len(values) - 1]
+        return " ".join(f"{along(steps[n], steps):.2f},{_down(values[n], low, high):.2f}" for n in indices)
+
+    return Drawing(
+        raw=polyline(losses),
+        smooth=polyline(smooth),
+        steps=tuple(AxisTick(f"{step:,.0f}", along(step, steps)) for step in _rounds(0, steps[-1]) if step >= steps[0]),
+        losses=tuple(AxisTick(f"{loss:g}", _down(loss, low, high)) for loss in _rounds(low, high)),
+        first=smooth[0],
+        last=smooth[-1],
+    )
+
+
+def smoothed(losses: Sequence[float]) -> list[float]:
+    """Centred moving mean; at the ends the window shrinks on both sides."""
+    half = max(1, len(losses) // WINDOW_SHARE // 2)
+    sums = [0.0]
+    for loss in losses:
+        sums.append(sums[-1] + loss)
+    means = []
+    for n in range(len(losses)):
+        reach = min(half, max(n, half // 2), max(len(losses) - 1 - n, half // 2))
+        start, stop = max(0, n - reach), min(len(losses), n + reach + 1)
+        means.append((sums[stop] - sums[start]) / (stop - start))
+    return means
+
+
+def along(step: float, steps: Sequence[int]) -> float:
+    """Position of a step between the first and the last, in percent."""
+    return 100 * (step - steps[0]) / max(1, steps[-1] - steps[0])
+
+
+def _down(value: float, low: float, high: float) -> float:
+    return 100 * (high - min(max(value, low), high)) / (high - low)
+
+
+def _rounds(low: float, high: float) -> list[float]:
+    """About four round numbers between low and high, as axis ticks."""
+    rough = (high - low) / 4
+    power = 10.0 ** int(f"{rough:e}".split("e")[1])
+    unit = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    first = -(-low // unit)
+    count = int((high - first * unit) / unit + 1e-9) + 1
+    return [round((first + n) * unit, 10) for n in range(count)]
 
 
 @dataclass(frozen=True)
 class StageSeconds:
-    """A part of the run and how long it took."""
+    """A stage of the run and its duration."""
 
     name: str
     seconds: float
@@ -26,7 +175,7 @@ class StageSeconds:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A training picture and its caption."""
+    """A training image and its caption."""
 
     image: Image.Image
     caption: str
@@ -34,7 +183,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The photos that went in; findings are what the judge said about them."""
+    """The training images, and the findings of the dataset checks."""
 
     count: int
     thumbnails: tuple[Thumbnail, ...]
@@ -43,7 +192,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Trio:
-    """A photo that was held out, beside what base and LoRA make of one prompt and seed."""
+    """A held-out photo, and the renders of one prompt and seed by the base and with the LoRA."""
 
     prompt: str
     held_out: Image.Image
@@ -53,7 +202,7 @@ class Trio:
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """Base and LoRA on a prompt without the trigger. change: 0 the same picture, 1 another prompt's."""
+    """Base and LoRA on a prompt without the trigger. change: 0 the same image, 1 another prompt's."""
 
     prompt: str
     kind: str
@@ -88,12 +237,12 @@ class ExportedFile:
     dialect: str
     loads_in: tuple[str, ...]
     merged: str = ""
-    """What is lost of it where it is merged into a quantised base."""
+    """How much of its effect is lost when merged into a quantised base, in words."""
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """Something that was tried on the exported file, and what was seen."""
+    """A check of the exported file, and what was measured."""
 
     name: str
     seen: str
@@ -102,7 +251,7 @@ class FileCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything the page says."""
+    """Everything that the page shows."""
 
     title: str
     trigger: str
@@ -130,29 +279,29 @@ class Report:
     @property
     def chosen(self) -> Score:
         """The score of the checkpoint that was chosen."""
-        found = [each for each in self.scores if (each.step, each.strength) == (self.choice.step, self.choice.strength)]
+        choice = (self.choice.step, self.choice.strength)
+        found = [score for score in self.scores if (score.step, score.strength) == choice]
         assert found, "the choice is one of the scores"
         return found[0]
 
 
 def write_report(report: Report, file: Path) -> Path:
     """Write the page, whole or not at all."""
+    steps = [step for step, _ in report.curve.losses]
     page = (
         _environment()
         .get_template("report.html.j2")
         .render(
             report=report,
             chosen=report.chosen,
+            metrics=[(metric, limit_on(metric)) for metric in METRICS],
             drawing=draw(report.curve.losses) if len(report.curve.losses) > 1 else None,
-            marks=[(step, along(step, [step for step, _ in report.curve.losses])) for step in report.curve.checkpoints],
-            sentence=wording.result_in_words(report.trigger, report.class_word, report.chosen),
-            small=all(max(trio.lora.size) <= 256 for trio in report.trios),
+            marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
+            sentence=result_in_words(report.trigger, report.class_word, report.chosen),
+            small=all(max(trio.lora.size) <= SMALL for trio in report.trios),
         )
     )
-    half_written = file.with_name(file.name + ".partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half_written.write_text(page, encoding="utf-8")
-    half_written.replace(file)
+    write_text(page, file)
     return file
 
 
@@ -167,9 +316,9 @@ def _environment() -> Environment:
     )
     environment.filters.update(
         uri=image_data_uri,
-        percent=wording.percent,
-        duration=wording.duration,
-        size=wording.bytes_in_words,
-        held=wording.within_limits,
+        percent=percent,
+        duration=duration,
+        size=bytes_in_words,
+        within=within_limits,
     )
     return environment

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import SigmaSampler
+from flux_lora.flow.sigmas import SigmaSampler
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,10 @@
-"""What is true of a base model: its files, its text and image encoders, its velocity. One package per family."""
+"""What is true of base models. A family is a package here and a row in registry.py.
+
+family.py        the protocol of a family; prompt embeds, latents, velocity
+registry.py      which families there are, and whose a base is
+flux1/           FLUX.1
+device.py        device and dtype of a run
+hub.py           files from the Hugging Face hub; fingerprints of weights
+quantization.py  fp8, Q8_0, Q4_K and NF4: what a weight becomes
+mini/            the embedded base
+"""

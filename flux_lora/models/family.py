@@ -1,31 +1,260 @@
-"""What the rest of the code knows of any model family: encoded text, and a velocity.
+"""What the rest of the code knows of a model family: prompt embeds, latents, a velocity, and one protocol for the rest.
 
-Shape letters: B batch, T text tokens, D text width, P pooled width, C channels, H W height and width.
+A family is a package beside this file and a row in registry.py; sizes that differ in their layers (FLUX.2 klein 4B, 9B,
+dev) are a row each. Nothing outside `models/`, the adapter's key tables and loaders, and share/'s workflow asks which
+family it is.
+
+What FLUX.2 and FLUX.3 need beyond this, and which is not here yet: prompts of several windows in one render or bucket
+(batches are grouped by shape only), reference images in samples and batches, and chat templates in token counts.
+
+Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a base is, and how long its prompt embeds are."""
+
+    path: str
+    """The embedded base's name, a folder, or a hub id."""
+    revision: str = ""
+    """Of a hub id; empty takes its main branch."""
+    max_sequence_length: int = 512
+    """Tokens of the prompt embeds."""
 
 
 @dataclass(frozen=True)
 class PromptEmbeds:
-    """Captions as the transformer hears them. One caption is a batch of one."""
+    """Prompt embeddings by name, each with the batch first. One caption is a batch of one.
 
-    t5: Tensor  # BTD
-    pooled: Tensor  # BP
+    FLUX.1 has a sequence and a pooled vector, FLUX.2 the stacked layers of one decoder, FLUX.3 positions beside them.
+    """
+
+    tensors: Mapping[str, Tensor]  # each B..., sequences BT...
+
+    @property
+    def window(self) -> int:
+        """Tokens of the sequence, padding among them: it is attended to, so only equal windows share a batch."""
+        return max(tensor.shape[1] for tensor in self.tensors.values() if tensor.dim() > 2)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def __len__(self) -> int:
+        """Captions."""
+        return len(next(iter(self.tensors.values())))
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "PromptEmbeds":
-        """The same text elsewhere."""
-        return PromptEmbeds(t5=self.t5.to(device, dtype), pooled=self.pooled.to(device, dtype))
+        """The same elsewhere; what is not floating point (positions, ids) keeps its dtype."""
+        return PromptEmbeds(
+            {
+                name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+                for name, tensor in self.tensors.items()
+            }
+        )
+
+    def rows(self, rows: Sequence[int]) -> "PromptEmbeds":
+        """Some of the captions, in this order, repeated where a number is."""
+        return PromptEmbeds({name: tensor[list(rows)] for name, tensor in self.tensors.items()})
 
 
-Velocity = Callable[[Tensor, Tensor, PromptEmbeds], Tensor]
-"""(noisy BCHW, time B, text) -> velocity BCHW"""
+def stack_prompt_embeds(embeds: Sequence[PromptEmbeds]) -> PromptEmbeds:
+    """Several as one batch, in order."""
+    windows = {each.window for each in embeds}
+    assert len(windows) == 1, f"padding is attended to, so windows of {sorted(windows)} tokens do not share a batch"
+    return PromptEmbeds({name: torch.cat([each[name] for each in embeds]) for name in embeds[0].tensors})
 
 
-def stack_prompt_embeds(texts: Sequence[PromptEmbeds]) -> PromptEmbeds:
-    """Several texts as one batch, in order."""
-    return PromptEmbeds(t5=torch.cat([text.t5 for text in texts]), pooled=torch.cat([text.pooled for text in texts]))
+@dataclass(frozen=True)
+class LatentDistribution:
+    """The VAE's latent distribution in the transformer's units: a normal distribution for each number.
+
+    A family whose VAE is only ever used by its mode gives a std of zeros.
+    """
+
+    mean: Tensor  # BCHW
+    std: Tensor  # BCHW
+
+
+class Velocity(Protocol):
+    """(noisy BCHW, sigma B, prompt embeds) -> velocity BCHW: noise minus data.
+
+    `references` are latents CHW of images that the prediction is conditioned on, for families that take them.
+    """
+
+    def __call__(
+        self, noisy: Tensor, sigma: Tensor, prompt_embeds: PromptEmbeds, /, *, references: Sequence[Tensor] = ()
+    ) -> Tensor: ...
+
+
+EncodeImage = Callable[[Tensor], LatentDistribution]
+"""pixels B3HW in [-1, 1] -> latents BCHW"""
+EncodeCaption = Callable[[str], PromptEmbeds]
+"""caption -> prompt embeds, a batch of one"""
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """VAE encoder and text encoders of a base. Each is loaded only when it is opened."""
+
+    image_fingerprint: str
+    """Changes whenever the same pixels would become other latents."""
+    open_image_encoder: Callable[[], EncodeImage]
+    caption_fingerprint: str
+    """Changes whenever the same caption would become other prompt embeds; the sequence length is part of it."""
+    open_caption_encoder: Callable[[], EncodeCaption]
+    pixels_per_latent: int
+    """Pixels per side of one latent pixel: masks are averaged to it."""
+
+
+@dataclass(frozen=True)
+class CaptionTokenizer:
+    """One tokenizer of a base, and what it truncates."""
+
+    name: str
+    """What messages and pages call it."""
+    tokenizer: "PreTrainedTokenizerBase"
+    limit: int
+    """Tokens that are kept, start and end marks among them."""
+    decisive: bool
+    """Whether no other text encoder reads what this one truncates."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A base that renders: transformer (with or without an adapter in it), VAE and sampling schedule."""
+
+    family: "ModelFamily"
+    transformer: nn.Module
+    vae: nn.Module
+    scheduler: object
+    negative: PromptEmbeds | None = None
+    """Of the empty prompt, one row, where the family uses real classifier-free guidance."""
+
+
+LayerGroups = Mapping[str, str]
+"""Name of a group of layers (adapter.targets) -> pattern that matches the whole names of its linear layers."""
+Shapes = Mapping[str, tuple[int, int]]
+"""Outputs and inputs of each linear layer, by module name."""
+
+
+class ModelFamily(Protocol):
+    """Everything that is true of one model family and of no other."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it: FLUX.1."""
+        ...
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Pixels per side of one latent pixel."""
+        ...
+
+    @property
+    def pixels_per_token(self) -> int:
+        """Pixels per side of one image token; sizes are multiples of it."""
+        ...
+
+    @property
+    def layer_groups(self) -> LayerGroups:
+        """The linear layers that a LoRA may change, by group."""
+        ...
+
+    @property
+    def unused_in_training(self) -> str:
+        """Pattern of module names that text-to-image training never reads; empty where there are none."""
+        ...
+
+    def linear_shapes(self) -> Shapes:
+        """The linear layers of the released model, without loading it."""
+        ...
+
+    def recognises(self, source: ModelSource) -> bool:
+        """Whether a base on this disk is of this family."""
+        ...
+
+    def transformer_folder(self, source: ModelSource) -> Path:
+        """The transformer's files on this disk, fetched if need be."""
+        ...
+
+    def load_tokenizers(self, source: ModelSource) -> tuple[CaptionTokenizer, ...]:
+        """The tokenizers alone: enough to count tokens. Raises ModelError where they cannot be had."""
+        ...
+
+    def encoders(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Encoders:
+        """The base's encoders; nothing is loaded yet. `dtype` is of the text encoders; the VAE stays float32."""
+        ...
+
+    def load_transformer(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """The transformer, frozen."""
+        ...
+
+    def load_pipeline(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
+        """The parts that render, frozen."""
+        ...
+
+    def checkpoint_activations(self, transformer: nn.Module) -> None:
+        """Trade time for memory: activations are computed again in the backward pass."""
+        ...
+
+    def velocity(self, transformer: nn.Module, *, guidance: float) -> Velocity:
+        """The transformer as a function of image-shaped tensors. `guidance` is the embedded one, if there is any."""
+        ...
+
+    @property
+    def uses_cfg(self) -> bool:
+        """Whether guidance is real classifier-free guidance, against the empty prompt, and not embedded."""
+        ...
+
+    def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:
+        """How far the schedule of so many steps moves sigmas towards noise at this size; see flow.sigmas.shifted."""
+        ...
+
+    def sample(
+        self,
+        pipeline: Pipeline,
+        prompt_embeds: PromptEmbeds,
+        seeds: Sequence[int],
+        *,
+        size: tuple[int, int],
+        steps: int,
+        guidance: float,
+    ) -> Tensor:
+        """Latents BCHW of one image for each caption and seed, as the family's own pipeline samples them.
+
+        `size` is width and height in pixels. Noise is drawn on the CPU from each image's own seed.
+        """
+        ...
+
+    def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
+        """Latents BCHW -> images."""
+        ...
+
+    def weightless_transformer(self) -> nn.Module:
+        """The released transformer on the meta device: every module that a file can name, and no memory."""
+        ...
+
+    def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:
+        """Whether diffusers can load a LoRA of these modules, in this dialect, into a transformer of these shapes."""
+        ...
+
+    def load_lora_file(self, transformer: nn.Module, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
+        """Load a LoRA file as a user of diffusers would; returns diffusers' converted state dict of it."""
+        ...
+
+    def velocity_at_fixed_point(self, transformer: nn.Module) -> Tensor:
+        """The velocity BCHW at one random point that is always the same: what a change of weights is seen by."""
+        ...

@@ -1,7 +1,11 @@
-"""Fetch files of a model from the Hugging Face hub, with its refusals explained. The only door to the hub."""
+"""Fetch files of a model from the Hugging Face hub, with its refusals explained, and name a folder of weights by its
+contents.
+"""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -14,6 +18,9 @@ from huggingface_hub.errors import (
 )
 
 from flux_lora.errors import ModelError
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""owner/name, the whole text."""
 
 
 def fetched(name: str, patterns: Sequence[str], revision: str = "") -> Path:
@@ -46,3 +53,30 @@ def _hub_errors_explained(name: str) -> Iterator[None]:
             f"the hub did not give {name}: {str(error).strip().partition(chr(10))[0]}",
             fix="check model.revision and the network, then run it again",
         ) from error
+
+
+WHOLE_BYTES = 64 * 2**20
+"""Files up to this size are read whole; of larger ones, evenly spread windows."""
+WINDOWS = 16
+WINDOW_BYTES = 2**20
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of every file's name, size and contents (sampled where a file is large)."""
+    digest = sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder).as_posix()}|{size}|".encode())
+        digest.update(_seen(file, size))
+    return digest.hexdigest()
+
+
+def _seen(file: Path, size: int) -> bytes:
+    if size <= WHOLE_BYTES:
+        return file.read_bytes()
+    with file.open("rb") as opened:
+        windows = []
+        for number in range(WINDOWS):
+            opened.seek((size - WINDOW_BYTES) * number // (WINDOWS - 1))
+            windows.append(opened.read(WINDOW_BYTES))
+    return b"".join(windows)

@@ -1,4 +1,4 @@
-"""Everything that decides what a picture looks like, apart from the weights."""
+"""Render settings: everything that decides what an image looks like, apart from the weights."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -6,7 +6,7 @@ from itertools import product
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to make: these words, this noise."""
+    """One image to render: its prompt and the seed of its noise."""
 
     prompt: str
     seed: int
@@ -14,17 +14,17 @@ class Shot:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSpec:
-    """Previews, scores and exported snippets share this, so a picture seen once can be had again."""
+    """Shared by previews, scores and exported snippets, so that each can render the others' images again. Pixels."""
 
     prompts: tuple[str, ...]
     seeds: tuple[int, ...]
     width: int
     height: int
     text_tokens: int
-    """T5 length; FLUX answers differently at another one."""
+    """Length of the T5 sequence, padding included: FLUX attends to the padding, so it changes the image."""
     steps: int = 20
     guidance: float = 3.5
-    """Strength of the embedded guidance; true classifier-free guidance stays off."""
+    """The guidance embed's value; true classifier-free guidance is off."""
 
     def shots(self) -> tuple[Shot, ...]:
         """Every prompt with every seed; all seeds of a prompt stand together."""

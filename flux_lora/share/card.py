@@ -1,29 +1,129 @@
-"""The model card: README.md in the hub's format, with the facts of a Shared in its front matter and its text.
+"""The model card: README.md in the hub's format, from a SharedModel.
 
 Titles, triggers and prompts are other people's text: nothing in them becomes markup.
 """
 
 import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from flux_lora.share.bases import OWN_TERMS
-from flux_lora.share.product import SharedModel
+from flux_lora.render.spec import RenderSpec
+from flux_lora.share.base_models import OWN_TERMS, BaseModel
 from flux_lora.share.snippets import diffusers_snippet
 
+
+@dataclass(frozen=True)
+class Measure:
+    """A score of evaluate.scores: its row of the card's table. value, low and high are shares."""
+
+    title: str
+    value: float
+    low: float
+    """Low and high end of the 95 % interval."""
+    high: float
+    zero: str
+    """What 0 % means."""
+    full: str
+    """What 100 % means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The scores of the checkpoint in the file, and how they were measured."""
+
+    measures: tuple[Measure, ...]
+    scorer: str
+    """Folder or hub id of the CLIP model."""
+    prompts: int
+    """How many prompts were rendered, of all kinds."""
+    seeds: int
+    held_out: int
+    """Photos that training never saw."""
+    doubts: tuple[str, ...] = ()
+    """Warnings where a score is unreliable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Training settings, for the card."""
+
+    photos: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+    resolution: int
+    rank: int
+    alpha: float
+    targets: str
+    """adapter.targets of the recipe."""
+
+
+@dataclass(frozen=True)
+class SharedImage:
+    """An image rendered with the file, and its prompt."""
+
+    prompt: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The same adapter in another dialect."""
+
+    file: str
+    readers: str
+    """Programs that load it, as words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedModel:
+    """An exported file and all that its card, workflow and snippet mention."""
+
+    title: str
+    file: str
+    """Name of the .safetensors file that the folder holds."""
+    variants: tuple[Variant, ...] = ()
+    trigger: str
+    class_word: str
+    base: BaseModel
+    spec: RenderSpec
+    """Its first prompt with its first seed is the example."""
+    strength: float = 1.0
+    training: Training
+    scores: Scores | None = None
+    images: tuple[SharedImage, ...] = ()
+    remarks: tuple[str, ...] = ()
+    """Further limits, one sentence each, such as what a quantised base rounds away."""
+    author: str = ""
+    repo: str = ""
+    """Its repository on the hub, as org/name."""
+    version: str
+    """Of this package."""
+
+
+def example_of(spec: RenderSpec) -> RenderSpec:
+    """The one image that the workflow and the snippet render: first prompt, first seed.
+
+    In a batch of others its last bits may differ, so the image in the card is rendered alone.
+    """
+    return replace(spec, prompts=spec.prompts[:1], seeds=spec.seeds[:1])
+
+
 MARKER = "<!-- flux_lora writes this file anew with each export; remove this line and it stays as you left it. -->"
-PICTURES = "pictures"
+IMAGES = "pictures"
 TAGS = ("text-to-image", "flux", "lora", "diffusers", "template:sd-lora")
 MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
 
 
 def card_of(product: SharedModel) -> str:
-    """The whole text of the card."""
+    """The text of the card."""
     environment = Environment(  # noqa: S701 (markdown; the filters take the markup out)
         loader=PackageLoader("flux_lora.share"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(plain=plain, quoted=quoted, fenced=fenced, percent=percent_in_card)
+    environment.filters.update(plain=plain, as_code=as_code, fenced=fenced, percent=percent_in_card)
     prompt = product.spec.prompts[0]
     base = product.base.known_to_others if product.repo else product.base.place
     file = f"{product.repo}/{product.file}" if product.repo else product.file
@@ -42,9 +142,9 @@ def card_of(product: SharedModel) -> str:
 
 
 def front_matter(product: SharedModel) -> str:
-    """What the hub itself reads, as YAML."""
+    """The card's metadata, as YAML."""
     base = product.base
-    told = ModelCardData(
+    metadata = ModelCardData(
         base_model=base.hub or None,
         library_name="diffusers",
         license=base.licence_id or None,
@@ -54,34 +154,33 @@ def front_matter(product: SharedModel) -> str:
         tags=list(TAGS),
         instance_prompt=product.trigger,
         widget=[
-            {"text": picture.prompt, "output": {"url": picture_name(number)}}
-            for number, picture in enumerate(product.pictures)
+            {"text": image.prompt, "output": {"url": image_name(number)}} for number, image in enumerate(product.images)
         ],
         base_model_relation="adapter" if base.hub else None,
     )
-    return told.to_yaml().strip()
+    return metadata.to_yaml().strip()
 
 
-def picture_name(number: int) -> str:
-    """Where a picture of the card lies in its folder."""
-    return f"{PICTURES}/{number:02d}.png"
+def image_name(number: int) -> str:
+    """Path of an image of the card, from the card's folder."""
+    return f"{IMAGES}/{number:02d}.png"
 
 
 def plain(text: str) -> str:
-    """Words that markdown and HTML leave alone, on one line."""
+    """Text with markdown and HTML escaped, on one line."""
     escaped = MARKUP.sub(r"\\\1", " ".join(text.split()))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def quoted(text: str) -> str:
-    """Words as code, whatever stands in them."""
+def as_code(text: str) -> str:
+    """Inline code, whatever the text contains."""
     line = " ".join(text.split())
     fence = "`" * (1 + _longest_run(line))
     return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
 
 
 def fenced(text: str, language: str) -> str:
-    """A block of code, whatever stands in it."""
+    """A code block, whatever the text contains."""
     fence = "`" * max(3, 1 + _longest_run(text))
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 

@@ -1,4 +1,4 @@
-"""ComfyUI's nodes that a FLUX workflow needs: what each takes and gives, as data.
+"""The ComfyUI nodes of a FLUX workflow, as data: sockets, widgets, outputs.
 
 Read from ComfyUI 0.3.64 (commit a125cd84): nodes.py and comfy_extras/nodes_{cond,custom_sampler,flux,
 model_advanced,sd3}.py. A socket is filled by another node's output of the same type; a widget holds a
@@ -14,13 +14,13 @@ Value = str | int | float
 LARGEST_SIDE = 16384
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 FIXED = "fixed"
-"""What happens to a seed after a picture was made; ComfyUI keeps that as a value behind the seed's own."""
+"""control_after_generate, which a canvas lists as a value behind the seed's own."""
 AFTER_SEED = (FIXED, "increment", "decrement", "randomize")
 
 
 @dataclass(frozen=True)
 class Socket:
-    """An input that another node fills."""
+    """An input that another node's output fills."""
 
     name: str
     type: str
@@ -66,13 +66,13 @@ Widget = IntWidget | FloatWidget | TextWidget | ChoiceWidget
 
 @dataclass(frozen=True)
 class NodeType:
-    """What a kind of node takes, and the types it gives."""
+    """Inputs of a node type, and the types of its outputs."""
 
     sockets: tuple[Socket, ...] = ()
     widgets: tuple[Widget, ...] = ()
     gives: tuple[str, ...] = ()
     ends: bool = False
-    """It keeps something; a workflow without such a node does nothing."""
+    """An output node (OUTPUT_NODE in ComfyUI): a workflow without one does nothing."""
 
 
 WEIGHTS = ("default", "fp8_e4m3fn", "fp8_e4m3fn_fast", "fp8_e5m2")

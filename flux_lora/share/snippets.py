@@ -1,13 +1,13 @@
-"""How to use the exported file elsewhere, as text to copy."""
+"""The exported file in diffusers and in ComfyUI, as text to copy."""
 
 from pathlib import Path
 
-from flux_lora.models.flux1.places import MINI
+from flux_lora.models.mini import MINI
 from flux_lora.render.spec import RenderSpec
 
 FROM_MINI = "from flux_lora.models.mini import mini_folder\n"
-BESIDE = "str(Path(__file__).parent)"
-"""Where a program that lies beside the file looks for it, wherever it was started."""
+OWN_FOLDER = "str(Path(__file__).parent)"
+"""The folder of the program itself, whatever the working directory."""
 
 DIFFUSERS = """\
 {imports}
@@ -38,17 +38,16 @@ KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x
 
 
 def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
-    """A program that makes the picture of this prompt with the first seed of the spec.
+    """A diffusers program that renders this prompt with the first seed of the spec.
 
-    base is `mini`, a folder or a hub id; file is where the reader finds the exported adapter, and a
-    bare name means: beside the program. On a CPU the picture is the one that render/ makes of this
-    one prompt and seed, to the last bit.
+    base is `mini`, a folder or a hub id. file is a path or org/name/file of the hub; a bare name means
+    beside the program. On a CPU the image equals that of render/ for this prompt and seed, to the last bit.
     """
-    beside = Path(file).name == file
+    same_folder = Path(file).name == file
     return DIFFUSERS.format(
-        imports=_imports(base, beside),
+        imports=_imports(base, same_folder),
         base="mini_folder()" if base == MINI else repr(base),
-        folder=BESIDE if beside else repr(str(Path(file).parent)),
+        folder=OWN_FOLDER if same_folder else repr(str(Path(file).parent)),
         file=Path(file).name,
         prompt=prompt,
         strength=strength,
@@ -62,7 +61,7 @@ def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, st
 
 
 def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
-    """The nodes and settings that give the same kind of picture in ComfyUI."""
+    """The nodes and settings for ComfyUI, as text."""
     return COMFY.format(
         name=Path(file).name,
         strength=strength,
@@ -73,7 +72,7 @@ def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     )
 
 
-def _imports(base: str, beside: bool) -> str:
-    lines = ["from pathlib import Path\n\n"] if beside else []
+def _imports(base: str, same_folder: bool) -> str:
+    lines = ["from pathlib import Path\n\n"] if same_folder else []
     lines += ["import torch\n", "from diffusers import FluxPipeline\n"]
     return "".join(lines + ([f"\n{FROM_MINI}"] if base == MINI else []))

@@ -1,34 +1,34 @@
-"""A ComfyUI workflow that draws with the exported file as flux_lora's own sampler does.
+"""A ComfyUI workflow that renders with the exported file as flux_lora's own sampler does, as API JSON and as canvas.
 
-    model  UNETLoader > LoraLoaderModelOnly > ModelSamplingFlux > BasicScheduler (simple), BasicGuider
+model  UNETLoader > LoraLoaderModelOnly > ModelSamplingFlux > BasicScheduler (simple), BasicGuider
     text   DualCLIPLoader > T5TokenizerOptions > CLIPTextEncode > FluxGuidance > BasicGuider
     noise  RandomNoise, EmptySD3LatentImage, KSamplerSelect (euler) > SamplerCustomAdvanced > VAEDecode > SaveImage
 
-ModelSamplingFlux makes the schedule follow the picture's size, as diffusers does; without it ComfyUI
+ModelSamplingFlux makes the schedule follow the image's size, as diffusers does; without it ComfyUI
 uses the one of 1024 x 1024 for every size. T5TokenizerOptions pads the text to the length that the
 adapter was trained with; ComfyUI's own is 256.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import BaseModel
-from flux_lora.share.nodes import Value
+from flux_lora.share.base_models import BaseModel
+from flux_lora.share.nodes import FIXED, NODES, IntWidget, Value
 
 BASE_SHIFT, MAX_SHIFT = 0.5, 1.15
-"""FLUX.1-dev's schedule: exp of the first at 256 tokens, of the second at 4096."""
+"""FLUX.1-dev's mu (log of the sigma shift) at 256 and at 4096 image tokens."""
 COMFY_T5_TOKENS = 256
-"""What ComfyUI pads T5's text to, unless it is told otherwise."""
+"""Length that ComfyUI pads T5's tokens to by default."""
 T5_FILE, CLIP_FILE, VAE_FILE = "t5xxl_fp16.safetensors", "clip_l.safetensors", "ae.safetensors"
-WEIGHED = str.maketrans({"(": r"\(", ")": r"\)"})
-"""ComfyUI reads brackets as weights of words."""
+ESCAPED_WEIGHTS = str.maketrans({"(": r"\(", ")": r"\)"})
+"""ComfyUI parses brackets as weights of words."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """An output of a node, by its place among the node's outputs."""
+    """An output of a node, by its index among the node's outputs."""
 
     node: int
     output: int = 0
@@ -36,7 +36,7 @@ class Link:
 
 @dataclass(frozen=True)
 class WorkflowNode:
-    """One node of a workflow: its kind, what its widgets hold and what fills its sockets."""
+    """One node of a workflow: its type in NODES, the values of its widgets and the links to its sockets."""
 
     id: int
     kind: str
@@ -48,7 +48,7 @@ class WorkflowNode:
 def text_to_image(
     base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0
 ) -> tuple[WorkflowNode, ...]:
-    """The nodes that draw this prompt with the first seed of the spec; sources come before those they feed."""
+    """The nodes that render this prompt with the first seed of the spec, in topological order."""
     model, schedule = Link(2), Link(3 if base.shifts_sigmas else 2)
     text = Link(5 if spec.text_tokens != COMFY_T5_TOKENS else 4)
     nodes = [
@@ -69,26 +69,26 @@ def text_to_image(
             {"model": schedule},
         ),
         WorkflowNode(12, "EmptySD3LatentImage", "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
-        *_picture(file.removesuffix(".safetensors")),
+        *_image(file.removesuffix(".safetensors")),
     ]
     return tuple(nodes)
 
 
 def to_api(nodes: tuple[WorkflowNode, ...]) -> str:
     """The JSON that ComfyUI's HTTP interface takes as a prompt."""
-    return _text_of(
+    return _json_text(
         {
-            str(each.id): {
-                "class_type": each.kind,
-                "inputs": {**each.values, **{name: [str(link.node), link.output] for name, link in each.links.items()}},
-                "_meta": {"title": each.title},
+            str(node.id): {
+                "class_type": node.kind,
+                "inputs": {**node.values, **{name: [str(link.node), link.output] for name, link in node.links.items()}},
+                "_meta": {"title": node.title},
             }
-            for each in nodes
+            for node in nodes
         }
     )
 
 
-def _text_of(contents: Mapping[str, object]) -> str:
+def _json_text(contents: Mapping[str, object]) -> str:
     return json.dumps(contents, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -105,19 +105,131 @@ def _text(prompt: str, spec: RenderSpec, text: Link) -> Iterator[WorkflowNode]:
     if text.node == 5:
         padding = {"min_padding": 0, "min_length": spec.text_tokens}
         yield WorkflowNode(5, "T5TokenizerOptions", "Text length", padding, {"clip": Link(4)})
-    yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(WEIGHED)}, {"clip": text})
+    yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(ESCAPED_WEIGHTS)}, {"clip": text})
     yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
 
 
-def _picture(prefix: str) -> Iterator[WorkflowNode]:
-    drawn = {
+def _image(prefix: str) -> Iterator[WorkflowNode]:
+    links = {
         "noise": Link(9),
         "guider": Link(8),
         "sampler": Link(10),
         "sigmas": Link(11),
         "latent_image": Link(12),
     }
-    yield WorkflowNode(13, "SamplerCustomAdvanced", "Draw", links=drawn)
+    yield WorkflowNode(13, "SamplerCustomAdvanced", "Draw", links=links)
     yield WorkflowNode(14, "VAELoader", "VAE", {"vae_name": VAE_FILE})
     yield WorkflowNode(15, "VAEDecode", "To pixels", links={"samples": Link(13), "vae": Link(14)})
-    yield WorkflowNode(16, "SaveImage", "Picture", {"filename_prefix": prefix}, {"images": Link(15)})
+    yield WorkflowNode(16, "SaveImage", "Image", {"filename_prefix": prefix}, {"images": Link(15)})
+
+
+VERSION = 0.4
+NOTE = "MarkdownNote"
+"""A note of the editor; it is not executed."""
+NOTE_ID = 17
+WIDTH, GAP, ROW, HEAD = 320, 60, 26, 40
+NOTE_SIZE = (WIDTH, 300)
+ESCAPED_CHOICES = str.maketrans({"{": r"\{", "}": r"\}"})
+"""The editor takes {a|b} as a random choice (dynamic prompts)."""
+
+Wire = tuple[int, int, int, int, int, str]
+"""A row of the canvas's links: number, from node and output, to node and input, type."""
+
+
+def to_canvas(nodes: tuple[WorkflowNode, ...], note: str) -> str:
+    """The JSON that is dropped onto ComfyUI's window; the note stands left of the first column."""
+    wires = list(_wires(nodes))
+    positions = _positions(nodes)
+    entries = [_node(node, order, positions[node.id], wires) for order, node in enumerate(nodes)]
+    contents = {
+        "last_node_id": NOTE_ID,
+        "last_link_id": len(wires),
+        "nodes": [*entries, _note(note, len(nodes))],
+        "links": [list(wire) for wire in wires],
+        "groups": [],
+        "config": {},
+        "extra": {},
+        "version": VERSION,
+    }
+    return _json_text(contents)
+
+
+def _wires(nodes: Sequence[WorkflowNode]) -> Iterator[Wire]:
+    types = {node.id: NODES[node.kind] for node in nodes}
+    number = 0
+    for node in nodes:
+        for index, socket in enumerate(NODES[node.kind].sockets):
+            link = node.links[socket.name]
+            number += 1
+            yield number, link.node, link.output, node.id, index, types[link.node].gives[link.output]
+
+
+def _node(node: WorkflowNode, order: int, position: tuple[int, int], wires: Sequence[Wire]) -> Mapping[str, object]:
+    kind = NODES[node.kind]
+    into = {wire[4]: wire[0] for wire in wires if wire[3] == node.id}
+    out_of = [[wire[0] for wire in wires if wire[1:3] == (node.id, number)] for number in range(len(kind.gives))]
+    return {
+        "id": node.id,
+        "type": node.kind,
+        "pos": list(position),
+        "size": [WIDTH, _height(node)],
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [
+            {"name": socket.name, "type": socket.type, "link": into[number]}
+            for number, socket in enumerate(kind.sockets)
+        ],
+        "outputs": [
+            {"name": given, "type": given, "slot_index": number, "links": links}
+            for number, (given, links) in enumerate(zip(kind.gives, out_of, strict=True))
+        ],
+        "title": node.title,
+        "properties": {"Node name for S&R": node.kind},
+        "widgets_values": list(_values(node)),
+    }
+
+
+def _values(node: WorkflowNode) -> Iterator[Value]:
+    """The widgets' values in order; control_after_generate follows a seed."""
+    for widget in NODES[node.kind].widgets:
+        value = node.values[widget.name]
+        yield value.translate(ESCAPED_CHOICES) if node.kind == "CLIPTextEncode" and isinstance(value, str) else value
+        if isinstance(widget, IntWidget) and widget.seeds:
+            yield FIXED
+
+
+def _note(text: str, order: int) -> Mapping[str, object]:
+    return {
+        "id": NOTE_ID,
+        "type": NOTE,
+        "pos": [-WIDTH - GAP, 0],
+        "size": list(NOTE_SIZE),
+        "flags": {},
+        "order": order,
+        "mode": 0,
+        "inputs": [],
+        "outputs": [],
+        "title": "Read me",
+        "properties": {},
+        "widgets_values": [text],
+    }
+
+
+def _positions(nodes: Sequence[WorkflowNode]) -> Mapping[int, tuple[int, int]]:
+    """Left top corners by id, in pixels. A node's column is the longest path to it; nodes of a column are stacked."""
+    columns: dict[int, int] = {}
+    bottoms: dict[int, int] = {}
+    positions = {}
+    for node in nodes:
+        column = 1 + max((columns[link.node] for link in node.links.values()), default=-1)
+        columns[node.id] = column
+        positions[node.id] = (column * (WIDTH + GAP), bottoms.get(column, 0))
+        bottoms[column] = bottoms.get(column, 0) + _height(node) + GAP
+    return positions
+
+
+def _height(node: WorkflowNode) -> int:
+    kind = NODES[node.kind]
+    taller = 120 if node.kind == "CLIPTextEncode" else 0
+    return HEAD + taller + ROW * (max(len(kind.sockets), len(kind.gives)) + len(kind.widgets))

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from flux_lora.adapter.files import read_adapter, read_header, read_tensors, sync_folder, write_tensors
-from flux_lora.adapter.layouts.inner import to_checkpoint
-from flux_lora.adapter.tensors import Adapter
+from flux_lora.adapter.dialects.module_tensors import to_checkpoint
+from flux_lora.adapter.files import read_adapter, read_header, read_tensors, write_tensors
+from flux_lora.adapter.layer_types import Adapter
+from flux_lora.atomic import sync_folder
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.train.learner import Learner
 

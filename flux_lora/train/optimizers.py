@@ -42,7 +42,7 @@ def optimizer_for(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
 def learning_rate_at(done: int, config: TrainConfig) -> float:
     """The rate of the update that follows `done` updates: a climb, then a cosine or a plain."""
     climb = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    if config.schedule is LRScheduler.constant:
+    if config.lr_scheduler is LRScheduler.constant:
         return config.learning_rate * climb
     way = (done - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * climb * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, way))))

@@ -20,8 +20,8 @@ from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerFast, 
 
 from flux_lora.flow.points import draw_point
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import logit_normal
-from flux_lora.models.flux1.packing import pack, positions, text_positions, unpack
+from flux_lora.flow.sigmas import logit_normal
+from flux_lora.models.flux1.velocity import pack, positions, text_positions, unpack
 from scripts.mini.captions import caption_of
 from scripts.mini.progress import Ema, load_state, save_state
 from scripts.mini.scenery import Scenery

@@ -4,19 +4,20 @@ import pytest
 import torch
 from torch import Generator
 
-from flux_lora.adapter.attach import adapter_of, attach, detach, load_into, parameters_of, set_strength
-from flux_lora.adapter.targets import matching_layers
-from flux_lora.adapter.tensors import Adapter, LoRA, lora_delta, rounded
+from flux_lora.adapter.attach import adapter_of, attach, detach, load_into, set_strength, trainable_layers
+from flux_lora.adapter.layer_types import Adapter, LoRA, lora_delta, rounded
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
-from tests.adapter.made import answer, frozen_transformer, learned, learned_adapter
+from tests.adapter.example_adapters import answer, frozen_transformer, learned, learned_adapter
+from tests.tiny import flux1_layers
 
 EVERYTHING = AdapterTargets.blocks_all
 
 
 def start(transformer, seed: int = 0, rank: int = 4) -> Adapter:
     generator = Generator().manual_seed(seed)
-    return attach(transformer, rank=rank, alpha=2.0 * rank, targets=EVERYTHING, generator=generator)
+    layers = flux1_layers(transformer, EVERYTHING)
+    return attach(transformer, layers, rank=rank, alpha=2.0 * rank, generator=generator)
 
 
 def test_a_fresh_adapter_changes_nothing():
@@ -28,7 +29,7 @@ def test_a_fresh_adapter_changes_nothing():
 
 def test_every_target_and_only_they_can_be_trained():
     transformer = frozen_transformer()
-    names = matching_layers((name for name, _ in transformer.named_modules()), EVERYTHING)
+    names = flux1_layers(transformer, EVERYTHING)
     adapter = start(transformer)
     trainable = {name for name, parameter in transformer.named_parameters() if parameter.requires_grad}
     assert list(adapter.layers) == names
@@ -69,7 +70,7 @@ def test_what_was_loaded_is_read_back():
 def test_a_bf16_transformer_holds_the_adapter_in_bf16_and_the_truth_stays_fp32():
     transformer = frozen_transformer(torch.bfloat16)
     adapter = start(transformer)
-    assert {pair.down.dtype for pair in parameters_of(transformer).values()} == {torch.bfloat16}
+    assert {pair.down.dtype for pair in trainable_layers(transformer).values()} == {torch.bfloat16}
     name = next(iter(adapter.layers))
     assert adapter.layers[name].down.dtype == torch.float32
     assert torch.equal(adapter_of(transformer).layers[name].down, rounded(adapter, torch.bfloat16).layers[name].down)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from flux_lora.adapter.dialects.module_tensors import to_checkpoint
 from flux_lora.adapter.files import read_adapter, read_tensors, write_dialect, write_tensors
-from flux_lora.adapter.layouts.inner import to_checkpoint
-from flux_lora.adapter.tensors import Adapter, LoRA, lora_delta
+from flux_lora.adapter.layer_types import Adapter, LoRA, lora_delta
 from flux_lora.errors import AdapterFileError
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.adapter.inspection.describe import describe
-from flux_lora.adapter.labels.reproduce import read_reproduction
+from flux_lora.adapter.inspection import describe
+from flux_lora.adapter.reproduce import read_reproduction
 from flux_lora.errors import AdapterFileError
-from tests.adapter.spoiled import spoiled
-from tests.adapter.strangers import SEEDS
+from tests.adapter.corrupt_files import spoiled
+from tests.adapter.other_trainers import SEEDS
 from tests.adapter.test_header import file_of
 
 SECONDS = 1.0

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from flux_lora.adapter.header import printable, read_header, shown
-from flux_lora.adapter.inspection.describe import describe
+from flux_lora.adapter.header import printable, quoted, read_header
+from flux_lora.adapter.inspection import describe
 from flux_lora.errors import AdapterFileError
 
 GOOD = save(
@@ -148,7 +148,7 @@ def test_a_name_of_a_million_letters_is_not_repeated_in_full(tmp_path: Path):
 def test_words_from_strangers_cannot_move_the_cursor():
     assert printable("mug\x1b[2J\r\n\u202e\ud800") == "mug [2J    "
     assert len(printable("x" * 5000)) < 300
-    assert shown("\x1b[2J\ud800") == "'\\x1b[2J\\ud800'"
+    assert quoted("\x1b[2J\ud800") == "'\\x1b[2J\\ud800'"
 
 
 def test_a_table_without_a_single_number_is_refused(tmp_path: Path):

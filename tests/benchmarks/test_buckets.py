@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.buckets import BEHIND, COLUMNS, MUCH, Case, cases, cost_of, page
 from benchmarks.peer_buckets import ai_toolkit, kohya
-from flux_lora.data.planning.buckets import Bucket
+from flux_lora.data.bucketing.buckets import Bucket
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_in_no_plan_is_ours_behind_the_better_by_more_than_two_points(found):
     assert max(case.behind for case in found) <= BEHIND
 
 
-def test_ours_seldom_crops_a_picture_by_more_than_a_tenth_to_fill_a_batch(found):
+def test_ours_seldom_crops_an_image_by_more_than_a_tenth_to_fill_a_batch(found):
     cropped = [case.costs[0].most_cropped for case in found]
     assert max(cropped) < 0.21
     assert mean(most > MUCH for most in cropped) < 0.03

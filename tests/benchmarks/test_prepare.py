@@ -1,4 +1,4 @@
-"""The comparison with plain Pillow is fair: the same part of the same picture at the same size."""
+"""The comparison with plain Pillow is fair: the same part of the same image at the same size."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import prepare
 from benchmarks.photographs import folder
-from flux_lora.data.planning.plan import BucketOptions, Prepared, plan
+from flux_lora.data.bucketing.plan import BucketOptions, Prepared, plan
 from flux_lora.data.samples import Sample
 
 pytestmark = pytest.mark.skipif(
@@ -27,9 +27,9 @@ def test_nothing_is_cropped_so_that_no_way_gains_by_it(one):
 
 @pytest.mark.parametrize("name", prepare.WAYS)
 def test_every_way_gives_the_bucket_as_good_as_plain_pillow_does(one, name):
-    picture = prepare.WAYS[name](one)
-    assert picture.size == (one.bucket.width, one.bucket.height)
-    assert prepare.decibels(picture, prepare.plain(one)) >= 40
+    image = prepare.WAYS[name](one)
+    assert image.size == (one.bucket.width, one.bucket.height)
+    assert prepare.decibels(image, prepare.plain(one)) >= 40
 
 
 def test_a_mosaic_holds_photographs_to_its_last_corner():

@@ -11,7 +11,7 @@ from benchmarks.script_step import ScriptStep
 from benchmarks.step import page as step_page
 from benchmarks.step import ways_for
 from flux_lora.adapter.attach import adapter_of, load_into
-from flux_lora.adapter.tensors import Adapter, LoRA
+from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.flow.points import point_at
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.train.loss import flow_loss

@@ -6,7 +6,7 @@ import pytest
 
 from flux_lora.commands.caption import caption
 from flux_lora.config.compose import compose_config
-from tests.data.painted import write_sample
+from tests.data.drawn_images import write_sample
 from tests.data.tiny_vision import write_llava
 
 
@@ -44,13 +44,13 @@ def test_with_write_the_caption_that_was_shown_is_in_the_file_and_the_one_by_han
     assert (folder / "b.txt").read_text() == "a photo of a zorb mug by hand"
 
 
-def test_where_every_picture_has_a_caption_no_model_is_opened(folder, capsys):
+def test_where_every_image_has_a_caption_no_model_is_opened(folder, capsys):
     (folder / "a.txt").write_text("a photo of a zorb mug on a shelf")
     assert asked(folder, "captioner.model=/no/such/model", "captioner.write=true") == 0
-    assert "every picture has a caption" in capsys.readouterr().err
+    assert "every image has a caption" in capsys.readouterr().err
 
 
-def test_overwrite_describes_every_picture_again(folder, model, capsys):
+def test_overwrite_describes_every_image_again(folder, model, capsys):
     asked(folder, f"captioner.model={model}", "captioner.write=true", "captioner.overwrite=true")
     assert "-a photo of a zorb mug by hand" in capsys.readouterr().err
     assert "by hand" not in (folder / "b.txt").read_text()

@@ -6,15 +6,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flux_lora.commands.check import check, clear
+from flux_lora.commands.check import check
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import ConfigError, DataError, RunError
-from tests.data.painted import gradient, write_sample
+from flux_lora.runs.preflight import preflight
+from flux_lora.runs.run import Run
+from tests.data.drawn_images import gradient, write_sample
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A sound picture and one without a caption."""
+    """A sound image and one without a caption."""
     folder = tmp_path / "photos"
     write_sample(folder, "a.png", "a photo of a zorb mug on a wooden table", gradient(96, 96))
     write_sample(folder, "b.png", None, gradient(96, 96, seed=3))
@@ -42,7 +44,7 @@ def test_an_error_ends_with_2_and_a_page_that_names_it(photos: Path, capsys: pyt
 
 def test_teaching_is_refused_and_leaves_nothing(photos: Path):
     with pytest.raises(DataError, match="has no caption"):
-        clear(compose_config(asked(photos)))
+        preflight(Run(compose_config(asked(photos))))
     assert not (photos.parent / "run").exists()
 
 
@@ -83,10 +85,10 @@ def test_photos_alone_are_judged_without_a_trigger_but_nothing_is_taught_without
     alone = ["recipe=photos", f"data.folder={photos}", "check.page=false", "data.resolution=64", "model=mini"]
     assert check(compose_config(alone)) == 0
     with pytest.raises(ConfigError, match="data.trigger is empty"):
-        clear(compose_config(alone))
+        preflight(Run(compose_config(alone)))
 
 
-def test_pictures_that_are_masked_by_their_transparency_are_counted_aloud(
+def test_images_that_are_masked_by_their_transparency_are_counted_aloud(
     photos: Path, capsys: pytest.CaptureFixture[str]
 ):
     half = gradient(96, 96, seed=3).convert("RGBA")

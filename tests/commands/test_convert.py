@@ -9,15 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flux_lora.adapter.files import read_contents
-from flux_lora.adapter.kinds import LoRA
-from flux_lora.adapter.proof.comparison import DELTA_BOUND
+from flux_lora.adapter.layer_types import LoRA
+from flux_lora.adapter.proof.loader_check import DELTA_BOUND
+from flux_lora.adapter.write_proven import DTYPES
 from flux_lora.commands.convert import convert
-from flux_lora.commands.writing import DTYPES
-from flux_lora.config.asks import ConvertArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
+from flux_lora.config.file_verbs import ConvertArgs
 from flux_lora.errors import AdapterFileError
-from tests.adapter.strangers import DIALECTS
-from tests.commands.made import (
+from tests.adapter.other_trainers import DIALECTS
+from tests.commands.example_runs import (
     HANDED_ON,
     STALE,
     TEXT,

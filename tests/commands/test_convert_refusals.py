@@ -6,14 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from flux_lora.adapter.kinds import LoRA
-from flux_lora.adapter.tensors import Adapter
+from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.commands.convert import convert
-from flux_lora.config.asks import ConvertArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, FileDtype
+from flux_lora.config.file_verbs import ConvertArgs
 from flux_lora.errors import AdapterFileError, ConfigError, RunError
-from tests.adapter.strangers import DIALECTS
-from tests.commands.made import (
+from tests.adapter.other_trainers import DIALECTS
+from tests.commands.example_runs import (
     TEXT,
     adapter,
     converted,

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from flux_lora.__main__ import answer
 from flux_lora.adapter.files import read_contents
 from flux_lora.commands.export_adapter import export_adapter
-from flux_lora.config.asks import ExportAdapterArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, ExportDtype
+from flux_lora.config.file_verbs import ExportAdapterArgs
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError, ModelError
-from tests.adapter.made import frozen_transformer
-from tests.commands.made import (
+from tests.adapter.example_adapters import frozen_transformer
+from tests.commands.example_runs import (
     HANDED_ON,
     STALE,
     TEXT,

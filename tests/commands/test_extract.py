@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from flux_lora.adapter.files import read_adapter
 from flux_lora.commands.extract import extract
 from flux_lora.commands.fuse import fuse
-from flux_lora.config.asks import ExtractArgs, FuseArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
+from flux_lora.config.file_verbs import ExtractArgs, FuseArgs
 from flux_lora.errors import AdapterFileError, ConfigError, ModelError
-from tests.adapter.bases.native_base import as_native
-from tests.adapter.made import frozen_transformer
-from tests.commands.made import adapter, apart, body_hash, deltas, names_in, said_of, written
+from tests.adapter.example_adapters import frozen_transformer
+from tests.adapter.native_base import as_native
+from tests.commands.example_runs import adapter, apart, body_hash, deltas, names_in, said_of, written
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

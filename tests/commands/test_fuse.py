@@ -11,13 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.tensors import adapter_at_strength
+from flux_lora.adapter.layer_types import adapter_at_strength
 from flux_lora.commands.fuse import fuse
-from flux_lora.config.asks import FuseArgs
+from flux_lora.config.file_verbs import FuseArgs
 from flux_lora.errors import AdapterFileError, ModelError
-from tests.adapter.bases.native_base import PREFIX, as_native
-from tests.adapter.made import answer, frozen_transformer
-from tests.commands.made import adapter, names_in, said_of, with_text_encoders, written
+from tests.adapter.example_adapters import answer, frozen_transformer
+from tests.adapter.native_base import PREFIX, as_native
+from tests.commands.example_runs import adapter, names_in, said_of, with_text_encoders, written
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from flux_lora.adapter.files import write_tensors
 from flux_lora.commands.inspect import inspect
-from flux_lora.config.asks import InspectArgs
 from flux_lora.config.choices import PrintFormat
-from tests.adapter.strangers import DIALECTS, METADATA
+from flux_lora.config.file_verbs import InspectArgs
+from tests.adapter.other_trainers import DIALECTS, METADATA
 
 NAME = "transformer.transformer_blocks.{}.attn.to_q"
 

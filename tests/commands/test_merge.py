@@ -10,11 +10,11 @@ from torch import Tensor
 
 from flux_lora.adapter.files import read_adapter
 from flux_lora.commands.merge import merge
-from flux_lora.config.asks import MergeArgs
 from flux_lora.config.choices import AdapterTargets, ExportDialect, FileDtype
+from flux_lora.config.file_verbs import MergeArgs
 from flux_lora.errors import AdapterFileError, ConfigError
-from tests.adapter.strangers import DIALECTS
-from tests.commands.made import (
+from tests.adapter.other_trainers import DIALECTS
+from tests.commands.example_runs import (
     STALE,
     adapter,
     apart,

@@ -17,14 +17,14 @@ import pytest
 from flux_lora.__main__ import main
 from flux_lora.commands.prepare import prepare
 from flux_lora.config.compose import compose_config
-from flux_lora.data.cache.glances import INDEX
+from flux_lora.data.cache.index import INDEX
 from tests.data.colours import grow_old
-from tests.data.painted import gradient, write_sample
+from tests.data.drawn_images import gradient, write_sample
 from tests.test_path import ENVIRONMENT, photograph, settings
 
 PATIENCE = 120
 """Seconds."""
-HEAVY = ("flux_lora.commands.prepare", "flux_lora.commands.run_folder")
+HEAVY = ("flux_lora.commands.prepare", "flux_lora.runs.run")
 """What a process of ours imports first; imported once, for all that are started here."""
 
 
@@ -83,7 +83,7 @@ def entries(cache: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in cache.glob("*.safetensors")}
 
 
-@pytest.mark.parametrize(("knobs", "more"), [(["train.preservation=0"], 1), (["train.memories=0"], 2)])
+@pytest.mark.parametrize(("knobs", "more"), [(["train.preservation=0"], 1), (["train.class_images=0"], 2)])
 def test_another_caption_is_one_more_text_and_under_preservation_its_plain_form_too(
     tiny_flux: Path, photos: Path, tmp_path: Path, knobs: list[str], more: int
 ):
@@ -95,7 +95,7 @@ def test_another_caption_is_one_more_text_and_under_preservation_its_plain_form_
     assert len(set(entries(tmp_path / "runs" / "cache")) - before) == more
 
 
-def test_two_processes_encode_each_picture_once_and_write_what_one_would(
+def test_two_processes_encode_each_image_once_and_write_what_one_would(
     tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
 ):
     alone, both = tmp_path / "alone" / "mug", tmp_path / "both" / "mug"
@@ -103,16 +103,16 @@ def test_two_processes_encode_each_picture_once_and_write_what_one_would(
     (first, said), (second, quiet) = two_processes(programs, settings(tiny_flux, photos, both), tmp_path)
     assert (first, second) == (0, 0), said + quiet
     looked = [json.loads(line)[0] for line in (both.parent / "cache" / INDEX).read_text().splitlines() if line]
-    assert len(looked) == len(set(looked)) == 7, "no picture was decoded by both"
+    assert len(looked) == len(set(looked)) == 7, "no image was decoded by both"
     assert entries(both.parent / "cache") == entries(alone.parent / "cache")
     manifests = [(folder / "dataset" / "manifest.jsonl").read_text() for folder in (alone, both)]
     assert manifests[0] == manifests[1]
     assert (both / "dataset" / "report.html").is_file()
     assert json.loads((both / "summary.json").read_text())["status"] == "done"
-    assert "pictures read" in said and "pictures read" not in quiet, "one of them speaks"
+    assert "images read" in said and "images read" not in quiet, "one of them speaks"
 
 
-def test_a_picture_that_is_cut_short_and_let_pass_is_left_out_by_all(
+def test_an_image_that_is_cut_short_and_let_pass_is_left_out_by_all(
     tiny_flux: Path, photos: Path, tmp_path: Path, programs: ForkServerContext
 ):
     whole = (photos / "photo_3.png").read_bytes()
@@ -142,7 +142,7 @@ def test_ctrl_c_keeps_what_is_encoded_and_says_so(tiny_flux: Path, tmp_path: Pat
     photos, run_dir = tmp_path / "photos", tmp_path / "runs" / "mug"
     for number in range(3):
         write_sample(photos, f"{number}.png", f"a zorb mug in place number {number}", gradient(480, 96, number))
-    many_crops = ("data.crop=random", "data.repeats=25", "data.resolution=256", "data.most_enlarged=2")
+    many_crops = ("data.crop=random", "data.repeats=100", "data.resolution=256", "data.max_upscale=2")
     arguments = settings(tiny_flux, photos, run_dir, *many_crops, "check.page=false")
     cache = run_dir.parent / "cache"
     heard = tmp_path / "said.txt"

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from flux_lora.adapter.files import write_tensors
-from flux_lora.adapter.labels.metadata import Label, metadata_of
-from flux_lora.adapter.tensors import Adapter, LoRA
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.metadata import Label, metadata_of
 from flux_lora.commands.reproduce import reproduce
-from flux_lora.config.asks import ReproduceArgs
 from flux_lora.config.compose import compose_config, reopen
+from flux_lora.config.file_verbs import ReproduceArgs
 from flux_lora.errors import RunError
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"

@@ -7,16 +7,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flux_lora.adapter.files import read_adapter, read_contents
-from flux_lora.adapter.kinds import delta_of
-from flux_lora.adapter.tensors import Adapter
+from flux_lora.adapter.layer_types import Adapter, delta_of
 from flux_lora.commands.resize import resize
-from flux_lora.config.asks import ResizeArgs
 from flux_lora.config.choices import ExportDialect, FileDtype
+from flux_lora.config.file_verbs import ResizeArgs
 from flux_lora.errors import AdapterFileError, ConfigError
-from tests.adapter.changes import change_for
-from tests.adapter.made import frozen_transformer
-from tests.adapter.strangers import DIALECTS
-from tests.commands.made import (
+from tests.adapter.deltas import change_for
+from tests.adapter.example_adapters import frozen_transformer
+from tests.adapter.other_trainers import DIALECTS
+from tests.commands.example_runs import (
     HANDED_ON,
     STALE,
     TEXT,

@@ -6,11 +6,11 @@ import pytest
 
 from flux_lora import commands
 from flux_lora.__main__ import answer, command_of
-from flux_lora.config.guide import ON_FILES, VERBS, verb_help
+from flux_lora.config.help import ON_FILES, VERBS, verb_help
 from flux_lora.config.knobs import knobs_of
 from flux_lora.errors import ConfigError
-from tests.adapter.made import frozen_transformer
-from tests.commands.made import adapter, apart, deltas, written
+from tests.adapter.example_adapters import frozen_transformer
+from tests.commands.example_runs import adapter, apart, deltas, written
 
 VERBS_ON_WORDS = {
     "convert": "file={a} to=kohya out={new}",

@@ -26,7 +26,6 @@ def test_every_section_is_listed_once():
         ("adapter.rnk", "adapter.rank"),
         ("rank", "adapter.rank"),
         ("lora.rank", "adapter.rank"),
-        ("lr", "train.learning_rate"),
         ("trian.steps", "train.steps"),
         ("evaluate.step", "evaluate.steps"),
         ("recpe", "recipe"),

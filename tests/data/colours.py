@@ -9,12 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from flux_lora.data.bucketing.plan import BucketOptions, Prepared, plan
 from flux_lora.data.cache import EncodeOptions, EncodeResult, Encoders, encode_all
-from flux_lora.data.planning.plan import BucketOptions, Prepared, plan
-from flux_lora.data.samples import find_samples
-from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.posterior import LatentDistribution
-from tests.data.painted import gradient, write_sample
+from flux_lora.models.family import LatentDistribution, PromptEmbeds
+from tests.data.drawn_images import gradient, write_sample
+from tests.data.samples_of import find_samples
 
 HOUR_NS = 3600 * 10**9
 
@@ -26,13 +25,13 @@ class MeanColours:
     asked: list[str] = field(default_factory=list)
 
     def encoders(self) -> Encoders:
-        return Encoders("mean colour", self.open_pictures, "letters", self.open_captions)
+        return Encoders("mean colour", self.open_images, "letters", self.open_captions, 8)
 
-    def open_pictures(self):
-        self.asked.append("pictures opened")
+    def open_images(self):
+        self.asked.append("images opened")
 
         def latents(pixels: Tensor) -> LatentDistribution:
-            self.asked.append("a picture")
+            self.asked.append("an image")
             mean = torch.nn.functional.avg_pool2d(pixels, 8)
             return LatentDistribution(mean, torch.full_like(mean, 0.25))
 
@@ -43,7 +42,7 @@ class MeanColours:
 
         def text(caption: str) -> PromptEmbeds:
             self.asked.append(caption)
-            return PromptEmbeds(t5=torch.full((1, 2, 3), float(len(caption))), pooled=torch.zeros(1, 3))
+            return PromptEmbeds({"t5": torch.full((1, 2, 3), float(len(caption))), "pooled": torch.zeros(1, 3)})
 
         return text
 
@@ -64,7 +63,7 @@ def grow_old(file: Path) -> None:
 
 
 def planned(photos: Path, resolution: int = 32) -> Sequence[Prepared]:
-    return plan(find_samples(photos), BucketOptions(resolutions=(resolution,), most_enlarged=4.0)).prepared
+    return plan(find_samples(photos), BucketOptions(resolutions=(resolution,), max_upscale=4.0)).prepared
 
 
 def made_by(colours: MeanColours, photos: Path, folder: Path, wanted: EncodeOptions | None = None) -> EncodeResult:

@@ -12,7 +12,7 @@ from flux_lora.data.batches import Batch, BatchOptions, batch_at, batches, batch
 from flux_lora.data.cache import EncodedSample
 from flux_lora.models.family import PromptEmbeds
 
-EMPTY = PromptEmbeds(t5=torch.zeros(1, 2, 3), pooled=torch.zeros(1, 3))
+EMPTY = PromptEmbeds({"t5": torch.zeros(1, 2, 3), "pooled": torch.zeros(1, 3)})
 SHAPES = [(16, 4, 4), (16, 4, 6), (16, 6, 4)]
 
 bucket_sizes = st.lists(st.integers(1, 7), min_size=1, max_size=3)
@@ -21,7 +21,7 @@ seeds = st.integers(0, 2**32)
 
 
 def text_of(number: float) -> PromptEmbeds:
-    return PromptEmbeds(t5=torch.full((1, 2, 3), float(number)), pooled=torch.full((1, 3), float(number)))
+    return PromptEmbeds({"t5": torch.full((1, 2, 3), float(number)), "pooled": torch.full((1, 3), float(number))})
 
 
 def encoded_set(sizes: list[int]) -> list[EncodedSample]:
@@ -56,7 +56,8 @@ def test_starting_at_k_equals_skipping_k(sizes: list[int], size: int, seed: int,
     skipped = taken(samples, start + 4, size=size, seed=seed, dropout=0.5)[start:]
     begun = taken(samples, 4, start=start, size=size, seed=seed, dropout=0.5)
     for one, other in zip(skipped, begun, strict=True):
-        assert torch.equal(one.latents, other.latents) and torch.equal(one.prompt_embeds.t5, other.prompt_embeds.t5)
+        assert torch.equal(one.latents, other.latents)
+        assert torch.equal(one.prompt_embeds["t5"], other.prompt_embeds["t5"])
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
@@ -69,20 +70,21 @@ def test_epochs_and_seeds_have_orders_of_their_own():
 
 def test_each_latent_keeps_its_own_text():
     for batch in taken(encoded_set([5, 3]), 12):
-        assert batch.prompt_embeds.t5[:, 0, 0].tolist() == batch.prompt_embeds.pooled[:, 0].tolist() == numbers(batch)
+        t5, pooled = batch.prompt_embeds["t5"], batch.prompt_embeds["pooled"]
+        assert t5[:, 0, 0].tolist() == pooled[:, 0].tolist() == numbers(batch)
 
 
 @pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
 def test_captions_are_dropped_as_often_as_asked(dropout, share):
     stream = taken(encoded_set([6]), 600, dropout=dropout)
-    dropped = torch.cat([batch.prompt_embeds.pooled[:, 0] == 0 for batch in stream]).float().mean().item()
+    dropped = torch.cat([batch.prompt_embeds["pooled"][:, 0] == 0 for batch in stream]).float().mean().item()
     assert dropped == pytest.approx(share, abs=0.04)
 
 
 def test_a_batch_moves_as_a_new_batch():
     batch = taken(encoded_set([2]), 1)[0]
     moved = batch.to("cpu", torch.bfloat16)
-    assert moved.latents.dtype == moved.prompt_embeds.t5.dtype == torch.bfloat16
+    assert moved.latents.dtype == moved.prompt_embeds["t5"].dtype == torch.bfloat16
     assert batch.latents.dtype == torch.float32
 
 
@@ -101,12 +103,12 @@ def test_processes_together_see_the_batch_that_one_would(sizes: list[int], size:
     latents = torch.cat([part.latents for part in counted])
     order = latents[:, 0, 0, 0].sort().indices
     assert torch.equal(latents[order], whole.latents[whole.latents[:, 0, 0, 0].sort().indices])
-    said = torch.cat([part.prompt_embeds.pooled[:, 0] for part in counted])
-    assert torch.equal(said.sort().values, whole.prompt_embeds.pooled[:, 0].sort().values)
+    said = torch.cat([part.prompt_embeds["pooled"][:, 0] for part in counted])
+    assert torch.equal(said.sort().values, whole.prompt_embeds["pooled"][:, 0].sort().values)
 
 
 @pytest.mark.parametrize(("sizes", "world"), [([4], 2), ([5], 2), ([2], 3), ([1], 4)])
-def test_the_mean_over_processes_weighs_each_picture_alike(sizes, world):
+def test_the_mean_over_processes_weighs_each_image_alike(sizes, world):
     samples = encoded_set(sizes)
     feed = BatchOptions(batch_size=8, seed=0, world_size=world)
     parts = [batch_at(samples, EMPTY, replace(feed, rank=rank), grouped(samples), 0) for rank in range(world)]
@@ -126,7 +128,7 @@ def test_what_a_mask_leaves_out_counts_as_little_as_the_floor_says():
 def test_a_caption_is_drawn_from_its_variants():
     variants = tuple(text_of(number) for number in (1, 2, 3))
     sample = replace(encoded_set([1])[0], prompt_embeds=variants, class_prompt_embeds=variants)
-    drawn = [batch.prompt_embeds.pooled[0, 0].item() for batch in taken([sample], 300)]
+    drawn = [batch.prompt_embeds["pooled"][0, 0].item() for batch in taken([sample], 300)]
     assert min(drawn.count(each) for each in (1.0, 2.0, 3.0)) > 70
 
 
@@ -140,7 +142,7 @@ def test_latents_are_drawn_around_their_mean_when_asked_and_are_the_mean_otherwi
     assert torch.equal(taken(samples, 1)[0].latents[0], samples[0].latent)
 
 
-def test_a_picture_without_a_mask_counts_fully_beside_one_with():
+def test_an_image_without_a_mask_counts_fully_beside_one_with():
     first, second = encoded_set([2])
     masked = replace(first, mask=torch.zeros(1, 4, 4))
     weights = taken([masked, second], 1)[0]

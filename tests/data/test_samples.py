@@ -2,9 +2,9 @@
 
 import pytest
 
-from flux_lora.data.samples import find_samples
 from flux_lora.errors import DataError
-from tests.data.painted import gradient, write_sample
+from tests.data.drawn_images import gradient, write_sample
+from tests.data.samples_of import find_samples
 
 
 def test_samples_are_the_images_in_order_with_the_captions_beside_them(tmp_path):
@@ -22,11 +22,11 @@ def test_an_ending_in_capitals_is_an_image_too(tmp_path):
     assert [sample.caption for sample in find_samples(tmp_path)] == ["a mug"]
 
 
-def test_held_out_pictures_captions_and_other_files_are_not_samples(tmp_path):
+def test_held_out_images_captions_and_other_files_are_not_samples(tmp_path):
     write_sample(tmp_path, "a.png", "a mug")
     write_sample(tmp_path / "held_out", "b.png", "a mug")
     for name in ("README.md", "prompts.txt", "._a.png"):
-        (tmp_path / name).write_text("not a picture")
+        (tmp_path / name).write_text("not an image")
     assert [sample.image.name for sample in find_samples(tmp_path)] == ["a.png"]
 
 

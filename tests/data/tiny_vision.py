@@ -53,7 +53,7 @@ def write_llava(folder: Path, seed: int = 0) -> Path:
     vocabulary = {word: number for number, word in enumerate((*SPECIAL, *WORDS))}
     tokenizer = _tokenizer(vocabulary, ("<image>",))
     processor = LlavaProcessor(
-        _pictures(CLIPImageProcessorPil),
+        _images(CLIPImageProcessorPil),
         tokenizer,
         patch_size=8,
         vision_feature_select_strategy="default",
@@ -109,7 +109,7 @@ def write_blip(folder: Path, seed: int = 0) -> Path:
     """A model that only goes on with what it is given."""
     pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS)
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    processor = BlipProcessor(_pictures(BlipImageProcessorPil), BertTokenizer(vocab=vocabulary))
+    processor = BlipProcessor(_images(BlipImageProcessorPil), BertTokenizer(vocab=vocabulary))
     text = {**SMALL, "vocab_size": len(pieces), "encoder_hidden_size": 16, "max_position_embeddings": 64}
     config = BlipConfig(
         text_config={**text, "bos_token_id": 2, "sep_token_id": 3, "eos_token_id": 3, "pad_token_id": 0},
@@ -124,7 +124,7 @@ def write_blip(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _pictures(kind: type) -> object:
+def _images(kind: type) -> object:
     side = {"height": PIXELS, "width": PIXELS}
     if kind is CLIPImageProcessorPil:
         return CLIPImageProcessorPil(size={"shortest_edge": PIXELS}, crop_size=side)

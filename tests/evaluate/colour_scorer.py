@@ -1,4 +1,4 @@
-"""A scorer for tests: a picture is its background's colour and its middle's, a sentence names both."""
+"""A scorer for tests: an image is its background's colour and its middle's, a sentence names both."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ GROUNDS = ("red", "green", "blue", "yellow")
 SIDE = 16
 
 
-def picture(ground: str, thing: str, seed: int = 0) -> Image.Image:
+def image(ground: str, thing: str, seed: int = 0) -> Image.Image:
     """A thing on a ground, a little different for each seed."""
     image = Image.new("RGB", (SIDE, SIDE), _shaded(ground, seed))
     ImageDraw.Draw(image).rectangle([4, 4, 11, 11], fill=_shaded(thing, seed + 1))

@@ -1,10 +1,12 @@
 """Limits first, then likeness; a tie goes to the plain strength, then to less leakage, then to the earlier."""
 
+from dataclasses import fields
+
 import torch
 
-from flux_lora.evaluate.choice import ChoiceLimits, choose_checkpoint
-from flux_lora.evaluate.estimates import Estimate, estimate
-from flux_lora.evaluate.scores import Score
+from flux_lora.evaluate.choice import LIMITS as BOUNDS
+from flux_lora.evaluate.choice import ChoiceLimits, choose_checkpoint, within_limits
+from flux_lora.evaluate.scores import Estimate, Score, estimate
 
 LIMITS = ChoiceLimits(max_leakage=0.25, min_adherence=0.85)
 
@@ -42,7 +44,7 @@ def test_of_two_that_are_alike_the_one_that_leaks_less_is_taken_however_late() -
     early, late = _score(200, 0.80, leakage=0.2, wobble=0.1), _score(300, 0.78, leakage=0.02, wobble=0.1)
     choice = choose_checkpoint([early, late], LIMITS)
     assert choice.step == 300
-    assert "changes other pictures less (2% against 20%)" in choice.why
+    assert "changes other images less (2% against 20%)" in choice.why
 
 
 def test_a_weaker_strength_is_not_taken_for_leaking_less() -> None:
@@ -75,3 +77,17 @@ def test_if_none_passes_the_nearest_is_named_with_what_to_try() -> None:
 
 def test_a_faint_winner_is_called_faint() -> None:
     assert "faint" in choose_checkpoint([_score(100, 0.1)], LIMITS).why
+
+
+def test_every_limit_of_the_recipe_is_kept_or_broken_on_its_side() -> None:
+    assert {limit.knob for limit in BOUNDS} == {field.name for field in fields(ChoiceLimits)}
+    assert within_limits(_score(100, 0.1, leakage=0.24, adherence=0.86), LIMITS)
+    assert not within_limits(_score(100, 0.9, leakage=0.26), LIMITS)
+    assert not within_limits(_score(100, 0.9, adherence=0.84), LIMITS)
+
+
+def test_a_choice_and_a_refusal_name_the_limits_with_their_numbers() -> None:
+    why = choose_checkpoint([_score(100, 0.9)], LIMITS).why
+    assert "keeps leakage at or below 25% and prompt following at or above 85% of the base." in why
+    why = choose_checkpoint([_score(100, 0.9, leakage=0.3, adherence=0.5)], LIMITS).why
+    assert "leakage is 30% (at most 25%) and prompt following is 50% (at least 85%)" in why

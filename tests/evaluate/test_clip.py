@@ -10,13 +10,13 @@ from flux_lora.errors import ModelError
 from flux_lora.evaluate.clip import load_scorer
 
 
-def test_pictures_and_sentences_land_on_one_sphere(tiny_flux: Path) -> None:
+def test_images_and_sentences_land_on_one_sphere(tiny_flux: Path) -> None:
     scorer = load_scorer(tiny_flux / "scorer")
-    images = [Image.new("RGB", (40, 24), "red"), Image.new("RGBA", (24, 40), "blue"), Image.new("L", (32, 32))]
-    pictures = scorer.image_features(images)
+    embedded = [Image.new("RGB", (40, 24), "red"), Image.new("RGBA", (24, 40), "blue"), Image.new("L", (32, 32))]
+    images = scorer.image_features(embedded)
     sentences = scorer.text_features(["a red ball", "a word " * 200])
-    assert pictures.shape == (3, 16) and sentences.shape == (2, 16)
-    assert torch.allclose(torch.cat([pictures, sentences]).norm(dim=1), torch.ones(5), atol=1e-5)
+    assert images.shape == (3, 16) and sentences.shape == (2, 16)
+    assert torch.allclose(torch.cat([images, sentences]).norm(dim=1), torch.ones(5), atol=1e-5)
 
 
 def test_a_sentence_does_not_depend_on_its_neighbours(tiny_flux: Path) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from flux_lora.evaluate.curve import draw, smoothed
+from flux_lora.evaluate.report import draw, smoothed
 
 
 def test_every_point_lies_in_the_box_and_the_line_spans_it() -> None:

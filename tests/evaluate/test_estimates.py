@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flux_lora.evaluate.estimates import difference, estimate, ratio
+from flux_lora.evaluate.scores import difference, estimate, ratio
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_prompts() -> None:
@@ -13,7 +13,7 @@ def test_an_interval_holds_its_mean_and_narrows_with_more_prompts() -> None:
     assert many.high - many.low < few.high - few.low
 
 
-def test_pictures_of_one_prompt_do_not_count_as_independent() -> None:
+def test_images_of_one_prompt_do_not_count_as_independent() -> None:
     by_prompt = torch.tensor([[0.0], [1.0], [0.0], [1.0]])
     repeated = by_prompt.expand(4, 50)
     assert estimate(by_prompt).low == pytest.approx(estimate(repeated).low)

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from flux_lora.evaluate.choice import Choice, ChoiceLimits
-from flux_lora.evaluate.estimates import Estimate
 from flux_lora.evaluate.report import (
     ComparedPair,
     Curve,
@@ -23,7 +22,7 @@ from flux_lora.evaluate.report import (
     Trio,
     write_report,
 )
-from flux_lora.evaluate.scores import Score
+from flux_lora.evaluate.scores import Estimate, Score
 
 RED, BLUE = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (48, 32), "blue")
 HOSTILE = "<script>alert('x')</script>\" onload=\"{{ 7 * 7 }}"
@@ -84,7 +83,7 @@ class _Page(HTMLParser):
 
 def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path: Path) -> None:
     words = _Page(write_report(report, tmp_path / "evaluation" / "report.html")).words
-    assert "Say “zorb” and the picture comes 86% of the way" in words
+    assert "Say “zorb” and the image comes 86% of the way" in words
     assert "Because it is the most alike." in words
     assert "3 min 38 s" in words
 
@@ -92,9 +91,9 @@ def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path:
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Report, tmp_path: Path) -> None:
     file = write_report(report, tmp_path / "report.html")
     tags = _Page(file).tags
-    pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert len(pictures) == 3 + 4 + 2 + 1
-    assert all(source and source.startswith("data:image/webp;base64,") for source in pictures)
+    images = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert len(images) == 3 + 4 + 2 + 1
+    assert all(source and source.startswith("data:image/webp;base64,") for source in images)
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
     assert not re.search(r"https?://", file.read_text(encoding="utf-8"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flux_lora.evaluate.wording import bytes_in_words, duration, percent
+from flux_lora.evaluate.report import bytes_in_words, duration, percent
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""The straight path between a picture and noise."""
+"""The straight path between an image and noise."""

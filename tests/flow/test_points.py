@@ -4,7 +4,7 @@ import torch
 
 from flux_lora.flow.points import draw_point, point_at
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.times import logit_normal
+from flux_lora.flow.sigmas import logit_normal
 
 WIDE = (3, 16, 4, 6)
 

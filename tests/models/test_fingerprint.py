@@ -1,7 +1,7 @@
 """A folder of weights is named by its contents."""
 
-import flux_lora.models.fingerprint as fingerprints
-from flux_lora.models.fingerprint import fingerprint
+import flux_lora.models.hub as fingerprints
+from flux_lora.models.hub import fingerprint
 
 
 def write(folder, **files: bytes):

@@ -1,4 +1,4 @@
-"""Pictures <-> latents, beside the pipeline."""
+"""Images <-> latents, beside the pipeline."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from diffusers import FluxPipeline
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.flux1.latents import decode_latents, encode_pixels, latent_distribution
 from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
-from flux_lora.models.flux1.packing import pack
+from flux_lora.models.flux1.velocity import pack
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,6 @@ def test_decoding_equals_what_the_pipeline_makes_of_the_same_latents(vae, tiny_f
     pipeline = FluxPipeline(load_scheduler(path), vae, None, None, None, None, load_transformer(path, torch.float32))
     unpacked = pipeline._unpack_latents(pack(latents), 32, 48, pipeline.vae_scale_factor)  # noqa: SLF001
     raw = vae.decode(unpacked / vae.config.scaling_factor + vae.config.shift_factor).sample
-    picture = pipeline.image_processor.postprocess(raw, output_type="np")
+    image = pipeline.image_processor.postprocess(raw, output_type="np")
     ours = (decode_latents(vae, latents) / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).numpy()
-    assert np.allclose(ours, picture[0], atol=1e-6)
+    assert np.allclose(ours, image[0], atol=1e-6)

@@ -7,9 +7,13 @@ import torch
 from torch import nn
 
 from flux_lora.errors import ModelError
-from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
-from flux_lora.models.flux1.places import model_folder, part_folder
-from flux_lora.models.flux1.tokenizers import load_tokenizers
+from flux_lora.models.flux1.load import (
+    load_scheduler,
+    load_text_encoders,
+    load_transformer,
+    load_vae,
+)
+from flux_lora.models.flux1.paths import load_tokenizers, model_folder, part_folder
 from flux_lora.models.mini import mini_folder
 
 

@@ -62,7 +62,7 @@ def test_words_of_its_world_are_single_tokens():
 @pytest.mark.filterwarnings("default")
 def test_it_draws_the_ground_that_it_is_told(pipeline: FluxPipeline):
     pipeline.set_progress_bar_config(disable=True)
-    pictures = pipeline(
+    images = pipeline(
         ["a red ball in the middle, plain sky background", "a red ball in the middle, at night"],
         width=128,
         height=128,
@@ -70,7 +70,7 @@ def test_it_draws_the_ground_that_it_is_told(pipeline: FluxPipeline):
         max_sequence_length=32,
         generator=[torch.Generator().manual_seed(seed) for seed in (0, 1)],
     ).images
-    day, night = (picture.resize((1, 1)).getpixel((0, 0)) for picture in pictures)
+    day, night = (image.resize((1, 1)).getpixel((0, 0)) for image in images)
     assert sum(day) > sum(night) + 150
 
 

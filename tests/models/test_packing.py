@@ -5,7 +5,7 @@ from diffusers import FluxPipeline
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flux_lora.models.flux1.packing import pack, positions, text_positions, unpack
+from flux_lora.models.flux1.velocity import pack, positions, text_positions, unpack
 
 even = st.integers(1, 6).map(lambda half: 2 * half)
 
@@ -34,5 +34,5 @@ def test_positions_equal_the_pipelines_own(height: int, width: int):
     assert torch.equal(positions(height, width, cpu), theirs)
 
 
-def test_text_has_no_place_in_the_picture():
+def test_text_has_no_place_in_the_image():
     assert torch.equal(text_positions(5, torch.device("cpu")), torch.zeros(5, 3))

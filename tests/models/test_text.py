@@ -23,12 +23,12 @@ def test_texts_equal_the_pipelines_own(encoders, tokens):
     )
     t5, pooled, _ = pipeline.encode_prompt(CAPTIONS, device=torch.device("cpu"), max_sequence_length=tokens)
     ours = encode_text(encoders, CAPTIONS, tokens)
-    assert ours.t5.shape[1] == tokens
-    torch.testing.assert_close(ours.t5, t5)
-    torch.testing.assert_close(ours.pooled, pooled)
+    assert ours["t5"].shape[1] == tokens
+    torch.testing.assert_close(ours["t5"], t5)
+    torch.testing.assert_close(ours["pooled"], pooled)
 
 
 def test_the_padding_is_heard_as_in_flux(encoders):
     """T5 is not masked: the same caption, padded further, is another text in its first tokens too."""
-    short, long = (encode_text(encoders, CAPTIONS[:1], tokens).t5[:, :24] for tokens in (24, 32))
+    short, long = (encode_text(encoders, CAPTIONS[:1], tokens)["t5"][:, :24] for tokens in (24, 32))
     assert not torch.allclose(short, long)

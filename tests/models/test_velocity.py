@@ -7,8 +7,7 @@ from diffusers import FluxPipeline
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
-from flux_lora.models.flux1.packing import pack
-from flux_lora.models.flux1.velocity import velocity_of
+from flux_lora.models.flux1.velocity import pack, velocity_of
 from tests.tiny import TEXT_WIDTH, tiny_transformer
 
 HEIGHT, WIDTH = 4, 6
@@ -18,8 +17,10 @@ def question(batch: int = 2) -> tuple[torch.Tensor, PromptEmbeds]:
     generator = generator_for(0, 0, "question")
     noise = torch.randn(batch, 16, HEIGHT, WIDTH, generator=generator)
     text = PromptEmbeds(
-        t5=torch.randn(batch, 8, TEXT_WIDTH, generator=generator),
-        pooled=torch.randn(batch, TEXT_WIDTH, generator=generator),
+        {
+            "t5": torch.randn(batch, 8, TEXT_WIDTH, generator=generator),
+            "pooled": torch.randn(batch, TEXT_WIDTH, generator=generator),
+        }
     )
     return noise, text
 
@@ -32,8 +33,8 @@ def test_one_step_of_the_real_pipeline_is_one_step_along_our_velocity(tiny_flux,
     pipeline.set_progress_bar_config(disable=True)
     noise, text = question()
     theirs = pipeline(
-        prompt_embeds=text.t5,
-        pooled_prompt_embeds=text.pooled,
+        prompt_embeds=text["t5"],
+        pooled_prompt_embeds=text["pooled"],
         latents=pack(noise),
         height=HEIGHT * 8,
         width=WIDTH * 8,
@@ -52,7 +53,7 @@ def test_each_image_of_a_batch_is_answered_by_itself(tiny_flux):
     noise, text = question()
     time = torch.tensor([0.2, 0.8])
     together = velocity(noise, time, text)
-    alone = velocity(noise[1:], time[1:], PromptEmbeds(t5=text.t5[1:], pooled=text.pooled[1:]))
+    alone = velocity(noise[1:], time[1:], PromptEmbeds({"t5": text["t5"][1:], "pooled": text["pooled"][1:]}))
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
 
 

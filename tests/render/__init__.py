@@ -1,1 +1,1 @@
-"""Tests of the pictures that are rendered."""
+"""Tests of the images that are rendered."""

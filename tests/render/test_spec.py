@@ -1,4 +1,4 @@
-"""A spec says which pictures, and in which order."""
+"""A spec says which images, and in which order."""
 
 from flux_lora.render.spec import RenderSpec, Shot
 

@@ -18,9 +18,9 @@ seeds = st.integers(0, 10_000)
 @given(seeds)
 def test_a_scene_is_drawn_in_its_own_size_and_always_the_same(seed: int):
     scene = random_scene(Random(seed), shape=SHAPES[seed % len(SHAPES)])
-    picture = draw_scene(scene)
-    assert picture.size == (scene.width, scene.height)
-    assert np.array_equal(np.asarray(picture), np.asarray(draw_scene(scene)))
+    image = draw_scene(scene)
+    assert image.size == (scene.width, scene.height)
+    assert np.array_equal(np.asarray(image), np.asarray(draw_scene(scene)))
 
 
 @given(seeds)

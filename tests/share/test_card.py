@@ -8,29 +8,29 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.share.bases import SCHNELL, base_model
-from flux_lora.share.card import card_of, fenced, plain, quoted
-from tests.share.made import PRODUCT, SPEC, product_in
+from flux_lora.share.base_models import SCHNELL, base_model
+from flux_lora.share.card import IMAGES, as_code, card_of, fenced, plain
+from tests.share.example_models import PRODUCT, SPEC, product_in
 
 words = st.text(min_size=1, max_size=40).filter(lambda text: text.strip())
 
 
 def test_the_front_matter_tells_the_hub_what_it_is(tmp_path):
     card = ModelCard(card_of(product_in(tmp_path / "export", repo="someone/zubo")))
-    told = card.data.to_dict()
-    assert told["base_model"] == "black-forest-labs/FLUX.1-dev" and told["base_model_relation"] == "adapter"
-    assert told["instance_prompt"] == "zubo" and told["pipeline_tag"] == "text-to-image"
-    assert told["library_name"] == "diffusers" and "lora" in told["tags"]
-    assert (told["license"], told["license_name"]) == ("other", "flux-1-dev-non-commercial-license")
-    assert told["license_link"].startswith("https://huggingface.co/black-forest-labs/FLUX.1-dev/")
-    assert told["widget"] == [
-        {"text": prompt, "output": {"url": f"pictures/0{number}.png"}} for number, prompt in enumerate(SPEC.prompts)
+    metadata = card.data.to_dict()
+    assert metadata["base_model"] == "black-forest-labs/FLUX.1-dev" and metadata["base_model_relation"] == "adapter"
+    assert metadata["instance_prompt"] == "zubo" and metadata["pipeline_tag"] == "text-to-image"
+    assert metadata["library_name"] == "diffusers" and "lora" in metadata["tags"]
+    assert (metadata["license"], metadata["license_name"]) == ("other", "flux-1-dev-non-commercial-license")
+    assert metadata["license_link"].startswith("https://huggingface.co/black-forest-labs/FLUX.1-dev/")
+    assert metadata["widget"] == [
+        {"text": prompt, "output": {"url": f"{IMAGES}/0{number}.png"}} for number, prompt in enumerate(SPEC.prompts)
     ]
 
 
 def test_the_text_says_the_scores_how_they_were_measured_and_the_limits():
     text = card_of(PRODUCT)
-    for said in (
+    for line in (
         "| Likeness | 86 % | 81 % to 91 % |",
         "| Leakage | 6 % | 4 % to 9 % |",
         "16 prompts with 2 seeds each",
@@ -41,7 +41,7 @@ def test_the_text_says_the_scores_how_they_were_measured_and_the_limits():
         "`zubo_kohya.safetensors` | sd-scripts, Forge",
         "16 photos at 1024 x 1024 pixels, 1500 steps of 1, learning rate 0.0001",
     ):
-        assert said in text
+        assert line in text
     assert "It was not measured." in card_of(replace(PRODUCT, scores=None))
 
 
@@ -86,5 +86,5 @@ def test_no_words_can_break_the_card(title, trigger, prompt, doubt):
 
 def test_markup_in_words_is_taken_out_and_code_may_hold_any_ticks():
     assert plain("a *b* <img> [x](y)\n# c") == r"a \*b\* &lt;img&gt; \[x\]\(y\) \# c"
-    assert quoted("a `b`") == "`` a `b` ``"
+    assert as_code("a `b`") == "`` a `b` ``"
     assert fenced("x = '```'", "python") == "````python\nx = '```'\n````"

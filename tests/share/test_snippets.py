@@ -1,4 +1,4 @@
-"""The snippet is a program, and it makes the very picture that the sampler makes of the exported file."""
+"""The snippet is a program, and it makes the very image that the sampler makes of the exported file."""
 
 import runpy
 from pathlib import Path
@@ -10,15 +10,18 @@ from PIL import Image
 
 from flux_lora.adapter.attach import attach, load_into
 from flux_lora.adapter.files import read_adapter, write_dialect
-from flux_lora.adapter.tensors import Adapter, LoRA
+from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
-from flux_lora.models.flux1.load import load_scheduler, load_text_encoders, load_transformer, load_vae
-from flux_lora.models.flux1.places import MINI
+from flux_lora.models.family import ModelSource
+from flux_lora.models.flux1.family import Flux1
+from flux_lora.models.flux1.load import load_text_encoders, load_transformer
 from flux_lora.models.flux1.text import encode_text
-from flux_lora.render.sampler import render
+from flux_lora.models.mini import MINI
+from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.product import example_of
+from flux_lora.share.card import example_of
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
+from tests.tiny import flux1_layers
 
 PROMPT = "a 'zorb' \"mug\" {x}\n"
 SPEC = RenderSpec(prompts=(PROMPT,), seeds=(11, 12), width=32, height=48, text_tokens=24, steps=2)
@@ -28,7 +31,8 @@ def exported(base: str, file: Path) -> Path:
     """An exported file whose adapter changes every layer that is trained by default."""
     generator = torch.Generator().manual_seed(0)
     transformer = load_transformer(base, torch.float32)
-    fresh = attach(transformer, rank=4, alpha=8, targets=AdapterTargets.attention_mlp, generator=generator)
+    layers = flux1_layers(transformer, AdapterTargets.attention_mlp)
+    fresh = attach(transformer, layers, rank=4, alpha=8, generator=generator)
     learned = {
         name: LoRA(layer.down, torch.randn(layer.up.shape, generator=generator) * 0.05, layer.alpha)
         for name, layer in fresh.layers.items()
@@ -38,14 +42,14 @@ def exported(base: str, file: Path) -> Path:
 
 def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:
     """What render/ makes of the file, first prompt and first seed alone."""
-    transformer = load_transformer(base, torch.float32)
-    load_into(transformer, read_adapter(file))
-    text = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
-    return np.asarray(render(transformer, load_vae(base), load_scheduler(base), text, example_of(spec))[0])
+    pipeline = Flux1().load_pipeline(ModelSource(base), device=torch.device("cpu"), dtype=torch.float32)
+    load_into(pipeline.transformer, read_adapter(file))
+    embeds = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
+    return np.asarray(render(pipeline, embeds, example_of(spec))[0])
 
 
 def run(program: str, place: Path, started_in: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
-    """The picture that the program leaves in the folder where it is started."""
+    """The image that the program leaves in the folder where it is started."""
     place.write_text(program, encoding="utf-8")
     monkeypatch.chdir(started_in)
     runpy.run_path(str(place))
@@ -56,7 +60,7 @@ on_a_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="the snippet wou
 
 
 @on_a_cpu
-def test_the_snippet_gives_the_picture_of_the_exported_file_to_the_last_bit_on_mini(tmp_path: Path, monkeypatch):
+def test_the_snippet_gives_the_image_of_the_exported_file_to_the_last_bit_on_mini(tmp_path: Path, monkeypatch):
     (tmp_path / "export").mkdir()
     file = exported(MINI, tmp_path / "export" / "zubo.safetensors")
     spec = RenderSpec(prompts=("a zubo bottle",), seeds=(7,), width=64, height=48, text_tokens=32, steps=4)

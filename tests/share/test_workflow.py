@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_lora.models.flux1.load import load_scheduler
-from flux_lora.models.flux1.places import MINI
-from flux_lora.render.sampler import shift_of
+from flux_lora.models.flux1.sampling import sampling_shift
+from flux_lora.models.mini import MINI
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.bases import DEV, SCHNELL, base_model
-from flux_lora.share.canvas import to_canvas
-from flux_lora.share.faults import workflow_faults
+from flux_lora.share.base_models import DEV, SCHNELL, base_model
 from flux_lora.share.nodes import NODES
-from flux_lora.share.workflow import BASE_SHIFT, MAX_SHIFT, text_to_image, to_api
+from flux_lora.share.validate import workflow_faults
+from flux_lora.share.workflow import BASE_SHIFT, MAX_SHIFT, text_to_image, to_api, to_canvas
 
 SPEC = RenderSpec(prompts=("p",), seeds=(1000,), width=1024, height=768, text_tokens=512, steps=28, guidance=3.5)
 FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
@@ -74,7 +73,7 @@ def test_brackets_and_braces_of_a_prompt_stay_words():
 def test_the_schedule_is_moved_as_far_as_the_sampler_moves_it(width, height):
     per_token = (MAX_SHIFT - BASE_SHIFT) / (4096 - 256)
     comfy = BASE_SHIFT + per_token * (width * height / 256 - 256)
-    assert math.exp(comfy) == pytest.approx(shift_of(load_scheduler(MINI), width, height))
+    assert math.exp(comfy) == pytest.approx(sampling_shift(load_scheduler(MINI), width, height))
 
 
 def test_nodes_on_the_canvas_do_not_cover_each_other():
@@ -111,7 +110,7 @@ def broken_api(change: Callable[[dict], object]) -> list[str]:
         (lambda all: all["6"]["inputs"].update(text=5), "takes text as text, not 5"),
         (lambda all: all["11"]["inputs"].update(steps=0.5), "takes a whole number from 1 to 10000 as steps"),
         (lambda all: all["16"]["inputs"].pop("images"), "node 15 (VAEDecode) leads nowhere"),
-        (lambda all: all.pop("16"), "no node keeps the picture"),
+        (lambda all: all.pop("16"), "no node keeps the image"),
     ],
 )
 def test_a_fault_in_the_api_form_is_named(change, said):

@@ -5,11 +5,15 @@ from itertools import islice
 
 import pytest
 import torch
+from torch import Tensor
 
 from flux_lora.adapter.attach import adapter_of
-from flux_lora.adapter.tensors import rounded
+from flux_lora.adapter.layer_types import rounded
 from flux_lora.errors import RunError
-from tests.train.tiny_run import CONFIG, tiny_run
+from flux_lora.flow.points import counted_draw
+from flux_lora.flow.sigmas import logit_normal
+from flux_lora.train.loss import flow_loss
+from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
 
 def test_in_fp32_the_parameters_are_the_masters():
@@ -28,9 +32,10 @@ def test_in_bf16_masters_are_fp32_and_the_model_holds_them_rounded():
 
 def test_updates_too_small_for_bf16_still_add_up():
     run = tiny_run(torch.bfloat16, replace(CONFIG, learning_rate=1e-6, warmup_steps=0))
-    before = run.learner.adapter().layers[run.learner.names[0]].down
+    name = next(iter(run.learner.layers))
+    before = run.learner.adapter().layers[name].down
     list(islice(run.steps(), 3))
-    after = run.learner.adapter().layers[run.learner.names[0]].down
+    after = run.learner.adapter().layers[name].down
     assert (before != after).float().mean() > 0.9
     assert (before.bfloat16() == after.bfloat16()).float().mean() > 0.9
 
@@ -44,11 +49,14 @@ def test_the_base_does_not_move():
 
 
 def test_clipping_bounds_what_the_optimizer_sees_and_reports_the_true_length():
-    free, clipped = tiny_run(config=replace(CONFIG, clip=1e9)), tiny_run(config=replace(CONFIG, clip=1e-3))
+    free, clipped = (
+        tiny_run(config=replace(CONFIG, max_grad_norm=1e9)),
+        tiny_run(config=replace(CONFIG, max_grad_norm=1e-3)),
+    )
     one, other = next(free.steps()), next(clipped.steps())
     assert one.grad_norm == other.grad_norm > 1e-3
     moments = [state["exp_avg"].norm() ** 2 for state in clipped.learner.optimizer.state.values()]
-    assert torch.stack(moments).sum().sqrt().item() == pytest.approx(1e-4, rel=0.01)  # (1 - beta) * clip
+    assert torch.stack(moments).sum().sqrt().item() == pytest.approx(1e-4, rel=0.01)  # (1 - beta) * max_grad_norm
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -59,8 +67,9 @@ def test_a_loss_that_is_not_finite_stops_before_anything_moves(dtype: torch.dtyp
     before = [value.clone() for value in (*learner.masters, *learner.parameters)]
     moments = [state["exp_avg"].clone() for state in learner.optimizer.state.values()]
     loss = sum(parameter.float().sum() for parameter in learner.parameters) * float("nan")
+    learner.accumulate(loss)
     with pytest.raises(RunError, match="step 2: the loss is nan") as refused:
-        learner.update(1, loss)
+        learner.step(1)
     assert refused.value.exit_code != 0 and "learning_rate" in refused.value.fix
     for value, old in zip((*learner.masters, *learner.parameters), before, strict=True):
         assert torch.equal(value, old)
@@ -72,9 +81,10 @@ def test_a_gradient_that_is_not_finite_stops_though_the_loss_is_fine():
     learner = tiny_run().learner
     loss = sum(parameter.float().abs().sqrt().sum() for parameter in learner.parameters)  # slope is infinite at 0
     before = learner.adapter()
+    learner.accumulate(loss)
     with pytest.raises(RunError, match="gradient's length"):
-        learner.update(0, loss)
-    name = learner.names[0]
+        learner.step(0)
+    name = next(iter(learner.layers))
     assert torch.equal(learner.adapter().layers[name].up, before.layers[name].up)
 
 
@@ -83,3 +93,39 @@ def test_the_adapter_handed_out_is_a_copy():
     before = run.learner.adapter()
     next(run.steps())
     assert all(not layer.up.any() for layer in before.layers.values())
+
+
+def a_loss(run: TinyRun, dtype: torch.dtype) -> Tensor:
+    """The mean loss of the first batch, where the learner is now."""
+    batch = next(tiny_batches())
+    point = counted_draw(0, logit_normal(0.0, 1.0, 1.0))(batch.latents, 0)
+    asked = replace(point, noisy=point.noisy.to(dtype))
+    return flow_loss(run.learner.predict, batch.to("cpu", dtype), asked).mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_two_accumulations_of_half_the_loss_make_the_step_of_the_whole(dtype: torch.dtype):
+    whole, halves = tiny_run(dtype), tiny_run(dtype)
+    next(whole.steps())
+    next(halves.steps())
+    whole.learner.accumulate(a_loss(whole, dtype))
+    one = whole.learner.step(1)
+    for _ in range(2):
+        halves.learner.accumulate(a_loss(halves, dtype) / 2)
+    other = halves.learner.step(1)
+    assert one == other and one.grad_norm > 0
+    for left, right in zip(whole.learner.masters, halves.learner.masters, strict=True):
+        assert torch.equal(left, right)
+    for left, right in zip(whole.learner.parameters, halves.learner.parameters, strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_nothing_of_a_step_is_left_for_the_next(dtype: torch.dtype):
+    run = tiny_run(dtype)
+    next(run.steps())
+    learner = run.learner
+    assert all(each.grad is None for each in (*learner.parameters, *learner.masters))
+    loss = a_loss(run, dtype)
+    learner.accumulate(loss)
+    assert learner.step(1).loss == loss.item()

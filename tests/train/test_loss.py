@@ -10,7 +10,7 @@ from flux_lora.models.family import PromptEmbeds
 from flux_lora.train.loss import flow_loss
 
 LATENTS, NOISE = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
-TEXT = PromptEmbeds(t5=torch.zeros(2, 1, 1), pooled=torch.zeros(2, 1))
+TEXT = PromptEmbeds({"t5": torch.zeros(2, 1, 1), "pooled": torch.zeros(2, 1)})
 BATCH = Batch(latents=LATENTS, prompt_embeds=TEXT)
 POINT = point_at(LATENTS, NOISE, torch.tensor([0.2, 0.7]))
 

@@ -25,7 +25,7 @@ def test_the_rate_climbs_to_its_peak_and_ends_near_nothing():
 
 
 def test_a_constant_rate_stays_after_the_climb():
-    constant = replace(CONFIG, schedule=LRScheduler.constant)
+    constant = replace(CONFIG, lr_scheduler=LRScheduler.constant)
     assert {learning_rate_at(done, constant) for done in range(9, 300)} == {2.0}
 
 

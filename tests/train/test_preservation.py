@@ -9,9 +9,9 @@ from torch import Generator
 
 from flux_lora.adapter.attach import set_strength
 from flux_lora.flow.points import counted_draw, draw_point
-from flux_lora.flow.times import logit_normal
-from flux_lora.train.preservation import Preservation, preservation_loss, without_adapter
-from flux_lora.train.steps import training_steps
+from flux_lora.flow.sigmas import logit_normal
+from flux_lora.train.loop import training_steps
+from flux_lora.train.loss import Preservation, preservation_loss, without_adapter
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flux_lora.train.checkpoints import Checkpoint
+from flux_lora.train.loop import Step
 from flux_lora.train.reporters import Jsonl, Started, combined, read_metrics
-from flux_lora.train.steps import Step
 
 
 def step(number: int) -> Step:

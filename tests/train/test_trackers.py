@@ -10,9 +10,8 @@ from PIL import Image
 from flux_lora.config.choices import TrackerName
 from flux_lora.errors import ConfigError
 from flux_lora.train.checkpoints import Checkpoint
-from flux_lora.train.reporters import Started
-from flux_lora.train.steps import Step
-from flux_lora.train.trackers import tracker_for
+from flux_lora.train.loop import Step
+from flux_lora.train.reporters import Started, tracker_for
 
 TRACKERS = [name for name in TrackerName if name is not TrackerName.none]
 
@@ -48,7 +47,7 @@ def test_a_tracker_writes_into_the_run_folder_or_says_how_to_install_it(
 
 
 @pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
-def test_tensorboard_holds_curves_and_pictures(tmp_path: Path):
+def test_tensorboard_holds_curves_and_images(tmp_path: Path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     report(TrackerName.tensorboard, tmp_path)

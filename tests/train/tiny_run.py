@@ -1,4 +1,4 @@
-"""A training run small enough for a test: a tiny FLUX, four encoded pictures, a few steps."""
+"""A training run small enough for a test: a tiny FLUX, four encoded images, a few steps."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Generator
 
-from flux_lora.adapter.attach import attach, parameters_of
+from flux_lora.adapter.attach import attach, trainable_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.points import counted_draw
-from flux_lora.flow.times import logit_normal
+from flux_lora.flow.sigmas import logit_normal
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
 from flux_lora.train.learner import Learner
-from flux_lora.train.steps import Step, training_steps
-from tests.adapter.made import frozen_transformer
-from tests.tiny import TEXT_WIDTH
+from flux_lora.train.loop import Step, training_steps
+from tests.adapter.example_adapters import frozen_transformer
+from tests.tiny import TEXT_WIDTH, flux1_layers
 
 CONFIG = TrainConfig(steps=8, learning_rate=1e-2, batch_size=2, warmup_steps=2)
 TEXT_TOKENS = 5
@@ -39,13 +39,14 @@ class TinyRun:
 def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, rank: int = 4) -> TinyRun:
     transformer = frozen_transformer(dtype)
     generator = Generator().manual_seed(config.seed)
-    start = attach(transformer, rank=rank, alpha=4.0, targets=AdapterTargets.attention_mlp, generator=generator)
+    layers = flux1_layers(transformer, AdapterTargets.attention_mlp)
+    start = attach(transformer, layers, rank=rank, alpha=4.0, generator=generator)
     predict = velocity_of(transformer, guidance=1.0)
-    return TinyRun(transformer, Learner(predict, start, parameters_of(transformer), config), config)
+    return TinyRun(transformer, Learner(predict, start, trainable_layers(transformer), config), config)
 
 
 def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch]:
-    """Two upright and two square pictures, so that two buckets take turns."""
+    """Two upright and two square images, so that two buckets take turns."""
     generator = Generator().manual_seed(7)
     encoded = [_encoded(torch.randn(16, height, 4, generator=generator), _text(generator)) for height in (6, 4, 6, 4)]
     return batches(encoded, _text(generator), batch_size=config.batch_size, seed=config.seed, start=start)
@@ -59,4 +60,4 @@ def _encoded(latent: torch.Tensor, text: PromptEmbeds) -> EncodedSample:
 
 def _text(generator: Generator) -> PromptEmbeds:
     t5 = torch.randn(1, TEXT_TOKENS, TEXT_WIDTH, generator=generator)
-    return PromptEmbeds(t5=t5, pooled=torch.randn(1, TEXT_WIDTH, generator=generator))
+    return PromptEmbeds({"t5": t5, "pooled": torch.randn(1, TEXT_WIDTH, generator=generator)})

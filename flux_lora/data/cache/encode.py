@@ -1,8 +1,10 @@
-"""Make what the cache lacks: captions first, then pictures, so that never more than one kind of encoder is in memory.
+"""Encode what the cache lacks: captions first, then images, so that never more than one kind of encoder is in memory.
 
 Each entry is written as soon as it is made: whoever stops this loses at most one, and the next run goes on from there.
 """
 
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,61 +12,86 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode
-from flux_lora.data.cache.entries import LATENT, MASK, TEXT, all_finite, entry_name, has_entry, write_entry
-from flux_lora.data.cache.glances import IndexEntry, add_index_entry, read_index, signature
-from flux_lora.data.cache.shelf import EncodedDataset, EntryNames, read_prompt_embeds
-from flux_lora.data.cache.sight import preprocess
-from flux_lora.data.cache.stages import StageProfile, profiled
-from flux_lora.data.pictures.pixels import to_pixels
-from flux_lora.data.planning.plan import Prepared
-from flux_lora.data.told import Progress, no_progress
+from flux_lora.data.bucketing.plan import Prepared
+from flux_lora.data.cache.entries import (
+    LATENT,
+    MASK,
+    TEXT,
+    EncodedDataset,
+    EntryNames,
+    all_finite,
+    entry_name,
+    has_entry,
+    read_prompt_embeds,
+    write_entry,
+)
+from flux_lora.data.cache.index import IndexEntry, add_index_entry, read_index, signature
+from flux_lora.data.cache.preprocess import preprocess, to_pixels
+from flux_lora.data.progress import Progress, no_progress
+from flux_lora.distributed.processes import ProcessShare
 from flux_lora.errors import DataError
-from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.posterior import LatentDistribution
+from flux_lora.models.family import EncodeImage, Encoders, PromptEmbeds
 
-Item = TypeVar("Item")
-EncodeImage = Callable[[Tensor], LatentDistribution]
-"""pixels BCHW in [-1, 1] -> latents BCHW"""
+Result = TypeVar("Result")
+OWN_STATUS = Path("/proc/self/status")
+FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
-class Encoders:
-    """Who turns pictures and captions into tensors. Each is opened only if the cache lacks something."""
+class StageProfile:
+    """What one stage took."""
 
-    image_fingerprint: str
-    """Fingerprint: changes whenever the same pixels would become other latents."""
-    open_image_encoder: Callable[[], EncodeImage]
-    caption_fingerprint: str
-    """Fingerprint: changes whenever the same caption would become another text; its length in tokens is part of it."""
-    open_caption_encoder: Callable[[], Callable[[str], PromptEmbeds]]
-    """() -> (caption -> text, a batch of one)"""
+    name: str
+    seconds: float
+    peak_bytes: int
+    """Of this process, pages of read files among it. On other systems than Linux: since the process began."""
+    gpu_bytes: int = 0
+    """Peak of what torch held on the GPU."""
+
+
+def profiled(name: str, work: Callable[[], Result]) -> tuple[Result, StageProfile]:
+    """Do the work, and say what it took."""
+    _forget_peak()
+    began = time.perf_counter()
+    result = work()
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    return result, StageProfile(name, time.perf_counter() - began, peak_bytes(), gpu)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process held since the peak was last forgotten; 0 where the machine does not say."""
+    if OWN_STATUS.is_file():
+        found = [line.split()[1] for line in OWN_STATUS.read_text().splitlines() if line.startswith("VmHWM:")]
+        return int(found[0]) * 1024 if found else 0
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _forget_peak() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        FORGET_PEAK.write_text("5")
+    except OSError:
+        return
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What is made of a sample, and what else should be at hand."""
+    """How images and captions are preprocessed, and which prompts are encoded beside them."""
 
     alpha: AlphaPolicy = AlphaPolicy.composite
     masks: MaskMode = MaskMode.auto
     plain: Callable[[str], str] = str
-    """Takes the trigger out of a caption; without it the plain captions are the captions."""
+    """Takes the trigger out of a caption; by default nothing is taken out."""
     words: tuple[str, ...] = ()
-    """More to read while the text encoders are open: the empty caption, prompts."""
-
-
-@dataclass(frozen=True)
-class ProcessShare:
-    """One process's part of the work. Nobody waits: the parts are told apart by number alone."""
-
-    rank: int
-    world_size: int
-
-    def of(self, work: Sequence[Item]) -> Sequence[Item]:
-        """Every world-th piece, from number rank on."""
-        return work[self.rank :: self.world_size]
+    """More to encode while the text encoders are open: the empty caption, prompts."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +113,10 @@ def encode_all(
     progress: Progress = no_progress,
 ) -> EncodeResult:
     """Make what is missing, and open the rest. The encoders are gone from memory when this returns."""
-    asked = wanted or EncodeOptions()
-    glances, stages = _both(prepared, _texts_of(prepared, asked), encoders, folder, asked, progress)
-    keys = [_keys(*each, encoders, asked) for each in zip(prepared, glances, strict=True)]
-    words = tuple(entry_name(TEXT, encoders.caption_fingerprint, word) for word in asked.words)
+    options = wanted or EncodeOptions()
+    entries, stages = _encode(prepared, _texts_of(prepared, options), encoders, folder, options, progress)
+    keys = [_keys(*each, encoders, options) for each in zip(prepared, entries, strict=True)]
+    words = tuple(entry_name(TEXT, encoders.caption_fingerprint, word) for word in options.words)
     return EncodeResult(EncodedDataset(folder, keys), stages, words)
 
 
@@ -103,8 +130,8 @@ def encode_share(
     progress: Progress = no_progress,
 ) -> tuple[StageProfile, ...]:
     """Make this process's part of what is missing. When all have done theirs, encode_all finds everything there."""
-    asked = wanted or EncodeOptions()
-    return _both(share.of(prepared), share.of(_texts_of(prepared, asked)), encoders, folder, asked, progress)[1]
+    options = wanted or EncodeOptions()
+    return _encode(share.of(prepared), share.of(_texts_of(prepared, options)), encoders, folder, options, progress)[1]
 
 
 def encode_captions(
@@ -115,7 +142,7 @@ def encode_captions(
     return [read_prompt_embeds(folder, entry_name(TEXT, encoders.caption_fingerprint, caption)) for caption in captions]
 
 
-def _both(
+def _encode(
     prepared: Sequence[Prepared],
     captions: Sequence[str],
     encoders: Encoders,
@@ -123,19 +150,18 @@ def _both(
     wanted: EncodeOptions,
     progress: Progress,
 ) -> tuple[list[IndexEntry], tuple[StageProfile, ...]]:
-    _, reading = profiled("captions", lambda: _make_texts(captions, encoders, folder, progress))
-    glances, seeing = profiled("pictures", lambda: _make_latents(prepared, encoders, folder, wanted, progress))
-    return glances, (reading, seeing)
+    _, captions_profile = profiled("captions", lambda: _make_texts(captions, encoders, folder, progress))
+    entries, images_profile = profiled("pictures", lambda: _make_latents(prepared, encoders, folder, wanted, progress))
+    return entries, (captions_profile, images_profile)
 
 
 def _make_texts(captions: Sequence[str], encoders: Encoders, folder: Path, progress: Progress) -> None:
     """Each missing caption is read once, however often it is asked for."""
     names = {caption: entry_name(TEXT, encoders.caption_fingerprint, caption) for caption in captions}
     missing = [caption for caption, name in names.items() if not has_entry(folder, name)]
-    opened = cache(encoders.open_caption_encoder)
+    open_once = cache(encoders.open_caption_encoder)
     for done, caption in enumerate(missing, start=1):
-        text = opened()(caption)
-        tensors = {"t5": text.t5, "pooled": text.pooled}
+        tensors = open_once()(caption).tensors
         if not all_finite(tensors):
             raise DataError(
                 f"the text encoders answer {caption!r} with numbers that are not finite",
@@ -143,47 +169,47 @@ def _make_texts(captions: Sequence[str], encoders: Encoders, folder: Path, progr
             )
         write_entry(folder, names[caption], tensors)
         progress(done, len(missing), caption)
-    opened.cache_clear()
+    open_once.cache_clear()
 
 
 def _make_latents(
     prepared: Sequence[Prepared], encoders: Encoders, folder: Path, wanted: EncodeOptions, progress: Progress
 ) -> list[IndexEntry]:
-    """What each picture came to. Only those that have changed since they were last looked at are decoded."""
+    """The cache entries of each image. Only images that changed since they were last decoded are decoded again."""
     known = read_index(folder)
     signatures = [_signature(one, encoders, wanted) for one in prepared]
-    glances = [known.get(each) for each in signatures]
-    missing = [number for number, glance in enumerate(glances) if glance is None or not _at_hand(folder, glance)]
-    opened = cache(encoders.open_image_encoder)
+    entries = [known.get(each) for each in signatures]
+    missing = [number for number, entry in enumerate(entries) if entry is None or not _at_hand(folder, entry)]
+    open_once = cache(encoders.open_image_encoder)
     for done, number in enumerate(missing, start=1):
-        glances[number] = glance = _looked_at(prepared[number], encoders.image_fingerprint, opened, folder, wanted)
+        entries[number] = entry = _encode_image(prepared[number], encoders, open_once, folder, wanted)
         if signatures[number]:
-            add_index_entry(folder, signatures[number], glance)
+            add_index_entry(folder, signatures[number], entry)
         progress(done, len(missing), prepared[number].sample.image.name)
-    opened.cache_clear()
-    return [glance for glance in glances if glance is not None]
+    open_once.cache_clear()
+    return [entry for entry in entries if entry is not None]
 
 
-def _looked_at(
-    one: Prepared, fingerprint: str, opened: Callable[[], EncodeImage], folder: Path, wanted: EncodeOptions
+def _encode_image(
+    one: Prepared, encoders: Encoders, open_once: Callable[[], EncodeImage], folder: Path, wanted: EncodeOptions
 ) -> IndexEntry:
-    """Decode a picture; encode it if nothing with the same pixels is there."""
-    sight = preprocess(one, wanted.alpha, wanted.masks)
-    latent = entry_name(LATENT, fingerprint, sight.pixels_digest)
+    """Decode an image; encode it if nothing with the same pixels is there."""
+    preprocessed = preprocess(one, wanted.alpha, wanted.masks, encoders.pixels_per_latent)
+    latent = entry_name(LATENT, encoders.image_fingerprint, preprocessed.pixels_digest)
     if not has_entry(folder, latent):
-        posterior = opened()(to_pixels(sight.picture)[None])
-        tensors = {"latent": posterior.mean[0], "spread": posterior.std[0]}
+        distribution = open_once()(to_pixels(preprocessed.image)[None])
+        tensors = {"latent": distribution.mean[0], "spread": distribution.std[0]}
         if not all_finite(tensors):
             raise DataError(
                 f"{one.sample.image} becomes numbers that are not finite in the VAE",
-                fix="save the picture again; if others do the same, fetch the model again: its vae is damaged",
+                fix="save the image again; if others do the same, fetch the model again: its vae is damaged",
             )
         write_entry(folder, latent, tensors)
-    if sight.weights is None:
+    if preprocessed.weights is None:
         return IndexEntry(latent)
-    mask = entry_name(MASK, sight.weights_digest)
+    mask = entry_name(MASK, preprocessed.weights_digest)
     if not has_entry(folder, mask):
-        write_entry(folder, mask, {"mask": torch.from_numpy(sight.weights)[None]})
+        write_entry(folder, mask, {"mask": torch.from_numpy(preprocessed.weights)[None]})
     return IndexEntry(latent, mask)
 
 
@@ -193,8 +219,8 @@ def _signature(one: Prepared, encoders: Encoders, wanted: EncodeOptions) -> str:
     return signature(files, one.box, one.bucket, wanted.alpha.value, wanted.masks.value, encoders.image_fingerprint)
 
 
-def _at_hand(folder: Path, glance: IndexEntry) -> bool:
-    return has_entry(folder, glance.latent) and (not glance.mask or has_entry(folder, glance.mask))
+def _at_hand(folder: Path, entry: IndexEntry) -> bool:
+    return has_entry(folder, entry.latent) and (not entry.mask or has_entry(folder, entry.mask))
 
 
 def _texts_of(prepared: Sequence[Prepared], wanted: EncodeOptions) -> list[str]:
@@ -204,16 +230,16 @@ def _texts_of(prepared: Sequence[Prepared], wanted: EncodeOptions) -> list[str]:
 
 
 def _captions(one: Prepared) -> tuple[str, ...]:
-    """A picture without a caption is shown with the empty one."""
+    """An image without a caption is trained with the empty one."""
     return one.sample.captions or ("",)
 
 
-def _keys(one: Prepared, glance: IndexEntry, encoders: Encoders, wanted: EncodeOptions) -> EntryNames:
+def _keys(one: Prepared, entry: IndexEntry, encoders: Encoders, wanted: EncodeOptions) -> EntryNames:
     captions = _captions(one)
     return EntryNames(
-        latent=glance.latent,
+        latent=entry.latent,
         texts=tuple(entry_name(TEXT, encoders.caption_fingerprint, caption) for caption in captions),
         plains=tuple(entry_name(TEXT, encoders.caption_fingerprint, wanted.plain(caption)) for caption in captions),
-        mask=glance.mask,
+        mask=entry.mask,
         role=one.sample.role,
     )

@@ -1,8 +1,9 @@
-"""Captions for pictures that have none: what a vision-language model says, put into words that a LoRA learns from.
+"""Captions for images that have none: cleaned, put into a template, proposed, and written one at a time.
 
-Nothing here decides on its own to write: captions are proposed, shown as a diff, and written one by one.
+Nothing is written without a call of `write`: a proposal can be shown as a diff before.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
@@ -10,24 +11,124 @@ from pathlib import Path
 
 from PIL import Image
 
+from flux_lora.atomic import HALF_WRITTEN, replacing
 from flux_lora.config.choices import AlphaPolicy, SourceRole
-from flux_lora.data.captioning.phrase import CaptionTemplate
-from flux_lora.data.pictures.decode import open_image
-from flux_lora.data.plain import without_trigger
+from flux_lora.data.checks.caption_style import without_boilerplate
+from flux_lora.data.images.decode import open_image
 from flux_lora.data.samples import CAPTION_ENDING, Sample
-from flux_lora.errors import DataError
+from flux_lora.errors import ConfigError, DataError
+
+SOUND_CLOSED = re.compile(r"uni|us|eu|one", re.IGNORECASE)
+"""Starts of words that are written with a vowel and spoken with a consonant: a uniform, not an uniform."""
+
+
+def without_trigger(caption: str, trigger: str, class_word: str) -> str:
+    """The caption without the trigger, which the class word replaces if it is missing. "a" and "an" are adapted."""
+    if not trigger:
+        return caption
+    trigger_word = re.compile(rf"\b{re.escape(trigger)}\b", re.IGNORECASE)
+    has_class_word = re.search(rf"\b{re.escape(class_word)}\b", caption, re.IGNORECASE)
+    replaced = trigger_word.sub("" if has_class_word else class_word, caption)
+    return tidy(re.sub(r"\b(a)n?\s+(?=([a-z]+))", _matching_article, replaced, flags=re.IGNORECASE))
+
+
+def tidy(text: str) -> str:
+    """Single blanks, and none before punctuation."""
+    return re.sub(r" ([,.;:!?])", r"\1", " ".join(text.split()))
+
+
+def _matching_article(match: re.Match[str]) -> str:
+    vowel = match[2][0].lower() in "aeiou" and not SOUND_CLOSED.match(match[2])
+    return f"{match[1]}{'n' if vowel else ''} "
+
+
+CAPTION = "{caption}"
+PLACEHOLDERS = ("{trigger}", "{class}", CAPTION)
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
+SENTENCE_END = (".", "!", "?", '."', '!"', '?"')
+QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "`": "`"}
+MARKS = re.compile(r"<\|?/?[\w /-]+\|?>|[*_`#]{2,}|^\s*[-*#>]+\s")
+"""Special tokens of the model, and Markdown."""
+A_PHOTO_OF = re.compile(r"an? (?:[\w-]+ ){0,2}?(?:photo|photograph|picture|image) of (?=\w)", re.IGNORECASE)
+LOWER_CASE_STARTS = re.compile(
+    r"(a|an|the|this|that|these|those|there|here|it|its|his|her|their|someone|somebody|one|two|three|four|five|six|"
+    r"several|many|some|in|on|at|under|over|behind|beside|near|with|next|close|from|above|below|inside|outside)\b",
+    re.IGNORECASE,
+)
+"""First words that lose their capital inside a sentence. Others keep it: they may be names."""
+
+
+@dataclass(frozen=True)
+class CaptionTemplate:
+    """How a description becomes a caption. Raises ConfigError without {caption}, or with an unknown placeholder."""
+
+    template: str
+    """With {caption}, and {trigger} and {class} where they belong."""
+    trigger: str = ""
+    class_word: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = [
+            placeholder for placeholder in re.findall(r"\{[^{}]*\}", self.template) if placeholder not in PLACEHOLDERS
+        ]
+        if unknown:
+            raise ConfigError(
+                f"captioner.template has {unknown[0]}, which nothing is put in for",
+                fix="use {trigger}, {class} and {caption}",
+            )
+        if CAPTION not in self.template:
+            raise ConfigError(
+                f"captioner.template has no {CAPTION}: {self.template!r}",
+                fix='set captioner.template="a photo of a {trigger} {class}, {caption}"',
+            )
+
+    def around(self, description: str) -> str:
+        """The caption; the description alone without trigger and class word, empty if the description is."""
+        text = without_chatter(description)
+        if not text:
+            return ""
+        if not self.trigger and not self.class_word:
+            return text
+        before = self.template.partition(CAPTION)[0].rstrip()
+        if A_PHOTO_OF.match(before):
+            text = A_PHOTO_OF.sub("", text, count=1) if A_PHOTO_OF.match(text) else text
+        if before and not before.endswith(SENTENCE_END):
+            text = _decapitalised(text)
+        filled = self.template.replace("{trigger}", self.trigger).replace("{class}", self.class_word)
+        return tidy(filled.replace(CAPTION, text))
+
+
+def without_chatter(description: str) -> str:
+    """A description without quotes, boilerplate and a last sentence that was truncated; empty if no words are left."""
+    text = without_boilerplate(_unquoted(tidy(MARKS.sub(" ", description))))
+    sentences = SENTENCE.split(_unquoted(text))
+    if len(sentences) > 1 and not sentences[-1].endswith(SENTENCE_END):
+        sentences.pop()
+    text = " ".join(sentences)
+    return text if text.strip(" .,;:!?") else ""
+
+
+def _unquoted(text: str) -> str:
+    inner = text[1:-1]
+    wrapped = len(text) > 1 and QUOTES.get(text[0]) == text[-1] and text[-1] not in inner
+    return inner.strip() if wrapped else text
+
+
+def _decapitalised(text: str) -> str:
+    return text[0].lower() + text[1:] if LOWER_CASE_STARTS.match(text) else text
+
 
 SIDECARS = (CAPTION_ENDING, ".caption")
 LONGEST_SIDE = 1024
-"""Pixels of the picture that the model sees. More costs it memory and adds nothing to one sentence."""
+"""Pixels. Images are shrunk to this for the model: more needs memory and adds nothing to one sentence."""
 
 Describe = Callable[[Image.Image], str]
-"""A picture -> what is on it, in the model's own words."""
+"""An image -> the model's description of it, as generated."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A caption that could be written, or the reason why there is none."""
+    """A proposed caption, or the reason why there is none."""
 
     image: Path
     file: Path
@@ -39,51 +140,55 @@ class Proposal:
 
 
 def propose(
-    samples: Sequence[Sample], describe: Describe, phrase: CaptionTemplate, *, overwrite: bool = False
+    samples: Sequence[Sample], describe: Describe, template: CaptionTemplate, *, overwrite: bool = False
 ) -> Iterator[Proposal]:
-    """A caption for each sample that lacks one; with `overwrite`, for every sample. One at a time: models are slow."""
-    taken: set[Path] = set()
+    """A proposal for each sample without a caption; with `overwrite`, for every sample. Lazy: models are slow."""
+    proposed: set[Path] = set()
     for sample in samples:
         file = caption_file_of(sample)
-        if file in taken or not (overwrite or lacks_caption(sample)):
+        if file in proposed or not (overwrite or lacks_caption(sample)):
             continue
-        taken.add(file)
+        proposed.add(file)
         why_not = _unwritable(sample, file, overwrite=overwrite)
         if why_not:
             yield Proposal(sample.image, file, sample.caption, "", why_not)
         else:
-            yield _proposal(sample, file, describe, phrase)
+            yield _proposal(sample, file, describe, template)
 
 
 def lacks_caption(sample: Sample) -> bool:
-    """Whether nothing at all is said of the picture."""
+    """Whether a sample has no caption, variants included."""
     return not sample.captions
 
 
 def caption_file_of(sample: Sample) -> Path:
-    """Where the sample's caption is, or would have to be written."""
+    """The sample's caption file, whether or not it exists."""
     return sample.caption_file or sample.image.with_suffix(CAPTION_ENDING)
 
 
 def as_diff(proposal: Proposal) -> str:
-    """What writing the proposal would change, as a patch."""
+    """The proposal as a unified diff of its caption file."""
     before, after = ([f"{text}\n"] if text else [] for text in (proposal.before, proposal.after))
-    was = str(proposal.file) if before else "/dev/null"
-    return "".join(unified_diff(before, after, fromfile=was, tofile=str(proposal.file))).rstrip()
+    old = str(proposal.file) if before else "/dev/null"
+    return "".join(unified_diff(before, after, fromfile=old, tofile=str(proposal.file))).rstrip()
 
 
 def write(proposal: Proposal, *, overwrite: bool = False) -> None:
-    """Write the caption whole or not at all. A file with anything in it is left alone unless `overwrite` is set."""
+    """Write the caption atomically, through a hidden half-written file that no source reads.
+
+    Raises DataError where it cannot be written, and for a file that is not blank unless `overwrite` is set.
+    """
     if not proposal.after:
         return
     if not overwrite and not is_blank(proposal.file):
         raise DataError(
             f"{proposal.file} has a caption by now", fix="run it again, or set captioner.overwrite=true to replace it"
         )
-    half_written = proposal.file.with_name(f".{proposal.file.name}.partial")
+    half_written = proposal.file.with_name(f".{proposal.file.name}{HALF_WRITTEN}")
     try:
-        half_written.write_text(f"{proposal.after}\n", encoding="utf-8", newline="\n")
-        half_written.replace(proposal.file)
+        proposal.file.parent.stat()  # a folder that was moved away is not made again
+        with replacing(proposal.file, half_written=half_written) as opened:
+            opened.write(f"{proposal.after}\n".encode())
     except OSError as error:
         half_written.unlink(missing_ok=True)
         raise DataError(
@@ -92,11 +197,12 @@ def write(proposal: Proposal, *, overwrite: bool = False) -> None:
 
 
 def is_blank(file: Path) -> bool:
-    """Whether there is no such file, or nothing in it that could be lost."""
+    """Whether a file is missing or holds nothing but blanks and a byte order mark."""
     return not file.exists() or not file.read_bytes().removeprefix(b"\xef\xbb\xbf").strip()
 
 
 def _unwritable(sample: Sample, file: Path, *, overwrite: bool) -> str:
+    """Why a caption cannot be written there; empty if it can."""
     if sample.caption_file is None:
         return "came out of a shard or a dataset, and has no place beside it for a caption"
     if file.suffix.lower() not in SIDECARS:
@@ -106,13 +212,13 @@ def _unwritable(sample: Sample, file: Path, *, overwrite: bool) -> str:
     return ""
 
 
-def _proposal(sample: Sample, file: Path, describe: Describe, phrase: CaptionTemplate) -> Proposal:
+def _proposal(sample: Sample, file: Path, describe: Describe, template: CaptionTemplate) -> Proposal:
     try:
-        picture = open_image(sample.image, AlphaPolicy.composite)
+        image = open_image(sample.image, AlphaPolicy.composite)
     except DataError as error:
         return Proposal(sample.image, file, sample.caption, "", error.problem.removeprefix(f"{sample.image} "))
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    caption = phrase.around(describe(picture))
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    caption = template.around(describe(image))
     if sample.role is SourceRole.regularisation:
-        caption = without_trigger(caption, phrase.trigger, phrase.class_word)
+        caption = without_trigger(caption, template.trigger, template.class_word)
     return Proposal(sample.image, file, sample.caption, caption, "" if caption else "got no words from the model")

@@ -1,72 +1,116 @@
-"""Every sample of every source."""
+"""Every sample of every source of a recipe; a path with braces or globs stands for several sources."""
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from glob import has_magic
 from itertools import chain
 from pathlib import Path
 
 from flux_lora.config.choices import MaskMode
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import judge_encodings
-from flux_lora.data.sources.folders import read_folder, read_named
-from flux_lora.data.sources.hub import is_dataset, read_dataset
-from flux_lora.data.sources.leftovers import judge_orphan_masks
-from flux_lora.data.sources.listing import EntryKind, list_folder
+from flux_lora.data.sources.folders import judge_orphan_masks, read_folder, read_named
+from flux_lora.data.sources.hub import PREFIX, is_dataset, read_hub_dataset
+from flux_lora.data.sources.listing import EntryKind, ending_of, list_folder
 from flux_lora.data.sources.masks import pair_masks
-from flux_lora.data.sources.packed import samples_of_rows
-from flux_lora.data.sources.placed import ending_of
-from flux_lora.data.sources.places import expand_pattern
-from flux_lora.data.sources.remembered import unpack
+from flux_lora.data.sources.rows import TABLE_ENDINGS, holds_images, read_table
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
 from flux_lora.data.sources.source import Found, SourceOptions, columns_of
-from flux_lora.data.sources.tables import TABLE_ENDINGS, holds_pictures, read_table
-from flux_lora.data.sources.unpacked import unpack_row
+from flux_lora.data.sources.unpack import samples_of_rows, unpack_file, unpack_row
 from flux_lora.errors import DataError
 
+BRACES = re.compile(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}")
+MOST_PLACES = 100_000
+
+
+def expand_pattern(path: str) -> list[str]:
+    """The paths that a pattern stands for, in order. A path that exists is taken as it is, whatever signs are in it.
+
+    Raises DataError where a pattern matches no file.
+    """
+    if path.startswith(PREFIX) or Path(path).expanduser().exists():
+        return [path]
+    patterns = list(_braces(path))
+    matched = [_globbed(pattern) if has_magic(pattern) else [pattern] for pattern in patterns]
+    unmatched = next((pattern for pattern, matches in zip(patterns, matched, strict=True) if not matches), "")
+    if unmatched:
+        raise DataError(f"{unmatched} matches no file", fix="correct the pattern; in a shell, put quotes around it")
+    return list(chain.from_iterable(matched))
+
+
+def _globbed(pattern: str) -> list[str]:
+    path = Path(pattern).expanduser()
+    return sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+
+
+def _braces(path: str) -> Iterator[str]:
+    """Brace expansion as in a shell: 000{0..3}.tar, with leading zeros kept, and {front,back}."""
+    match = BRACES.search(path)
+    if not match:
+        yield path
+        return
+    first, last, choices = match.groups()
+    words = choices.split(",") if choices else _numbers(first, last, path=path)
+    for word in words:
+        yield from _braces(path[: match.start()] + word + path[match.end() :])
+
+
+def _numbers(first: str, last: str, *, path: str) -> Sequence[str]:
+    if int(last) < int(first):
+        raise DataError(f"{path} counts from {first} down to {last}", fix="put the smaller number first")
+    if int(last) - int(first) >= MOST_PLACES:
+        raise DataError(f"{path} stands for over {MOST_PLACES:,} files", fix="name fewer in one source")
+    return [f"{number:0{len(first)}}" for number in range(int(first), int(last) + 1)]
+
+
 UNPACKED_BY = {".gz": "gunzip", ".tgz": "gunzip", ".bz2": "bunzip2", ".xz": "unxz", ".zst": "unzstd"}
-"""Compressed shards are not read: pictures gain nothing by it, and a small one can be made to fill a disk."""
+"""Compressed shards are not read: images do not compress further, and a small archive can be made to fill a disk."""
 
 
-def find(sources: Sequence[SourceConfig], wanted: SourceOptions) -> Found:
-    """What they hold, in their order; within a folder sorted by name. A source without a picture is refused."""
-    places = [replace(source, path=path) for source in sources for path in expand_pattern(source.path)]
-    tops = [Path(place.path).expanduser() for place in places]
-    mask_folders = [wanted.mask_folder] if wanted.mask_folder else []
-    apart = {folder.expanduser().resolve() for folder in (*tops, *mask_folders, *wanted.apart)}
-    parts = [_read(place, wanted, apart) for place in places]
-    samples = list(chain.from_iterable(part.samples for part in parts))
-    findings = list(chain.from_iterable(part.findings for part in parts))
-    remarks = list(chain.from_iterable(part.remarks for part in parts))
-    if wanted.mask_folder and wanted.masks is MaskMode.auto:
-        samples, lone = _with_masks(samples, wanted.mask_folder.expanduser(), tops)
-        findings += lone
+def find(sources: Sequence[SourceConfig], options: SourceOptions) -> Found:
+    """The samples of all sources, in order; within a folder sorted by name.
+
+    Raises DataError for a source without an image.
+    """
+    expanded = [replace(source, path=path) for source in sources for path in expand_pattern(source.path)]
+    roots = [Path(source.path).expanduser() for source in expanded]
+    mask_folders = [options.mask_folder] if options.mask_folder else []
+    apart = {folder.expanduser().resolve() for folder in (*roots, *mask_folders, *options.apart)}
+    found = [_read_source(source, options, apart) for source in expanded]
+    samples = list(chain.from_iterable(one.samples for one in found))
+    findings = list(chain.from_iterable(one.findings for one in found))
+    remarks = list(chain.from_iterable(one.remarks for one in found))
+    if options.mask_folder and options.masks is MaskMode.auto:
+        samples, orphans = _with_masks(samples, options.mask_folder.expanduser(), roots)
+        findings += orphans
     masked = sum(sample.mask is not None for sample in samples)
     if masked:
         remarks.append(f"{masked} of {len(samples)} images have masks; masked loss on")
     return Found(tuple(samples), (*findings, *judge_encodings(samples)), tuple(remarks))
 
 
-def _read(source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
-    found = _read_kind(source, wanted, apart)
+def _read_source(source: SourceConfig, options: SourceOptions, apart: Collection[Path]) -> Found:
+    found = _read_by_kind(source, options, apart)
     if not found.samples:
         reasons = [finding.problem for finding in found.findings if finding.fatal]
         raise DataError(
-            f"{source.path} holds no picture that can be read" + "".join(f": {reason}" for reason in reasons[:1]),
-            fix="set the source to a folder, table, shard or dataset that holds pictures",
+            f"{source.path} holds no image that can be read" + "".join(f": {reason}" for reason in reasons[:1]),
+            fix="set the source to a folder, table, shard or dataset that holds images",
         )
     return found
 
 
-def _read_kind(source: SourceConfig, wanted: SourceOptions, apart: Collection[Path]) -> Found:
-    """One place, by what it is."""
+def _read_by_kind(source: SourceConfig, options: SourceOptions, apart: Collection[Path]) -> Found:
+    """Read one source by its kind: dataset, folder, shard or table."""
     if is_dataset(source.path):
-        rows = read_dataset(source.path, columns_of(source))
-        return samples_of_rows((unpack_row(row, wanted.unpacked) for row in rows), Path(source.path), source, wanted)
+        rows = read_hub_dataset(source.path, columns_of(source))
+        return samples_of_rows((unpack_row(row, options.unpacked) for row in rows), Path(source.path), source, options)
     place = Path(source.path).expanduser()
     if place.is_dir():
-        return read_folder(source, wanted, apart)
+        return read_folder(source, options, apart)
     ending = place.suffix.lower()
     if not place.is_file():
         missing = "not there" if ending in (SHARD_ENDING, *TABLE_ENDINGS) else "not a folder"
@@ -75,30 +119,34 @@ def _read_kind(source: SourceConfig, wanted: SourceOptions, apart: Collection[Pa
             fix="set data.folder to the folder that holds your images; a dataset of the hub is hub:<owner>/<name>",
         )
     if ending == SHARD_ENDING:
-        return samples_of_rows(unpack(place, read_shard, columns_of(source), wanted.unpacked), place, source, wanted)
+        return samples_of_rows(
+            unpack_file(place, read_shard, columns_of(source), options.unpacked), place, source, options
+        )
     if ending not in TABLE_ENDINGS:
         known = ", ".join((*TABLE_ENDINGS, SHARD_ENDING))
         packed = f"unpack it first: {UNPACKED_BY[ending]} {place}" if ending in UNPACKED_BY else ""
         fix = packed or "set the source to one of these"
         raise DataError(f"{place} is no folder, and no table or shard ({known})", fix=fix)
-    if holds_pictures(place, columns_of(source)):
-        return samples_of_rows(unpack(place, read_table, columns_of(source), wanted.unpacked), place, source, wanted)
-    return read_named(place, source, wanted, apart)
+    if holds_images(place, columns_of(source)):
+        return samples_of_rows(
+            unpack_file(place, read_table, columns_of(source), options.unpacked), place, source, options
+        )
+    return read_named(place, source, options, apart)
 
 
 def _with_masks(
-    samples: Sequence[Sample], folder: Path, tops: Sequence[Path]
+    samples: Sequence[Sample], folder: Path, roots: Sequence[Path]
 ) -> tuple[list[Sample], Iterator[Finding]]:
-    """Samples with the masks of the mask folder, where they have none beside them, and masks that are left over."""
+    """Samples, with masks of the mask folder where they have none yet; and findings on masks without an image."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder", fix="set data.mask_folder to the folder that holds the masks")
-    listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
-    images = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
-    without = [str(sample.image) for sample in samples if not sample.mask]
+    files = list_folder(folder, recursive=True).get(EntryKind.file, [])
+    mask_files = [file for file in files if ending_of(file) in IMAGE_ENDINGS]
+    unmasked = [str(sample.image) for sample in samples if not sample.mask]
     masks: dict[str, Path] = {}
-    lone: list[str] = []
-    for mask, pictures in pair_masks(images, folder, without, tops):
-        masks.update(dict.fromkeys(pictures, Path(mask)))
-        lone += [] if pictures else [mask]
-    given = [replace(sample, mask=sample.mask or masks.get(str(sample.image))) for sample in samples]
-    return given, judge_orphan_masks(lone)
+    orphans: list[str] = []
+    for mask, images in pair_masks(mask_files, folder, unmasked, roots):
+        masks.update(dict.fromkeys(images, Path(mask)))
+        orphans += [] if images else [mask]
+    masked = [replace(sample, mask=sample.mask or masks.get(str(sample.image))) for sample in samples]
+    return masked, judge_orphan_masks(orphans)

@@ -1,4 +1,4 @@
-"""A `datasets` dataset -> rows: by hub id, by folder as saved. The only door to that library."""
+"""Rows of a `datasets` dataset, by hub id or by the folder it was saved to. The only importer of that library."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Address:
-    """Which dataset: hub:owner/name@revision#split, or a folder in place of owner/name."""
+    """A dataset, as in hub:owner/name@revision#split; a folder may stand in place of owner/name."""
 
     name: str
     revision: str = ""
@@ -26,12 +26,12 @@ class Address:
 
 
 def is_dataset(path: str) -> bool:
-    """Whether a source's path leads here: it says hub:, or is a folder that `datasets` saved."""
+    """Whether a source's path begins with hub:, or is a folder that `datasets` saved."""
     return path.startswith(PREFIX) or _is_saved(Path(path).expanduser())
 
 
 def address_of(path: str) -> Address:
-    """A source's path taken apart."""
+    """Parse a source's path."""
     if not path.startswith(PREFIX):
         return Address(path)
     name, _, split = path.removeprefix(PREFIX).partition("#")
@@ -39,8 +39,11 @@ def address_of(path: str) -> Address:
     return Address(name, revision, split or TRAIN)
 
 
-def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
-    """Its rows in order, pictures as the bytes they were saved as."""
+def read_hub_dataset(path: str, columns: Columns) -> Iterator[Row]:
+    """The rows in order, images as the bytes they were saved as.
+
+    Raises DataError without the package `datasets`, where the dataset cannot be opened, or where a column is missing.
+    """
     address = address_of(path)
     try:
         import datasets
@@ -51,12 +54,12 @@ def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
         ) from None
     table = _opened(address)
     features = table.features
-    image = next((each for each in (columns.image, FILE_COLUMN) if each in features), "")
+    image = next((name for name in (columns.image, FILE_COLUMN) if name in features), "")
     caption = column_of_captions(list(features), columns)
     if not image or not caption:
         raise DataError(
             f"{path} has no column {columns.caption if image else columns.image!r}: it has {', '.join(features)}",
-            fix="set data.image_column and data.caption_column (or the source's own) to those of pictures and texts",
+            fix="set data.image_column and data.caption_column (or the source's own) to those of images and texts",
         )
     if isinstance(features[image], datasets.Image):
         table = table.cast_column(image, datasets.Image(decode=False))
@@ -66,8 +69,8 @@ def read_dataset(path: str, columns: Columns) -> Iterator[Row]:
 
 
 def _is_saved(folder: Path) -> bool:
-    one = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
-    return one or (folder / "dataset_dict.json").is_file()
+    single = (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file()
+    return single or (folder / "dataset_dict.json").is_file()
 
 
 def _opened(address: Address) -> "Dataset":
@@ -89,9 +92,9 @@ def _opened(address: Address) -> "Dataset":
         ) from error
 
 
-def _with_bytes(picture: object) -> object:
-    """A picture that a dataset only points at is read now."""
-    if not isinstance(picture, dict) or picture.get("bytes") is not None or not picture.get("path"):
-        return picture
-    file = Path(picture["path"])
-    return {"path": file.name, "bytes": file.read_bytes()} if file.is_file() else picture
+def _with_bytes(image: object) -> object:
+    """The value of an image column with its bytes: a path without bytes is read from disk."""
+    if not isinstance(image, dict) or image.get("bytes") is not None or not image.get("path"):
+        return image
+    file = Path(image["path"])
+    return {"path": file.name, "bytes": file.read_bytes()} if file.is_file() else image

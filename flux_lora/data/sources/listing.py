@@ -1,12 +1,60 @@
-"""What lies in a folder. Nothing is opened, and nothing is left out without a word."""
+"""The entries of a folder by kind, and files that share a stem. Nothing is opened.
+
+Paths of files are str: as `Path` they would take several times the memory.
+"""
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
-from flux_lora.data.sources.placed import file_name
+StemPlace = str
+"""A file's path without its ending; a sidecar file has the same as its image."""
+
+
+@dataclass(frozen=True)
+class SiblingFiles:
+    """Files that can be looked up by stem."""
+
+    files: Collection[str]
+    endings: Sequence[str]
+    """All endings of the files, in order of precedence."""
+
+    def at(self, place: StemPlace) -> list[str]:
+        """The files of a stem, in the order of their endings."""
+        return [file for ending in self.endings if (file := place + ending) in self.files]
+
+
+def sibling_files(files: Iterable[str], *, first: Sequence[str] = ()) -> SiblingFiles:
+    """Files by stem. The endings in `first` take precedence, in that order and in either case."""
+    kept = frozenset(files)
+    ranks = {ending: rank for rank, ending in enumerate(first)}
+    endings = {file.removeprefix(stem_place(file)) for file in kept}
+    return SiblingFiles(kept, sorted(endings, key=lambda ending: (ranks.get(ending.lower(), len(ranks)), ending)))
+
+
+def stem_place(file: str) -> StemPlace:
+    """The path without its ending."""
+    place, _, ending = file.rpartition(".")
+    return place if place and os.sep not in ending else file
+
+
+def ending_of(file: str) -> str:
+    """The ending in lower case, with its dot."""
+    return file.removeprefix(stem_place(file)).lower()
+
+
+def file_name(path: str) -> str:
+    """The last part of a path, with its ending."""
+    return path.rpartition(os.sep)[2]
+
+
+def parent_folder(path: str) -> str:
+    """The path of the folder; empty for the working folder."""
+    return path.rpartition(os.sep)[0]
+
 
 LEFT_ALONE = frozenset(("__macosx", "__pycache__", "cache", "held_out", "masks"))
 CACHE_TAG = "CACHEDIR.TAG"
@@ -15,7 +63,7 @@ SYSTEM_FILES = frozenset(("desktop.ini", "thumbs.db"))
 
 
 class EntryKind(Enum):
-    """What something in a folder is."""
+    """Kind of an entry of a folder."""
 
     file = auto()
     folder = auto()
@@ -27,18 +75,19 @@ class EntryKind(Enum):
     left_alone = auto()
     """held_out, masks, a cache, or another source's folder."""
     below = auto()
-    """A folder that is not entered, since folders inside folders are not wanted."""
+    """A sub-folder that is not entered, because the listing is not recursive."""
     odd_name = auto()
-    """Its name is not utf-8, so no report could print it."""
+    """Its name is not utf-8, so a report cannot print it."""
 
 
 Listing = Mapping[EntryKind, list[str]]
 
 
 def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) -> Listing:
-    """All that is in a folder by kind, sorted: files of a folder before those of its sub-folders.
+    """The entries of a folder by kind, sorted: files of a folder before those of its sub-folders.
 
-    The folder itself is read whatever its name. Folders in `apart` (resolved) are left alone.
+    The folder itself is read whatever its name. Folders in `apart` (resolved) are left alone, and so is a folder that
+    a link leads back to.
     """
     listing: dict[EntryKind, list[str]] = defaultdict(list)
     for kind, path in _walk(str(folder), recursive, apart):
@@ -47,41 +96,43 @@ def list_folder(folder: Path, *, recursive: bool, apart: Collection[Path] = ()) 
 
 
 def _walk(top: str, recursive: bool, apart: Collection[Path]) -> Iterator[tuple[EntryKind, str]]:
-    been: set[tuple[int, int]] = set()
-    waiting = [top]
-    while waiting:
-        folder = waiting.pop()
+    visited: set[tuple[int, int]] = set()
+    pending = [top]
+    while pending:
+        folder = pending.pop()
         try:
-            place = Path(folder).stat()
+            status = Path(folder).stat()
             entries = _entries(folder)
         except OSError:
             yield EntryKind.closed, folder
             continue
-        if (place.st_dev, place.st_ino) in been or (folder != top and _is_passed_by(folder, apart, entries)):
+        if (status.st_dev, status.st_ino) in visited or (folder != top and _is_left_alone(folder, apart, entries)):
             yield EntryKind.left_alone, folder
             continue
-        been.add((place.st_dev, place.st_ino))
-        within = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
-        yield from ((kind, within + name) for name, kind in entries if kind is not EntryKind.folder)
-        inner = [within + name for name, kind in entries if kind is EntryKind.folder]
+        visited.add((status.st_dev, status.st_ino))
+        prefix = "" if folder == os.curdir else folder.rstrip(os.sep) + os.sep
+        yield from ((kind, prefix + name) for name, kind in entries if kind is not EntryKind.folder)
+        folders = [prefix + name for name, kind in entries if kind is EntryKind.folder]
         if recursive:
-            waiting += reversed(inner)
+            pending += reversed(folders)
         else:
-            yield from ((EntryKind.left_alone if _is_named_apart(path) else EntryKind.below, path) for path in inner)
+            yield from (
+                (EntryKind.left_alone if _has_reserved_name(path) else EntryKind.below, path) for path in folders
+            )
 
 
 def _entries(folder: str) -> list[tuple[str, EntryKind]]:
-    """Names and kinds, by name."""
+    """Names and kinds, sorted by name."""
     with os.scandir(folder) as scanned:
         return sorted((entry.name, _kind(entry)) for entry in scanned)
 
 
-def _is_passed_by(folder: str, apart: Collection[Path], entries: Sequence[tuple[str, EntryKind]]) -> bool:
+def _is_left_alone(folder: str, apart: Collection[Path], entries: Sequence[tuple[str, EntryKind]]) -> bool:
     tagged = any(name == CACHE_TAG for name, _ in entries)
-    return tagged or _is_named_apart(folder) or bool(apart and Path(folder).resolve() in apart)
+    return tagged or _has_reserved_name(folder) or bool(apart and Path(folder).resolve() in apart)
 
 
-def _is_named_apart(folder: str) -> bool:
+def _has_reserved_name(folder: str) -> bool:
     name = file_name(folder).casefold()
     return name in LEFT_ALONE or name.endswith("_cache")
 

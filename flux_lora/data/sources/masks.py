@@ -1,68 +1,68 @@
-"""Which files are masks, and of which pictures. A mask is never a sample."""
+"""Which files are masks, and of which images. A mask is never a sample."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flux_lora.data.sources.placed import SiblingFiles, StemPlace, parent_folder, sibling_files, stem_place
+from flux_lora.data.sources.listing import SiblingFiles, StemPlace, parent_folder, sibling_files, stem_place
 
 MASK_MARKS = (".mask", "_mask", "-masklabel")
-"""mug.mask.png, mug_mask.png, mug-masklabel.png: what the tools of the field write."""
+"""Ends of a mask's stem: mug.mask.png, mug_mask.png, mug-masklabel.png (OneTrainer)."""
 
 
 @dataclass(frozen=True)
 class ImagesAndMasks:
-    """Pictures told from the masks that lie beside them."""
+    """The image files of a folder, sorted into images and masks."""
 
-    pictures: Sequence[str]
+    images: Sequence[str]
     masks: Mapping[StemPlace, str]
-    """The mask of the pictures of a place."""
+    """Masks by the stem of their image."""
     orphans: Sequence[str]
-    """Masks of no picture."""
+    """Masks without an image, and second masks of one."""
 
 
-def separate_masks(images: Sequence[str], captions: SiblingFiles) -> ImagesAndMasks:
-    """Tell masks from pictures by their names.
+def separate_masks(files: Sequence[str], captions: SiblingFiles) -> ImagesAndMasks:
+    """Separate masks from images by name.
 
-    venetian_mask.png may well show a mask: with a caption, and no venetian.png beside it, it is a picture.
+    venetian_mask.png with a caption, and without a venetian.png beside it, is an image of a mask.
     """
-    among = sibling_files(images)
-    pictures: list[str] = []
+    siblings = sibling_files(files)
+    images: list[str] = []
     orphans: list[str] = []
     masks: dict[StemPlace, str] = {}
-    for image in images:
-        place = stem_place(image)
-        mark = next((mark for mark in MASK_MARKS if place.lower().endswith(mark)), "")
-        owner = place[: -len(mark)]
-        owned = bool(mark) and bool(among.at(owner))
+    for file in files:
+        place = stem_place(file)
+        owner, mark = _split_mark(place)
+        owned = bool(mark) and bool(siblings.at(owner))
         if not mark or (not owned and mark == "_mask" and captions.at(place)):
-            pictures.append(image)
+            images.append(file)
         elif owned and owner not in masks:
-            masks[owner] = image
+            masks[owner] = file
         else:
-            orphans.append(image)
-    return ImagesAndMasks(pictures, masks, orphans)
+            orphans.append(file)
+    return ImagesAndMasks(images, masks, orphans)
 
 
 def pair_masks(
-    masks: Sequence[str], folder: Path, pictures: Sequence[str], tops: Sequence[Path]
+    masks: Sequence[str], folder: Path, images: Sequence[str], roots: Sequence[Path]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each mask of a mask folder with its pictures, one by one: those at the same place below one of `tops`,
-    or else the only place that has the name. Two pictures of one name in two folders are two pictures."""
+    """Each mask of a mask folder, with its images: those at the same relative path below one of `roots`, or else those
+    of the only stem with its name. Where images in two folders have that name, neither is taken."""
     by_place: dict[StemPlace, list[str]] = defaultdict(list)
     by_name: dict[str, set[StemPlace]] = defaultdict(set)
-    for picture in pictures:
-        by_place[stem_place(picture)].append(picture)
-        by_name[Path(picture).stem].add(stem_place(picture))
+    for image in images:
+        by_place[stem_place(image)].append(image)
+        by_name[Path(image).stem].add(stem_place(image))
     for mask in masks:
-        within = _without_mark(stem_place(str(Path(mask).relative_to(folder))))
-        exact = [picture for top in tops for picture in by_place.get(str(top / within), [])]
-        places = by_name.get(within, set())
-        anywhere = by_place[next(iter(places))] if not parent_folder(within) and len(places) == 1 else []
+        relative, _ = _split_mark(stem_place(str(Path(mask).relative_to(folder))))
+        exact = [image for root in roots for image in by_place.get(str(root / relative), [])]
+        places = by_name.get(relative, set())
+        anywhere = by_place[next(iter(places))] if not parent_folder(relative) and len(places) == 1 else []
         yield mask, tuple(exact or anywhere)
 
 
-def _without_mark(place: str) -> str:
+def _split_mark(place: StemPlace) -> tuple[StemPlace, str]:
+    """A stem without its mark, and the mark in lower case; empty without one."""
     mark = next((mark for mark in MASK_MARKS if place.lower().endswith(mark)), "")
-    return place[: len(place) - len(mark)]
+    return place[: len(place) - len(mark)], mark

@@ -1,4 +1,4 @@
-"""WebDataset tars -> rows, by the standard library. Nothing is unpacked to a path that a tar names."""
+"""Rows of WebDataset tars, by the standard library. No path that a tar names is written to."""
 
 import json
 import tarfile
@@ -7,23 +7,23 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from flux_lora.data.samples import IMAGE_ENDINGS
-from flux_lora.data.sources.rows import MOST_PICTURE_BYTES, Row, UnreadableError, texts_of
+from flux_lora.data.sources.rows import MOST_IMAGE_BYTES, Row, UnreadableError, texts_of
 from flux_lora.data.sources.source import Columns
-from flux_lora.data.sources.texts import MOST_CAPTION_BYTES, DecodedText, decode_text
+from flux_lora.data.sources.text_files import MOST_CAPTION_BYTES, DecodedText, decode_text
 
 SHARD_ENDING = ".tar"
 TEXT_ENDINGS = ("txt", "caption", "json")
-"""Where a caption may be, the first that has one first."""
+"""Parts that may hold a caption, in order of precedence."""
 MASK = "mask"
 
 BROKEN = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError, RecursionError)
-"""What tarfile raises for tars that are cut short or made to harm."""
+"""What tarfile raises for truncated and malicious tars."""
 
 Parts = dict[str, bytes]
 
 
 def read_shard(file: Path, columns: Columns) -> Iterator[Row]:
-    """Its samples in order: neighbours whose names are alike up to the first dot. Links are not followed."""
+    """One row for each sample: neighbours whose paths are the same up to the first dot. Links are not followed."""
     last = ""
     try:
         with tarfile.open(file, "r:") as shard:
@@ -35,7 +35,7 @@ def read_shard(file: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _plain_files(shard: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """Files with a name and an ending; ._mug.jpg is no picture but what macOS notes about one."""
+    """Regular files. Hidden ones are left out: ._mug.jpg holds macOS metadata, and no image."""
     return (member for member in shard if member.isreg() and not PurePosixPath(member.name).name.startswith("."))
 
 
@@ -56,23 +56,23 @@ def _row(shard: tarfile.TarFile, key: str, members: list[tarfile.TarInfo], colum
         if not role or role in parts:
             unread.append(ending)
             continue
-        most = MOST_CAPTION_BYTES if role in TEXT_ENDINGS else MOST_PICTURE_BYTES
-        if member.size > most:
-            return Row(where, problem=f"has a {ending} of more than {most // 2**20} MiB")
+        limit = MOST_CAPTION_BYTES if role in TEXT_ENDINGS else MOST_IMAGE_BYTES
+        if member.size > limit:
+            return Row(where, problem=f"has a {ending} of more than {limit // 2**20} MiB")
         parts[role], names[role] = _content(shard, member), f"{PurePosixPath(key).name}.{ending}"
-    if "picture" not in parts:
-        return Row(where, problem=f"has no picture among its parts ({', '.join([*parts, *unread])})")
+    if "image" not in parts:
+        return Row(where, problem=f"has no image among its parts ({', '.join([*parts, *unread])})")
     try:
         texts, encoding = _texts(parts, columns)
     except UnreadableError as reason:
         return Row(where, problem=str(reason))
-    return Row(where, names["picture"], texts, parts["picture"], parts.get(MASK), encoding, unread=tuple(unread))
+    return Row(where, names["image"], texts, parts["image"], parts.get(MASK), encoding, unread=tuple(unread))
 
 
 def _role(ending: str) -> str:
-    """What a part is for: picture, mask, or the ending of a text; empty where it is none of them."""
+    """Role of a part: `image`, `mask`, or the ending of a text; empty for any other."""
     if f".{ending}" in IMAGE_ENDINGS:
-        return "picture"
+        return "image"
     first, _, rest = ending.partition(".")
     if first == MASK and f".{rest}" in IMAGE_ENDINGS:
         return MASK
@@ -87,14 +87,14 @@ def _content(shard: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _texts(parts: Parts, columns: Columns) -> tuple[tuple[str, ...], str]:
-    """The captions, and how they were decoded."""
-    for ending in (each for each in TEXT_ENDINGS if each in parts):
-        told = decode_text(parts[ending])
-        if told.undecodable:
-            raise UnreadableError(f"has a {ending} that {told.why}")
-        texts = _from_json(told, columns) if ending == "json" else (told.text,)
+    """The captions of the first part that holds any, and their encoding."""
+    for ending in [ending for ending in TEXT_ENDINGS if ending in parts]:
+        decoded = decode_text(parts[ending])
+        if decoded.undecodable:
+            raise UnreadableError(f"has a {ending} that {decoded.problem}")
+        texts = _from_json(decoded, columns) if ending == "json" else (decoded.text,)
         if any(text.strip() for text in texts):
-            return texts, told.encoding
+            return texts, decoded.encoding
     return (), ""
 
 

@@ -1,30 +1,100 @@
-"""What is asked of the sources, and what they answer."""
+"""Options and result of reading a source, and the rules about its files."""
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flux_lora.config.choices import CaptionLines, MaskMode
-from flux_lora.config.material import SourceConfig
-from flux_lora.data.findings import Finding
+from flux_lora.config.choices import CaptionLines, MaskMode, Severity
+from flux_lora.config.data import SourceConfig
+from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.samples import Sample
+
+UNDECODABLE_CAPTION = Rule(
+    "undecodable-caption",
+    Severity.error,
+    "A caption file is no text in utf-8, utf-16 or cp1252; the image would be trained without its words.",
+)
+CAPTION_ENCODING = Rule(
+    "caption-encoding",
+    Severity.note,
+    "A caption is not plain utf-8. It was told apart and read; other programs may read it differently.",
+)
+TWO_CAPTIONS = Rule(
+    "two-captions",
+    Severity.warning,
+    "Two places say different things of one image; only one of them is trained on.",
+)
+SHARED_CAPTION = Rule(
+    "shared-caption",
+    Severity.warning,
+    "Two images differ only in their endings, so one caption file speaks for both.",
+)
+ORPHAN_CAPTION = Rule(
+    "orphan-caption",
+    Severity.warning,
+    "A caption file has no image of its name; a misspelt name leaves some image without words.",
+)
+ORPHAN_MASK = Rule(
+    "orphan-mask",
+    Severity.warning,
+    "A mask belongs to no image, or to more than one; the image meant is trained without it.",
+)
+UNREAD_IMAGE = Rule(
+    "unread-picture",
+    Severity.warning,
+    "A file looks like an image and is not trained on: its kind is not read, or it cannot be reached.",
+)
+IGNORED_FILE = Rule(
+    "ignored-file",
+    Severity.note,
+    "A file is neither image nor caption nor mask, and is left alone.",
+)
+UNREADABLE_FOLDER = Rule(
+    "unreadable-folder",
+    Severity.error,
+    "A folder cannot be listed; its images would be missing.",
+)
+UNREADABLE_ROW = Rule(
+    "unreadable-row",
+    Severity.error,
+    "A row of a table, or a sample of a shard, cannot be read; its image would lose its caption or be missing.",
+)
+ROW_WITHOUT_IMAGE = Rule(
+    "row-without-picture",
+    Severity.error,
+    "A row of a table names an image that is not among those read.",
+)
+
+SOURCE_RULES: tuple[Rule, ...] = (
+    UNDECODABLE_CAPTION,
+    CAPTION_ENCODING,
+    TWO_CAPTIONS,
+    SHARED_CAPTION,
+    ORPHAN_CAPTION,
+    ORPHAN_MASK,
+    UNREAD_IMAGE,
+    IGNORED_FILE,
+    UNREADABLE_FOLDER,
+    UNREADABLE_ROW,
+    ROW_WITHOUT_IMAGE,
+)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a table or a dataset keeps what."""
+    """Names of the image and caption columns of a table or dataset."""
 
     image: str = "image"
     caption: str = "text"
 
 
 def columns_of(source: SourceConfig) -> Columns:
-    """Where its tables keep what."""
+    """The column names of a source."""
     return Columns(source.image_column, source.caption_column)
 
 
-def pictures_folder() -> Path:
-    """Where pictures out of shards and datasets are put, unless another place is asked for."""
+def images_folder() -> Path:
+    """Default folder for images unpacked from shards and datasets, under XDG_CACHE_HOME."""
     caches = os.environ.get("XDG_CACHE_HOME")
     return (Path(caches) if caches else Path.home() / ".cache") / "flux_lora" / "pictures"
 
@@ -37,18 +107,18 @@ class SourceOptions:
     caption_lines: CaptionLines = CaptionLines.joined
     masks: MaskMode = MaskMode.auto
     mask_folder: Path | None = None
-    """Masks named as their pictures; without one, a folder `masks` beside the pictures is such a folder."""
+    """Folder of masks named as their images; without it, folders named `masks` among the images."""
     apart: tuple[Path, ...] = ()
-    """Folders that are not this set's wherever they lie, such as the held-out pictures. A source itself is read."""
-    unpacked: Path = field(default_factory=pictures_folder)
-    """Where pictures out of shards and datasets are put, named by their content; never beside the user's files."""
+    """Folders to skip wherever they lie, such as the held-out images. A source itself is always read."""
+    unpacked: Path = field(default_factory=images_folder)
+    """Folder for images unpacked from shards and datasets, named by their content; never beside the user's files."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the sources hold."""
+    """Samples of the sources, and findings on their files."""
 
     samples: tuple[Sample, ...] = ()
     findings: tuple[Finding, ...] = ()
     remarks: tuple[str, ...] = ()
-    """Plain lines on how things were read."""
+    """Lines for the user on how the sources were read."""

@@ -1,1 +1,12 @@
-"""FLUX.1: dev, schnell, and the embedded mini base, which share one architecture."""
+"""FLUX.1: dev, schnell, and the embedded mini base, which share one architecture.
+
+family.py      the protocol, for FLUX.1
+paths.py       where the parts of a pipeline are; tokenizers
+load.py        transformer, VAE, text encoders and scheduler, frozen
+text.py        captions -> T5 and pooled CLIP embeddings
+latents.py     pixels <-> latents
+velocity.py    packing, positions, guidance
+sampling.py    images by diffusers' FluxPipeline
+layers.py      linear layers, their shapes, and the groups that a LoRA may change
+diffusers_lora.py  LoRA files loaded by diffusers itself
+"""

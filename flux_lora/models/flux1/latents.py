@@ -1,4 +1,4 @@
-"""Pictures <-> latents, in the transformer's units.
+"""Images <-> latents, in the transformer's units.
 
 Shape letters: B batch, C channels (3 for pixels, 16 for latents), H W height and width.
 """
@@ -7,10 +7,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from flux_lora.models.posterior import LatentDistribution
-
-PIXELS_PER_LATENT = 8
-"""Pixels per side of one latent pixel."""
+from flux_lora.models.family import LatentDistribution
 
 
 @torch.no_grad()

@@ -7,10 +7,8 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransf
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
-from flux_lora.models.flux1.places import broken_files_explained, part_folder
+from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
 from flux_lora.models.flux1.text import TextEncoders
-
-TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 Part = TypeVar("Part", bound=nn.Module)
 Place = torch.device | str

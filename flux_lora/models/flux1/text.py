@@ -1,4 +1,4 @@
-"""Captions -> the two texts that FLUX.1 hears: T5's sequence, and CLIP's one summary.
+"""Captions -> prompt embeds: T5's sequence ("t5") and CLIP's pooled vector ("pooled").
 
 Shape letters: B batch, T text tokens, D text width, P pooled width.
 """
@@ -15,7 +15,7 @@ from flux_lora.models.family import PromptEmbeds
 
 @dataclass(frozen=True)
 class TextEncoders:
-    """FLUX.1's two readers, each with its tokenizer."""
+    """FLUX.1's two text encoders, each with its tokenizer."""
 
     clip_tokenizer: CLIPTokenizer
     clip: CLIPTextModel
@@ -25,14 +25,14 @@ class TextEncoders:
 
 @torch.no_grad()
 def encode_text(encoders: TextEncoders, captions: Sequence[str], tokens: int) -> PromptEmbeds:
-    """Read the captions as FluxPipeline.encode_prompt does.
+    """Encode the captions as FluxPipeline.encode_prompt does: t5 BTD, pooled BP.
 
-    T5 is padded to `tokens` and not masked: FLUX.1 was trained to hear the padding too.
+    T5 is padded to `tokens` and not masked: FLUX.1 was trained to attend to the padding too.
     """
     clip_ids = _ids(encoders.clip_tokenizer, captions, encoders.clip_tokenizer.model_max_length)
     t5_ids = _ids(encoders.t5_tokenizer, captions, tokens)
     pooled = encoders.clip(clip_ids.to(encoders.clip.device)).pooler_output
-    return PromptEmbeds(t5=encoders.t5(t5_ids.to(encoders.t5.device))[0], pooled=pooled)
+    return PromptEmbeds({"t5": encoders.t5(t5_ids.to(encoders.t5.device))[0], "pooled": pooled})
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, captions: Sequence[str], length: int) -> Tensor:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+MINI = "mini"
+"""What model.path calls it."""
+
 
 def mini_folder() -> Path:
     """A diffusers FluxPipeline folder, with a small CLIP for scores in scorer/."""

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from flux_lora.adapter.proof.loading import LoadedBase
-from flux_lora.adapter.tensors import Adapter, LoRA
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.proof.diffusers_load import LoadedBase
 from flux_lora.config.choices import AdapterTargets
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_transformer
-from tests.adapter.made import frozen_transformer, learned, learned_adapter
+from tests.adapter.example_adapters import frozen_transformer, learned, learned_adapter
 
 
 @pytest.fixture(scope="module")
@@ -33,4 +34,4 @@ def whole() -> Adapter:
 
 @pytest.fixture(scope="module")
 def base(tiny_flux: Path) -> LoadedBase:
-    return LoadedBase(transformer=load_transformer(str(tiny_flux), torch.float32))
+    return LoadedBase(family=Flux1(), transformer=load_transformer(str(tiny_flux), torch.float32))

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Generator
 
-from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, delta_of, map_tensors
-from flux_lora.adapter.proof.comparison import changes_nothing, deviation, explain_deviation
+from flux_lora.adapter.layer_types import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, delta_of, map_tensors
+from flux_lora.adapter.proof.loader_check import changes_nothing, deviation, explain_deviation
 
 
 def drawn(*shape: int) -> torch.Tensor:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from flux_lora.adapter.dialects.table import DIALECTS
 from flux_lora.adapter.files import write_tensors
-from flux_lora.adapter.layouts.dialects import DIALECTS
-from flux_lora.adapter.proof.loading import LoadedBase
+from flux_lora.adapter.layer_types import Adapter, LoRA, adapter_at_strength
+from flux_lora.adapter.proof.diffusers_load import LoadedBase
 from flux_lora.adapter.proof.prove import prove
-from flux_lora.adapter.tensors import Adapter, LoRA, adapter_at_strength
 from flux_lora.errors import AdapterFileError
 
 K = "transformer_blocks.0.attn.to_k"

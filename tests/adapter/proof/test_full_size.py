@@ -7,19 +7,17 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Generator, nn
 
+from flux_lora.adapter.dialects.table import DIALECTS, WRITABLE, dialect_refusals
 from flux_lora.adapter.files import write_dialect
-from flux_lora.adapter.kinds import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
-from flux_lora.adapter.layouts.dialects import DIALECTS, WRITABLE
-from flux_lora.adapter.layouts.refusals import DIALECT_LIMITS, dialect_refusals
-from flux_lora.adapter.proof.comparison import changes_nothing, deviation
-from flux_lora.adapter.proof.loading import weightless
-from flux_lora.adapter.proof.promises import EXPECTED_SUPPORT, expected_loaders
+from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
+from flux_lora.adapter.proof.expected_support import expected_loaders
+from flux_lora.adapter.proof.loader_check import changes_nothing, deviation
 from flux_lora.adapter.proof.prove import LOADED_BARE, prove
-from flux_lora.adapter.readers.architecture import flux1_shapes
-from flux_lora.adapter.targets import matching_layers
-from flux_lora.adapter.tensors import Adapter
+from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.flux1.diffusers_lora import weightless_transformer
+from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
 
 EVERYTHING = "everything"
 SHRUNK = 384
@@ -34,7 +32,7 @@ def layers_of(preset: str) -> dict[str, tuple[int, int]]:
     return (
         shapes
         if preset == EVERYTHING
-        else {name: shapes[name] for name in matching_layers(shapes, AdapterTargets(preset))}
+        else {name: shapes[name] for name in matching_layers(shapes, AdapterTargets(preset), LAYER_GROUPS)}
     )
 
 
@@ -51,7 +49,7 @@ def adapter_of(shapes: dict[str, tuple[int, int]], *, shrunk: int = 1) -> Adapte
 
 @pytest.fixture(scope="module")
 def full() -> FluxTransformer2DModel:
-    return weightless()
+    return weightless_transformer()
 
 
 def test_our_table_of_flux_is_diffusers_own(full: FluxTransformer2DModel):
@@ -82,8 +80,7 @@ def test_every_key_of_every_dialect_is_in_its_readers_tables(dialect: str, prese
 
 @dialects
 def test_what_can_be_written_is_promised_to_somebody_or_said_to_be_read_by_none(dialect: str):
-    assert dialect in EXPECTED_SUPPORT or dialect in ("bfl", "peft")
-    assert dialect in DIALECT_LIMITS
+    assert DIALECTS[dialect].loaders or dialect in ("bfl", "peft")
 
 
 CHANGES: tuple[LayerDelta, ...] = (

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.files import write_dialect
-from flux_lora.adapter.proof.checks import BY_TABLE, check_not_empty
-from flux_lora.adapter.proof.loading import LoadedBase
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.proof.diffusers_load import LoadedBase
+from flux_lora.adapter.proof.loader_check import BY_TABLE, check_not_empty
 from flux_lora.adapter.proof.prove import LOADED, prove
-from flux_lora.adapter.tensors import Adapter, LoRA
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_transformer
-from tests.adapter.made import learned_adapter
+from tests.adapter.example_adapters import learned_adapter
 
 K = "transformer_blocks.0.attn.to_k"
 Q = "transformer_blocks.0.attn.to_q"
@@ -53,7 +54,9 @@ def test_a_proof_names_size_and_digest(adapter: Adapter, tmp_path: Path):
 
 def test_a_bf16_base_gives_the_same_proof(adapter: Adapter, tiny_flux: Path, tmp_path: Path):
     file = write_dialect(adapter, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.bfloat16)
-    base = LoadedBase(transformer=load_transformer(str(tiny_flux), torch.bfloat16), dtype=torch.bfloat16)
+    base = LoadedBase(
+        family=Flux1(), transformer=load_transformer(str(tiny_flux), torch.bfloat16), dtype=torch.bfloat16
+    )
     error = prove(file, adapter, base=base).output_error
     assert error is not None and error < 0.05
 

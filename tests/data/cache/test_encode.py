@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.cache import EncodeOptions, ProcessShare, encode_all, encode_captions, encode_share
+from flux_lora.data.cache import EncodeOptions, encode_all, encode_captions, encode_share
+from flux_lora.distributed.processes import ProcessShare
 from flux_lora.errors import DataError
-from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.posterior import LatentDistribution
+from flux_lora.models.family import LatentDistribution, PromptEmbeds
 from tests.data.colours import MeanColours, entries, made_by, planned, three_photos
-from tests.data.painted import gradient
+from tests.data.drawn_images import gradient
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_what_was_encoded_once_is_read_back_equal_without_opening_an_encoder(pho
     assert idle.asked == []
     for one, other in zip(first, second, strict=True):
         assert torch.equal(one.latent, other.latent) and torch.equal(one.std, other.std)
-        assert torch.equal(one.prompt_embeds[0].t5, other.prompt_embeds[0].t5)
+        assert torch.equal(one.prompt_embeds[0]["t5"], other.prompt_embeds[0]["t5"])
 
 
 def test_a_latent_is_kept_as_a_mean_and_a_spread(photos, tmp_path):
@@ -47,25 +47,25 @@ def test_an_edited_caption_is_the_only_thing_encoded_again(photos, tmp_path):
     colours = MeanColours()
     again = made_by(colours, photos, tmp_path / "cache").encoded
     assert colours.asked == ["captions opened", "a TOK mug, edited"]
-    assert again[1].prompt_embeds[0].t5[0, 0, 0] == len("a TOK mug, edited")
+    assert again[1].prompt_embeds[0]["t5"][0, 0, 0] == len("a TOK mug, edited")
     after = entries(tmp_path / "cache")
     assert len(after) == len(before) + 1 and before.items() <= after.items()
 
 
-def test_a_picture_with_one_other_pixel_is_the_only_thing_encoded_again(photos, tmp_path):
+def test_an_image_with_one_other_pixel_is_the_only_thing_encoded_again(photos, tmp_path):
     before = made_by(MeanColours(), photos, tmp_path / "cache").encoded
     kept = entries(tmp_path / "cache")
-    picture = gradient(64, 32, seed=1)
-    picture.putpixel((30, 7), (255, 255, 255))
-    picture.save(photos / "1.png")
+    image = gradient(64, 32, seed=1)
+    image.putpixel((30, 7), (255, 255, 255))
+    image.save(photos / "1.png")
     colours = MeanColours()
     after = made_by(colours, photos, tmp_path / "cache").encoded
-    assert colours.asked == ["pictures opened", "a picture"]
+    assert colours.asked == ["images opened", "an image"]
     assert not torch.equal(before[1].latent, after[1].latent)
     assert len(entries(tmp_path / "cache")) == len(kept) + 1 and kept.items() <= entries(tmp_path / "cache").items()
 
 
-def test_a_renamed_or_resaved_picture_is_read_from_the_cache(photos, tmp_path):
+def test_a_renamed_or_resaved_image_is_read_from_the_cache(photos, tmp_path):
     made_by(MeanColours(), photos, tmp_path / "cache")
     (photos / "0.png").rename(photos / "z.png")
     (photos / "0.txt").rename(photos / "z.txt")
@@ -75,7 +75,7 @@ def test_a_renamed_or_resaved_picture_is_read_from_the_cache(photos, tmp_path):
     assert colours.asked == []
 
 
-def test_pictures_of_one_name_in_two_folders_are_two_pictures(photos, tmp_path):
+def test_images_of_one_name_in_two_folders_are_two_images(photos, tmp_path):
     other = three_photos(tmp_path / "others")
     gradient(48, 32, seed=8).save(other / "0.png")
     ours = made_by(MeanColours(), photos, tmp_path / "cache").encoded
@@ -89,13 +89,13 @@ def test_other_weights_or_another_resolution_never_read_the_old_files(photos, tm
     colours = MeanColours()
     others = replace(colours.encoders(), image_fingerprint="other", caption_fingerprint="others")
     encode_all(planned(photos), others, tmp_path / "cache")
-    assert {"pictures opened", "captions opened"} <= set(colours.asked)
+    assert {"images opened", "captions opened"} <= set(colours.asked)
     finer = MeanColours()
     encode_all(planned(photos, 64), finer.encoders(), tmp_path / "cache")
-    assert finer.asked == ["pictures opened", *["a picture"] * 3]
+    assert finer.asked == ["images opened", *["an image"] * 3]
 
 
-def test_every_caption_of_a_picture_is_there_and_without_the_trigger_too(photos, tmp_path):
+def test_every_caption_of_an_image_is_there_and_without_the_trigger_too(photos, tmp_path):
     prepared = [
         replace(one, sample=replace(one.sample, variants=("the mug",), role=SourceRole.regularisation))
         for one in planned(photos)
@@ -105,16 +105,16 @@ def test_every_caption_of_a_picture_is_there_and_without_the_trigger_too(photos,
         EncodeOptions(plain=lambda caption: caption.replace("TOK ", ""), words=("", "a prompt")),
     )
     one = encode_all(prepared, colours.encoders(), tmp_path, wanted=wanted).encoded[0]
-    assert [text.t5[0, 0, 0] for text in one.prompt_embeds] == [len("a TOK mug 0"), len("the mug")]
-    assert [text.t5[0, 0, 0] for text in one.class_prompt_embeds] == [len("a mug 0"), len("the mug")]
+    assert [text["t5"][0, 0, 0] for text in one.prompt_embeds] == [len("a TOK mug 0"), len("the mug")]
+    assert [text["t5"][0, 0, 0] for text in one.class_prompt_embeds] == [len("a mug 0"), len("the mug")]
     assert one.role is SourceRole.regularisation
     said = ["", "a prompt", "a TOK mug 0", "the mug", "a TOK mug 1", "a TOK mug 2", "a mug 0", "a mug 1", "a mug 2"]
-    assert [each for each in colours.asked if "picture" not in each and "opened" not in each] == said
+    assert [each for each in colours.asked if "image" not in each and "opened" not in each] == said
 
 
-def test_a_picture_without_a_caption_is_shown_with_the_empty_one(photos, tmp_path):
+def test_an_image_without_a_caption_is_shown_with_the_empty_one(photos, tmp_path):
     (photos / "0.txt").unlink()
-    assert made_by(MeanColours(), photos, tmp_path / "cache").encoded[0].prompt_embeds[0].t5.unique().tolist() == [0]
+    assert made_by(MeanColours(), photos, tmp_path / "cache").encoded[0].prompt_embeds[0]["t5"].unique().tolist() == [0]
 
 
 def test_whoever_asks_is_told_how_far_it_is(photos, tmp_path):
@@ -136,7 +136,7 @@ def test_a_damaged_entry_is_made_again(photos, tmp_path):
     assert colours.asked[0] == "captions opened" and len(colours.asked) == 2
 
 
-def test_numbers_that_are_not_finite_are_refused_and_the_picture_is_named(photos, tmp_path):
+def test_numbers_that_are_not_finite_are_refused_and_the_image_is_named(photos, tmp_path):
     def broken():
         return lambda pixels: LatentDistribution(pixels, torch.full_like(pixels, torch.nan))
 
@@ -147,7 +147,7 @@ def test_numbers_that_are_not_finite_are_refused_and_the_picture_is_named(photos
 
 def test_a_caption_that_becomes_numbers_that_are_not_finite_is_named(tmp_path):
     def broken():
-        return lambda _: PromptEmbeds(t5=torch.zeros(1, 2, 3), pooled=torch.full((1, 3), torch.inf))
+        return lambda _: PromptEmbeds({"t5": torch.zeros(1, 2, 3), "pooled": torch.full((1, 3), torch.inf)})
 
     with pytest.raises(DataError, match="'a mug'.*not finite"):
         encode_captions(["a mug"], replace(MeanColours().encoders(), open_caption_encoder=broken), tmp_path)
@@ -165,7 +165,7 @@ def test_processes_share_the_work_without_doing_any_of_it_twice(photos, tmp_path
             wanted=EncodeOptions(words=("",)),
         )
     asked = [each for worker in workers for each in worker.asked]
-    assert asked.count("a picture") == 3
+    assert asked.count("an image") == 3
     assert sorted(each for each in asked if each.startswith("a TOK")) == [f"a TOK mug {number}" for number in range(3)]
     reader = MeanColours()
     assert len(made_by(reader, photos, tmp_path / "cache", EncodeOptions(words=("",))).encoded) == 3
@@ -183,10 +183,10 @@ def open_captions():
     def text(caption):
         if caption == "third":
             os.kill(os.getpid(), signal.SIGKILL)
-        return PromptEmbeds(t5=torch.ones(1, 512, 512), pooled=torch.ones(1, 3))
+        return PromptEmbeds({"t5": torch.ones(1, 512, 512), "pooled": torch.ones(1, 3)})
     return text
 
-encode_captions(["first", "second", "third"], Encoders("", None, "", open_captions), Path(sys.argv[1]))
+encode_captions(["first", "second", "third"], Encoders("", None, "", open_captions, 8), Path(sys.argv[1]))
 """
 
 
@@ -208,4 +208,4 @@ def test_a_run_that_is_stopped_by_hand_keeps_what_is_done(photos, tmp_path):
         encode_all(planned(photos), MeanColours().encoders(), tmp_path / "cache", progress=stop_at_the_second)
     colours = MeanColours()
     made_by(colours, photos, tmp_path / "cache")
-    assert colours.asked == ["pictures opened", "a picture"]
+    assert colours.asked == ["images opened", "an image"]

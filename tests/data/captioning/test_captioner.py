@@ -5,17 +5,17 @@ import pytest
 from PIL import Image
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.captioning.captioner import LONGEST_SIDE, as_diff, lacks_caption, propose, write
-from flux_lora.data.captioning.phrase import CaptionTemplate
-from flux_lora.data.samples import Sample, find_samples
+from flux_lora.data.captioning.captioner import LONGEST_SIDE, CaptionTemplate, as_diff, lacks_caption, propose, write
+from flux_lora.data.samples import Sample
 from flux_lora.errors import DataError
-from tests.data.painted import gradient, write_sample
+from tests.data.drawn_images import gradient, write_sample
+from tests.data.samples_of import find_samples
 
 PHRASE = CaptionTemplate("a photo of a {trigger} {class}, {caption}", trigger="zorb", class_word="mug")
 
 
 def lone(folder: Path, name: str, caption: str | None = None) -> Sample:
-    """A picture in a folder of files, as it is found there."""
+    """An image in a folder of files, as it is found there."""
     sample = write_sample(folder, name, caption)
     return found(sample.image, caption or "")
 
@@ -25,12 +25,12 @@ def found(image: Path, caption: str = "") -> Sample:
     return Sample(image, caption, caption_file=image.with_suffix(".txt"))
 
 
-def say_its_shape(picture: Image.Image) -> str:
+def say_its_shape(image: Image.Image) -> str:
     """A model of few words."""
-    return "The image shows a wide wall." if picture.width > picture.height else "The image shows a tall wall."
+    return "The image shows a wide wall." if image.width > image.height else "The image shows a tall wall."
 
 
-def test_a_picture_without_a_caption_is_described_and_others_are_left_alone(tmp_path: Path):
+def test_an_image_without_a_caption_is_described_and_others_are_left_alone(tmp_path: Path):
     samples = [lone(tmp_path, "a.png"), lone(tmp_path, "b.png", "a zorb mug on a shelf")]
     (proposal,) = propose(samples, say_its_shape, PHRASE)
     assert proposal.file == tmp_path / "a.txt"
@@ -38,12 +38,12 @@ def test_a_picture_without_a_caption_is_described_and_others_are_left_alone(tmp_
     assert not proposal.file.exists()
 
 
-def test_the_model_sees_a_picture_upright_and_no_larger_than_it_needs(tmp_path: Path):
+def test_the_model_sees_an_image_upright_and_no_larger_than_it_needs(tmp_path: Path):
     turned = Image.Exif()
     turned[0x0112] = 6
     gradient(2400, 1200).save(tmp_path / "a.jpg", exif=turned)
     seen: list[tuple[int, int]] = []
-    list(propose([found(tmp_path / "a.jpg")], lambda picture: seen.append(picture.size) or "a wall", PHRASE))
+    list(propose([found(tmp_path / "a.jpg")], lambda image: seen.append(image.size) or "a wall", PHRASE))
     assert seen == [(LONGEST_SIDE // 2, LONGEST_SIDE)]
 
 
@@ -95,8 +95,8 @@ def test_a_caption_file_that_nobody_can_read_is_named_and_kept(tmp_path: Path):
     assert (tmp_path / "a.txt").read_bytes() == b"\x81\x8d\x00\xff"
 
 
-def test_a_picture_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+def test_an_image_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(b"no image")
     samples = [found(tmp_path / "a.png"), lone(tmp_path, "b.png")]
     broken, whole = propose(samples, say_its_shape, PHRASE)
     assert "cannot be read" in broken.why_not
@@ -109,18 +109,18 @@ def test_a_table_of_captions_is_not_written_to(tmp_path: Path):
     assert (proposal.after, "metadata.csv" in proposal.why_not) == ("", True)
 
 
-def test_a_caption_goes_where_the_picture_s_captions_are_kept(tmp_path: Path):
+def test_a_caption_goes_where_the_image_s_captions_are_kept(tmp_path: Path):
     sample = lone(tmp_path, "a.png")
     (proposal,) = propose([replace(sample, caption_file=tmp_path / "a.caption")], say_its_shape, PHRASE)
     assert proposal.file == tmp_path / "a.caption"
 
 
-def test_two_pictures_that_share_a_caption_file_get_one_caption(tmp_path: Path):
+def test_two_images_that_share_a_caption_file_get_one_caption(tmp_path: Path):
     samples = [lone(tmp_path, name) for name in ("a.jpg", "a.png")]
     assert len(list(propose(samples, say_its_shape, PHRASE))) == 1
 
 
-def test_a_regularisation_picture_is_described_without_the_trigger(tmp_path: Path):
+def test_a_regularisation_image_is_described_without_the_trigger(tmp_path: Path):
     sample = lone(tmp_path, "a.png")
     (proposal,) = propose([replace(sample, role=SourceRole.regularisation)], say_its_shape, PHRASE)
     assert proposal.after == "a photo of a mug, a wide wall."
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(tmp_path: Path):
     assert [file.name for file in (tmp_path / "gone").iterdir()] == ["a.png"]
 
 
-def test_a_picture_out_of_a_shard_has_no_place_for_a_caption(tmp_path: Path):
+def test_an_image_out_of_a_shard_has_no_place_for_a_caption(tmp_path: Path):
     unpacked = replace(lone(tmp_path, "a.png"), caption_file=None)
     (proposal,) = propose([unpacked], say_its_shape, PHRASE)
     assert (proposal.after, "shard" in proposal.why_not) == ("", True)

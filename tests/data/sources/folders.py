@@ -1,4 +1,4 @@
-"""Small sets for the tests of sources: pictures whose pixels do not matter here."""
+"""Small sets for the tests of sources: images whose pixels do not matter here."""
 
 import json
 from collections.abc import Mapping
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from PIL import Image
 
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.findings import Finding
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, SourceOptions
 
 
-def picture_bytes(colour: int = 0, kind: str = "PNG") -> bytes:
-    """A picture of one grey."""
+def image_bytes(colour: int = 0, kind: str = "PNG") -> bytes:
+    """An image of one grey."""
     kept = BytesIO()
     Image.new("RGB", (4, 3), (colour, colour, colour)).save(kept, kind)
     return kept.getvalue()
 
 
 def lay_out(folder: Path, *names: str, **texts: str) -> Path:
-    """Pictures by their names; captions, by the name of their picture without ending, as keywords."""
+    """Images by their names; captions, by the name of their image without ending, as keywords."""
     for number, name in enumerate(names):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(picture_bytes(number))
+        file.write_bytes(image_bytes(number))
     for name, text in texts.items():
         (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     return folder
@@ -43,7 +43,7 @@ def read(place: Path | str, wanted: SourceOptions | None = None) -> Found:
 
 
 def said(found: Found) -> list[tuple[str, str]]:
-    """Pictures and captions by name."""
+    """Images and captions by name."""
     return [(sample.image.name, sample.caption) for sample in found.samples]
 
 

@@ -1,15 +1,15 @@
-"""A folder's pictures are samples, and what else lies in it is accounted for."""
+"""A folder's images are samples, and what else lies in it is accounted for."""
 
 import os
 
 import pytest
 
 from flux_lora.config.choices import CaptionLines, Severity, SourceRole
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import SourceOptions
 from flux_lora.errors import DataError
-from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only
+from tests.data.sources.folders import image_bytes, lay_out, read, said, spoken_of, the_only
 
 
 def test_a_folder_of_shards_says_how_to_name_them(tmp_path):
@@ -47,13 +47,13 @@ def test_without_recursion_folders_are_left_alone_and_said(tmp_path):
     assert any("more" in remark for remark in found.remarks)
 
 
-def test_pictures_only_in_folders_name_the_setting(tmp_path):
+def test_images_only_in_folders_name_the_setting(tmp_path):
     with pytest.raises(DataError, match="only folders") as refusal:
         read(lay_out(tmp_path, "more/b.png"), SourceOptions(recursive=False))
     assert "data.recursive=true" in refusal.value.fix
 
 
-def test_two_pictures_of_one_name_in_two_folders_are_two_samples(tmp_path):
+def test_two_images_of_one_name_in_two_folders_are_two_samples(tmp_path):
     """G17: a cache keyed by the stem alone mixes them up."""
     lay_out(tmp_path, "front/1.png", "back/1.png")
     (tmp_path / "front" / "1.txt").write_text("the front")
@@ -63,7 +63,7 @@ def test_two_pictures_of_one_name_in_two_folders_are_two_samples(tmp_path):
     assert found.findings == ()
 
 
-def test_two_pictures_of_one_name_in_one_folder_share_a_caption_and_it_is_said(tmp_path):
+def test_two_images_of_one_name_in_one_folder_share_a_caption_and_it_is_said(tmp_path):
     found = read(lay_out(tmp_path, "a.jpg", "a.png", "b.png", a="a mug", b="a mug"))
     assert said(found) == [("a.jpg", "a mug"), ("a.png", "a mug"), ("b.png", "a mug")]
     finding = the_only(found)
@@ -72,14 +72,14 @@ def test_two_pictures_of_one_name_in_one_folder_share_a_caption_and_it_is_said(t
 
 
 def test_a_stray_text_file_is_listed_and_kills_nothing(tmp_path):
-    """G20: a script that opens every file as a picture dies of it."""
+    """G20: a script that opens every file as an image dies of it."""
     lay_out(tmp_path, "a.png", a="a mug", b="a caption of nothing")
     finding = the_only(read(tmp_path))
     assert (finding.file.name, finding.rule) == ("b.txt", "orphan-caption")
 
 
 @pytest.mark.parametrize("caption", ["a.png.txt", "A.txt"])
-def test_a_caption_that_nearly_has_its_pictures_name_is_told_the_name(tmp_path, caption):
+def test_a_caption_that_nearly_has_its_images_name_is_told_the_name(tmp_path, caption):
     lay_out(tmp_path, "a.png")
     (tmp_path / caption).write_text("a mug")
     finding = the_only(read(tmp_path))
@@ -94,7 +94,7 @@ def test_what_belongs_to_a_set_by_custom_is_no_finding(tmp_path):
     assert read(tmp_path).findings == ()
 
 
-def test_a_picture_called_readme_has_its_caption(tmp_path):
+def test_an_image_called_readme_has_its_caption(tmp_path):
     assert said(read(lay_out(tmp_path, "readme.png", readme="a page"))) == [("readme.png", "a page")]
 
 
@@ -190,7 +190,7 @@ def test_a_source_inside_another_keeps_its_role(tmp_path):
     ]
 
 
-def test_held_out_pictures_of_any_name_are_kept_out_and_can_be_read_themselves(tmp_path):
+def test_held_out_images_of_any_name_are_kept_out_and_can_be_read_themselves(tmp_path):
     lay_out(tmp_path, "a.png", "test/b.png")
     wanted = SourceOptions(apart=(tmp_path / "test",))
     assert said(read(tmp_path, wanted)) == [("a.png", "")]
@@ -209,7 +209,7 @@ def test_links_are_followed_once_and_those_to_nowhere_are_said(tmp_path):
     assert spoken_of(found) == [("lost.png", "unread-picture"), ("self.png", "unread-picture")]
 
 
-def test_a_pipe_with_a_pictures_name_is_not_waited_for(tmp_path):
+def test_a_pipe_with_an_images_name_is_not_waited_for(tmp_path):
     lay_out(tmp_path, "a.png", a="a mug")
     os.mkfifo(tmp_path / "b.png")
     assert spoken_of(read(tmp_path)) == [("b.png", "unread-picture")]
@@ -218,7 +218,7 @@ def test_a_pipe_with_a_pictures_name_is_not_waited_for(tmp_path):
 def test_a_name_that_is_not_utf_8_is_said_in_letters_that_print(tmp_path):
     lay_out(tmp_path, "a.png", a="a mug")
     with open(os.fsencode(tmp_path) + b"/caf\xe9.png", "wb") as odd:  # noqa: PTH123
-        odd.write(picture_bytes())
+        odd.write(image_bytes())
     finding = the_only(read(tmp_path))
     assert (finding.file, finding.rule) == (tmp_path, "unread-picture")
     finding.problem.encode()

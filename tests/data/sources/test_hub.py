@@ -1,4 +1,4 @@
-"""Datasets of the `datasets` library are samples, pictures byte for byte."""
+"""Datasets of the `datasets` library are samples, images byte for byte."""
 
 import json
 import os
@@ -7,16 +7,16 @@ import sys
 
 import pytest
 
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.hub import Address, address_of, is_dataset
 from flux_lora.data.sources.source import SourceOptions
 from flux_lora.errors import DataError
-from tests.data.sources.folders import lay_out, picture_bytes, read, said
-from tests.data.sources.hub_stand_in import BROKEN, COMMIT, hub
+from tests.data.sources.folders import image_bytes, lay_out, read, said
+from tests.data.sources.local_hub import BROKEN, COMMIT, hub
 
 ROWS = {
-    "image": [{"bytes": picture_bytes(1), "path": "a.png"}, {"bytes": picture_bytes(2, "JPEG"), "path": None}],
+    "image": [{"bytes": image_bytes(1), "path": "a.png"}, {"bytes": image_bytes(2, "JPEG"), "path": None}],
     "text": ["a mug, blue", "a jug"],
 }
 
@@ -48,10 +48,10 @@ def test_a_folder_that_looks_like_an_id_never_goes_to_the_network():
     assert "hub:<owner>/<name>" in refusal.value.fix
 
 
-def test_a_saved_dataset_is_read_with_its_pictures_byte_for_byte(tmp_path):
+def test_a_saved_dataset_is_read_with_its_images_byte_for_byte(tmp_path):
     found = read(saved(tmp_path / "set"), SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug, blue"), ("picture.jpg", "a jug")]
-    assert found.samples[0].image.read_bytes() == picture_bytes(1)
+    assert found.samples[0].image.read_bytes() == image_bytes(1)
 
 
 def test_a_split_is_named_behind_the_path(tmp_path):
@@ -71,14 +71,14 @@ def test_columns_are_named_by_the_recipe_and_missing_ones_refused(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # datasets leaves a file open
-def test_a_folder_of_pictures_can_be_read_through_datasets(tmp_path, monkeypatch):
+def test_a_folder_of_images_can_be_read_through_datasets(tmp_path, monkeypatch):
     pytest.importorskip("datasets")
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     lay_out(tmp_path / "set", "a.png")
     (tmp_path / "set" / "metadata.csv").write_text("file_name,text\na.png,a mug\n")
     found = read(f"hub:{tmp_path}/set", SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug")]
-    assert found.samples[0].image.read_bytes() == picture_bytes(0)
+    assert found.samples[0].image.read_bytes() == image_bytes(0)
 
 
 ASKS = """

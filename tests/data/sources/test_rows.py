@@ -1,8 +1,8 @@
-"""What a row says of its picture beside its caption: the part that must stay inside a crop."""
+"""What a row says of its image beside its caption: the part that must stay inside a crop."""
 
 import pytest
 
-from flux_lora.data.box import Box
+from flux_lora.data.samples import Box
 from tests.data.sources.folders import lay_out, read, said, the_only, write_jsonl
 
 

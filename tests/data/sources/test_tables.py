@@ -1,4 +1,4 @@
-"""Tables in the imagefolder convention say captions of pictures."""
+"""Tables in the imagefolder convention say captions of images."""
 
 import sys
 
@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import CaptionLines
-from flux_lora.config.material import SourceConfig
+from flux_lora.config.data import SourceConfig
 from flux_lora.data.sources.find import find
+from flux_lora.data.sources.rows import read_table
 from flux_lora.data.sources.source import Columns, SourceOptions
-from flux_lora.data.sources.tables import read_table
 from flux_lora.errors import DataError
-from tests.data.sources.folders import lay_out, picture_bytes, read, said, spoken_of, the_only, write_jsonl
+from tests.data.sources.folders import image_bytes, lay_out, read, said, spoken_of, the_only, write_jsonl
 
 
-def test_a_jsonl_beside_the_pictures_says_their_captions(tmp_path):
+def test_a_jsonl_beside_the_images_says_their_captions(tmp_path):
     lay_out(tmp_path, "a.png", "more/b.png", "c.png")
     table = write_jsonl(
         tmp_path / "metadata.jsonl",
@@ -26,7 +26,7 @@ def test_a_jsonl_beside_the_pictures_says_their_captions(tmp_path):
     assert said(found) == [("a.png", "a mug, blue"), ("c.png", ""), ("b.png", "a jug")]
     assert found.samples[0].caption_file == table
     assert found.samples[1].caption_file == tmp_path / "c.txt"
-    assert f"{table}: captions of 2 pictures" in found.remarks
+    assert f"{table}: captions of 2 images" in found.remarks
     assert found.findings == ()
 
 
@@ -60,7 +60,7 @@ def test_the_columns_named_in_the_recipe_come_first(tmp_path):
     assert said(found) == [("a.png", "yes")]
 
 
-def test_two_rows_of_one_picture_are_two_captions_of_it(tmp_path):
+def test_two_rows_of_one_image_are_two_captions_of_it(tmp_path):
     lay_out(tmp_path, "a.png")
     rows = [{"file_name": "a.png", "text": text} for text in ("a mug", "a TOK mug", "a mug")]
     write_jsonl(tmp_path / "metadata.jsonl", *rows)
@@ -74,7 +74,7 @@ def test_lines_of_a_cell_are_variants_by_setting(tmp_path):
     assert found.samples[0].captions == ("a mug", "a TOK mug")
 
 
-def test_a_caption_file_beside_the_picture_wins_over_the_table_and_it_is_said(tmp_path):
+def test_a_caption_file_beside_the_image_wins_over_the_table_and_it_is_said(tmp_path):
     lay_out(tmp_path, "a.png", "b.png", a="a mug", b="a jug")
     rows = [{"file_name": name, "text": "a jug"} for name in ("a.png", "b.png")]
     write_jsonl(tmp_path / "metadata.jsonl", *rows)
@@ -110,7 +110,7 @@ NOT_AMONG_THEM = ["lost.png", "../outside.png", "held_out/b.png", "/etc/passwd",
 
 
 @pytest.mark.parametrize("name", NOT_AMONG_THEM, ids=["lost", "outside", "held_out", "root", "zero", "long"])
-def test_a_row_whose_picture_is_not_among_those_read_is_an_error(tmp_path, name):
+def test_a_row_whose_image_is_not_among_those_read_is_an_error(tmp_path, name):
     lay_out(tmp_path / "set", "a.png", "held_out/b.png", a="a mug")
     lay_out(tmp_path, "outside.png")
     write_jsonl(tmp_path / "set" / "metadata.jsonl", {"file_name": name, "text": "a mug"})
@@ -122,7 +122,7 @@ def test_a_row_whose_picture_is_not_among_those_read_is_an_error(tmp_path, name)
     assert len(finding.problem) < 200
 
 
-def test_a_row_may_name_its_picture_as_windows_does(tmp_path):
+def test_a_row_may_name_its_image_as_windows_does(tmp_path):
     lay_out(tmp_path, "more/a.png")
     write_jsonl(tmp_path / "metadata.jsonl", {"file_name": "more\\a.png", "text": "a mug"})
     assert said(read(tmp_path)) == [("a.png", "a mug")]
@@ -148,7 +148,7 @@ def test_a_half_character_in_json_is_an_error_of_its_row(tmp_path):
     assert "lone surrogate" in the_only(read(tmp_path)).problem
 
 
-def test_a_table_named_as_the_source_brings_its_own_pictures_only(tmp_path):
+def test_a_table_named_as_the_source_brings_its_own_images_only(tmp_path):
     lay_out(tmp_path, "a.png", "b.png", "c.png", "10_mug/d.png", "a_mask.png", a="beside")
     (tmp_path / "b.txt").write_text("b beside")
     rows = [{"file_name": "10_mug/d.png", "text": "d"}, {"file_name": "a.png", "text": "a"}, {"file_name": "b.png"}]
@@ -159,13 +159,13 @@ def test_a_table_named_as_the_source_brings_its_own_pictures_only(tmp_path):
     assert spoken_of(found) == [("a.png", "two-captions")]
 
 
-def test_a_table_that_names_no_picture_that_is_there_is_refused(tmp_path):
+def test_a_table_that_names_no_image_that_is_there_is_refused(tmp_path):
     table = write_jsonl(tmp_path / "mine.jsonl", {"file_name": "a.png"})
-    with pytest.raises(DataError, match="holds no picture that can be read: names what is not among the pictures"):
+    with pytest.raises(DataError, match="holds no image that can be read: names what is not among the images"):
         read(table)
 
 
-def test_a_parquet_beside_the_pictures_says_their_captions(tmp_path):
+def test_a_parquet_beside_the_images_says_their_captions(tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     lay_out(tmp_path, "a.png", "b.png")
     rows = pyarrow.table(
@@ -175,13 +175,13 @@ def test_a_parquet_beside_the_pictures_says_their_captions(tmp_path):
     assert [sample.captions for sample in read(tmp_path).samples] == [("a mug", "a TOK mug"), ("a jug",)]
 
 
-def test_a_parquet_that_carries_its_pictures_has_them_put_into_the_cache(tmp_path):
+def test_a_parquet_that_carries_its_images_has_them_put_into_the_cache(tmp_path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    held = [{"bytes": picture_bytes(1), "path": "a.png"}, {"bytes": picture_bytes(2, "JPEG"), "path": None}]
+    held = [{"bytes": image_bytes(1), "path": "a.png"}, {"bytes": image_bytes(2, "JPEG"), "path": None}]
     parquet.write_table(pyarrow.table({"image": held, "text": ["a mug", "a jug"]}), tmp_path / "train-0.parquet")
     found = read(tmp_path / "train-*.parquet", SourceOptions(unpacked=tmp_path / "kept"))
     assert said(found) == [("a.png", "a mug"), ("picture.jpg", "a jug")]
-    assert found.samples[0].image.read_bytes() == picture_bytes(1)
+    assert found.samples[0].image.read_bytes() == image_bytes(1)
 
 
 def test_a_parquet_that_is_cut_short_says_so(tmp_path):

@@ -1,0 +1,269 @@
+"""A base transformer on disk: its safetensors shards, one weight at a time, and which rows of which weight a delta
+touches.
+
+Shape letters: I inputs and O outputs of the weight.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flux_lora.adapter.dialects.bfl import swap_halves
+from flux_lora.adapter.dialects.module_names import (
+    KEY_IN_BLOCK,
+    BFLLocation,
+    bfl_name,
+    diffusers_names,
+    is_bfl,
+    is_diffusers,
+)
+from flux_lora.adapter.files import DTYPE_NAMES
+from flux_lora.adapter.header import Entry, FileHeader, read_header
+from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, delta_of, type_with_article
+from flux_lora.errors import AdapterFileError, ModelError
+
+PIPELINE_INDEX = "model_index.json"
+SHARD_INDEX = "diffusion_pytorch_model.safetensors.index.json"
+CONFIG = "config.json"
+WEIGHT = ".weight"
+DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
+WIDE_DTYPES = ("F64", "F32", "F16", "BF16")
+"""Dtypes that hold a weight unquantised; in others it is rounded, and may be packed or scaled."""
+CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """A transformer on disk: all headers are read, no tensor is."""
+
+    root: Path
+    """The folder, or the single file."""
+    shards: Mapping[Path, FileHeader]
+    prefix: str
+    native: bool
+    """Whether its keys are FLUX's own (double_blocks), not diffusers'."""
+
+    def module_of(self, key: str) -> str:
+        """The module that a key of a shard belongs to."""
+        return key.removeprefix(self.prefix).removesuffix(WEIGHT)
+
+    @cached_property
+    def modules(self) -> dict[str, tuple[Path, str]]:
+        """Module -> the file and the key of its weight."""
+        keys = ((file, key) for file, header in self.shards.items() for key in header.tensors)
+        return {self.module_of(key): (file, key) for file, key in keys if key.endswith(WEIGHT)}
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """config.json and the shard index, as far as they are there."""
+        if self.root.is_file():
+            return ()
+        return tuple(self.root / name for name in (CONFIG, SHARD_INDEX) if (self.root / name).is_file())
+
+
+def open_base(path: Path) -> BaseFiles:
+    """A diffusers pipeline or transformer folder, sharded or not, or a single file in either naming.
+
+    Raises ModelError where it is none of these.
+    """
+    root = path / "transformer" if (path / PIPELINE_INDEX).is_file() else path
+    shards = {file: read_header(file) for file in _shards(root)}
+    for key in (key for header in shards.values() for key in header.tensors):
+        block = KEY_IN_BLOCK.fullmatch(key)
+        if block:
+            return BaseFiles(root, shards, prefix=block[1], native=block[2] is not None)
+    raise ModelError(
+        f"{path} holds no FLUX transformer", fix="give a FLUX.1 transformer: a diffusers folder or one file"
+    )
+
+
+def tensor_of(file: Path, header: FileHeader, key: str) -> Tensor:
+    """One tensor of a file, in the file's dtype."""
+    entry = header.tensors[key]
+    raw = bytearray(entry.end - entry.start)
+    with file.open("rb") as opened:
+        opened.seek(_start(header) + entry.start)
+        opened.readinto(raw)
+    return torch.frombuffer(raw, dtype=DTYPES[entry.dtype]).reshape(entry.shape)
+
+
+def raw_of(file: Path, header: FileHeader, entry: Entry) -> Iterator[bytes]:
+    """The bytes of one tensor, in chunks."""
+    with file.open("rb") as opened:
+        opened.seek(_start(header) + entry.start)
+        for start in range(entry.start, entry.end, CHUNK_BYTES):
+            yield opened.read(min(CHUNK_BYTES, entry.end - start))
+
+
+def _start(header: FileHeader) -> int:
+    """Where the first tensor begins, in bytes from the start of the file."""
+    return header.bytes - max(entry.end for entry in header.tensors.values())
+
+
+def _shards(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root]
+    index = root / SHARD_INDEX
+    if not index.is_file():
+        files = sorted(root.glob("*.safetensors"))
+        if len(files) == 1:
+            return files
+        raise ModelError(
+            f"{root} holds {len(files)} safetensors files and no {SHARD_INDEX}",
+            fix="give a diffusers transformer folder, or one .safetensors file",
+        )
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{index} is not the index of a sharded model", fix="fetch the model again") from error
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        raise ModelError(
+            f"{root} lacks {len(missing)} of {len(names)} shards, first {missing[0]}", fix="fetch the model again"
+        )
+    return [root / name for name in names]
+
+
+@dataclass(frozen=True)
+class RowSlice:
+    """A run of rows, in equal shares of all rows: the k of q, k and v is 1 to 2 of 3."""
+
+    first: int
+    end: int
+    shares: int
+
+    def of(self, matrix_OI: Tensor) -> Tensor:
+        """These rows of the matrix, as a view."""
+        share = matrix_OI.shape[0] // self.shares
+        return matrix_OI[self.first * share : self.end * share]
+
+
+ALL_ROWS = RowSlice(0, 1, 1)
+
+
+def row_slice(location: BFLLocation) -> RowSlice:
+    """Where the rows of one of diffusers' modules lie in FLUX's own."""
+    first = sum(location.shares[: location.part])
+    return RowSlice(first, first + location.shares[location.part], sum(location.shares))
+
+
+@dataclass(frozen=True)
+class WeightDelta:
+    """The delta of one adapter layer, as far as it belongs to one weight of the base."""
+
+    name: str
+    """The module as the adapter calls it."""
+    delta: LayerDelta
+    weight_rows: RowSlice = ALL_ROWS
+    """The rows of the weight that the delta is added to."""
+    delta_rows: RowSlice = ALL_ROWS
+    """The rows of the delta that belong to this weight."""
+    swap: bool = False
+    """Whether base and adapter have the two halves of the rows in opposite order."""
+
+
+def weight_deltas(adapter: Adapter, *, native: bool) -> Mapping[str, Sequence[WeightDelta]]:
+    """The deltas by module of the base, which has FLUX's own (native) names or those of diffusers."""
+    found: dict[str, list[WeightDelta]] = {}
+    for name, delta in adapter.deltas.items():
+        for module, part in _native(name, delta) if native else _diffusers(name, delta):
+            found.setdefault(module, []).append(part)
+    return found
+
+
+def delta_on(part: WeightDelta, weight_OI: Tensor) -> Tensor:
+    """What is added to the weight's `weight_rows`, in the base's order of rows: float32, rows x I."""
+    rows = part.weight_rows.of(weight_OI)
+    if part.delta_rows != ALL_ROWS:
+        return _of_shape(part.delta_rows.of(delta_of(part.delta)), rows, part.name)
+    if not part.swap:
+        return _of_shape(delta_of(part.delta, rows), rows, part.name)
+    return swap_halves(_of_shape(delta_of(part.delta, swap_halves(rows)), rows, part.name))
+
+
+def _native(name: str, delta: LayerDelta) -> list[tuple[str, WeightDelta]]:
+    """FLUX's own module that the delta belongs to, with its share of the rows."""
+    if is_bfl(name) or not is_diffusers(name):
+        return [(name, WeightDelta(name, delta))]
+    location = bfl_name(name)
+    return [(location.module, WeightDelta(name, delta, weight_rows=row_slice(location), swap=location.swap))]
+
+
+def _diffusers(name: str, delta: LayerDelta) -> list[tuple[str, WeightDelta]]:
+    """diffusers' modules that the delta belongs to: several for a fused qkv or linear1."""
+    if is_diffusers(name) or not is_bfl(name):
+        return [(name, WeightDelta(name, delta))]
+    modules = diffusers_names(name)
+    if len(modules.names) == 1:
+        return [(modules.names[0], WeightDelta(name, delta, swap=modules.swap))]
+    if isinstance(delta, DoRA | OFT):
+        raise AdapterFileError(
+            f"{name} is changed by {type_with_article(delta)} as one matrix, "
+            f"and this base has it in {len(modules.names)}",
+            fix="fuse into a base in FLUX's own layout (flux1-dev.safetensors)",
+        )
+    parts, first, shares = [], 0, sum(modules.shares)
+    for module, share in zip(modules.names, modules.shares, strict=True):
+        parts.append((module, WeightDelta(name, delta, delta_rows=RowSlice(first, first + share, shares))))
+        first += share
+    return parts
+
+
+def _of_shape(delta_OI: Tensor, weight_OI: Tensor, name: str) -> Tensor:
+    """The delta, if it has the weight's shape; else an AdapterFileError."""
+    if delta_OI.shape != weight_OI.shape:
+        adapter_shape, base_shape = (" x ".join(map(str, matrix.shape)) for matrix in (delta_OI, weight_OI))
+        raise AdapterFileError(
+            f"the adapter changes {name} ({adapter_shape}), but this base has {base_shape} there",
+            fix="use the base that the adapter was trained on",
+        )
+    return delta_OI
+
+
+def weight_reader(base: BaseFiles) -> Callable[[str], Tensor]:
+    """A function from a module's name, diffusers' or FLUX's own, to its weight: OI, in the base's dtype.
+
+    Each call reads from disk; nothing is kept.
+    """
+
+    def weight(name: str) -> Tensor:
+        if base.native and is_diffusers(name):
+            location = bfl_name(name)
+            rows = row_slice(location).of(_read(base, location.module))
+            return swap_halves(rows) if location.swap else rows
+        if not base.native and is_bfl(name):
+            modules = diffusers_names(name)
+            stacked = torch.cat([_read(base, module) for module in modules.names])
+            return swap_halves(stacked) if modules.swap else stacked
+        return _read(base, name)
+
+    return weight
+
+
+def linear_modules(base: BaseFiles) -> tuple[str, ...]:
+    """Every module with a two-dimensional weight, by diffusers' names, sorted: what a LoRA can change."""
+    found: list[str] = []
+    for module, (file, key) in base.modules.items():
+        if len(base.shards[file].tensors[key].shape) == 2:
+            found += diffusers_names(module).names if is_bfl(module) else [module]
+    return tuple(sorted(found))
+
+
+def _read(base: BaseFiles, module: str) -> Tensor:
+    """A module's weight, OI; refused where it is not there or is quantised."""
+    if module not in base.modules:
+        raise AdapterFileError(
+            f"{base.root} has no layer {module}", fix="give the base that the adapter was trained on"
+        )
+    file, key = base.modules[module]
+    dtype = base.shards[file].tensors[key].dtype
+    if dtype not in WIDE_DTYPES:
+        raise ModelError(
+            f"{key} of {file} is stored as {dtype}", fix="give the bf16 model: this one is rounded already"
+        )
+    return tensor_of(file, base.shards[file], key)

@@ -1,0 +1,177 @@
+"""Module names of FLUX.1: diffusers' and those of Black Forest Labs (BFL), which ComfyUI and sd-scripts use too.
+
+BFL's model fuses several of diffusers' modules into one: their rows are stacked. Its final norm has shift above scale,
+diffusers' has scale above shift, so the two halves of its rows change places.
+
+models/flux1/layers.py says the same in another table, on purpose: files are written by this one and proven by
+that one, so a slip in either is found. Nothing here may be taken from there.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from flux_lora.errors import AdapterFileError
+
+QKV = (1, 1, 1)
+LINEAR1 = (1, 1, 1, 4)  # the MLP is four times as wide as the model
+
+NATIVE: Mapping[str, tuple[str, ...]] = {
+    "double_blocks.{}.img_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.to_{part}" for part in "qkv"),
+    "double_blocks.{}.txt_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.add_{part}_proj" for part in "qkv"),
+    "double_blocks.{}.img_attn.proj": ("transformer_blocks.{}.attn.to_out.0",),
+    "double_blocks.{}.txt_attn.proj": ("transformer_blocks.{}.attn.to_add_out",),
+    "double_blocks.{}.img_mlp.0": ("transformer_blocks.{}.ff.net.0.proj",),
+    "double_blocks.{}.img_mlp.2": ("transformer_blocks.{}.ff.net.2",),
+    "double_blocks.{}.txt_mlp.0": ("transformer_blocks.{}.ff_context.net.0.proj",),
+    "double_blocks.{}.txt_mlp.2": ("transformer_blocks.{}.ff_context.net.2",),
+    "double_blocks.{}.img_mod.lin": ("transformer_blocks.{}.norm1.linear",),
+    "double_blocks.{}.txt_mod.lin": ("transformer_blocks.{}.norm1_context.linear",),
+    "single_blocks.{}.linear1": (
+        *(f"single_transformer_blocks.{{}}.attn.to_{part}" for part in "qkv"),
+        "single_transformer_blocks.{}.proj_mlp",
+    ),
+    "single_blocks.{}.linear2": ("single_transformer_blocks.{}.proj_out",),
+    "single_blocks.{}.modulation.lin": ("single_transformer_blocks.{}.norm.linear",),
+    "img_in": ("x_embedder",),
+    "txt_in": ("context_embedder",),
+    "time_in.in_layer": ("time_text_embed.timestep_embedder.linear_1",),
+    "time_in.out_layer": ("time_text_embed.timestep_embedder.linear_2",),
+    "vector_in.in_layer": ("time_text_embed.text_embedder.linear_1",),
+    "vector_in.out_layer": ("time_text_embed.text_embedder.linear_2",),
+    "guidance_in.in_layer": ("time_text_embed.guidance_embedder.linear_1",),
+    "guidance_in.out_layer": ("time_text_embed.guidance_embedder.linear_2",),
+    "final_layer.linear": ("proj_out",),
+    "final_layer.adaLN_modulation.1": ("norm_out.linear",),
+}
+"""BFL's module: diffusers' modules that are fused into it, top rows first. {} is the number of the block."""
+SWAPPED = "final_layer.adaLN_modulation.1"
+SHARES: Mapping[int, tuple[int, ...]] = {1: (1,), len(QKV): QKV, len(LINEAR1): LINEAR1}
+"""By the number of parts: rows of each part, in widths of the model."""
+
+DIFFUSERS: Mapping[str, str] = {part: native for native, parts in NATIVE.items() for part in parts}
+"""diffusers' module: the BFL module that it is a part of."""
+UNDERSCORED: Mapping[str, str] = {name.replace(".", "_"): name for name in (*NATIVE, *DIFFUSERS)}
+"""Any module, written as kohya and LyCORIS do: with _ for each dot."""
+NUMBER = re.compile(r"(?<=blocks[._])(0|[1-9]\d{0,3})(?=[._])")
+
+
+PLACES = (
+    (r"transformer_blocks\.\d+\.attn\.to_(?!add_).+|double_blocks\.\d+\.img_attn\..+", "image attention"),
+    (r"transformer_blocks\.\d+\.attn\.(add_.+|to_add_out)|double_blocks\.\d+\.txt_attn\..+", "text attention"),
+    (r"transformer_blocks\.\d+\.ff\..+|double_blocks\.\d+\.img_mlp\..+", "image mlp"),
+    (r"transformer_blocks\.\d+\.norm1\.linear|double_blocks\.\d+\.img_mod\.lin", "image modulation"),
+    (r"transformer_blocks\.\d+\.norm1_context\.linear|double_blocks\.\d+\.txt_mod\.lin", "text modulation"),
+    (r"transformer_blocks\.\d+\.ff_context\..+|double_blocks\.\d+\.txt_mlp\..+", "text mlp"),
+    (r"single_transformer_blocks\.\d+\.attn\..+", "single attention"),
+    (r"single_transformer_blocks\.\d+\.proj_mlp", "single mlp"),
+    (r"single_blocks\.\d+\.linear1", "single attention and mlp"),
+    (r"single_transformer_blocks\.\d+\.proj_out|single_blocks\.\d+\.linear2", "single output"),
+    (r"single_transformer_blocks\.\d+\.norm\.linear|single_blocks\.\d+\.modulation\.lin", "single modulation"),
+    (r"(x|context|time_text)_embed.*|(img|txt|time|vector|guidance)_in(\..+)?", "embedders"),
+    (r"proj_out|norm_out\.linear|final_layer\..+", "final layer"),
+    (r"text_encoder\..+", "CLIP text encoder"),
+    (r"text_encoder_2\..+", "T5 text encoder"),
+)
+"""Part of the model by layer name: diffusers' and, for deltas that cannot be split into those, Black Forest Labs'."""
+BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
+SAME_BLOCK = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
+KEY_IN_BLOCK = re.compile(r"(|.*?\.)(?:(double_blocks|single_blocks)|(single_)?transformer_blocks)\.\d+\..+")
+"""Finds the prefix of all keys, such as `model.diffusion_model.`: what comes before a block's name."""
+REST = "rest"
+BLOCK_TYPES = {"transformer_blocks": "double", "single_transformer_blocks": "single", REST: "rest"}
+"""Blocks by the name that diffusers gives their list, and what they are called for short."""
+
+
+@dataclass(frozen=True)
+class BFLLocation:
+    """The rows of BFL's model that are one of diffusers' modules."""
+
+    module: str
+    """BFL's name."""
+    part: int
+    """Index among the parts of the module, from the top."""
+    parts: int
+    """Number of the module's parts."""
+    swap: bool
+    """Whether the two halves of its rows change places."""
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Rows of each part, in widths of the model."""
+        return SHARES[self.parts]
+
+
+@dataclass(frozen=True)
+class DiffusersParts:
+    """The diffusers modules that are fused into one of BFL's."""
+
+    names: tuple[str, ...]
+    """Top rows first."""
+    swap: bool
+    """Whether the two halves of the rows change places."""
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Rows of each part, in widths of the model."""
+        return SHARES[len(self.names)]
+
+
+def bfl_name(diffusers: str) -> BFLLocation:
+    """Where a module of diffusers is in BFL's model; AdapterFileError if FLUX.1 has no such module."""
+    template, number = _template(diffusers)
+    native = DIFFUSERS.get(template)
+    if native is None:
+        raise _unknown(diffusers, "diffusers")
+    parts = NATIVE[native]
+    return BFLLocation(native.format(number), parts.index(template), len(parts), swap=native == SWAPPED)
+
+
+def diffusers_names(bfl: str) -> DiffusersParts:
+    """The diffusers modules of a BFL module; AdapterFileError if FLUX.1 has no such module."""
+    template, number = _template(bfl)
+    if template not in NATIVE:
+        raise _unknown(bfl, "Black Forest Labs")
+    return DiffusersParts(tuple(name.format(number) for name in NATIVE[template]), swap=template == SWAPPED)
+
+
+def is_diffusers(name: str) -> bool:
+    """Whether diffusers' FLUX.1 has a module of this name."""
+    return _template(name)[0] in DIFFUSERS
+
+
+def is_bfl(name: str) -> bool:
+    """Whether BFL's FLUX.1 has a module of this name."""
+    return _template(name)[0] in NATIVE
+
+
+def underscored(name: str) -> str:
+    """The name as kohya and LyCORIS write it: with _ for each dot."""
+    return name.replace(".", "_")
+
+
+def dotted(name: str) -> str:
+    """The module name, BFL's or diffusers', that `underscored` gave this. Unknown ones stay as they are."""
+    template, number = _template(name)
+    return UNDERSCORED[template].format(number) if template in UNDERSCORED else name
+
+
+def _template(name: str) -> tuple[str, str]:
+    """The name with {} for the number of its block, and the number; no number for modules outside the blocks."""
+    number = NUMBER.search(name)
+    if number is None:
+        return name.replace("{}", ""), ""
+    return f"{name[: number.start()]}{{}}{name[number.end() :]}", number[0]
+
+
+def _unknown(name: str, whose: str) -> AdapterFileError:
+    return AdapterFileError(
+        f"FLUX.1 has no module {name[:200]!r} under {whose}' names",
+        fix="give a LoRA for FLUX.1; those for FLUX.2, SD 3 and others have other modules",
+    )
+
+
+def block_of(name: str) -> str:
+    """The block of a layer, as diffusers counts them: single_transformer_blocks.7, or `rest`."""
+    found = BLOCK.search(name)
+    return f"{SAME_BLOCK.get(found[1], found[1])}.{found[2]}" if found else REST

@@ -1,1 +1,0 @@
-"""What is in a file, whoever wrote it."""

@@ -1,1 +1,0 @@
-"""Naming schemes for adapter files, one module each."""

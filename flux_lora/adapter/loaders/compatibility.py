@@ -1,0 +1,78 @@
+"""Which programs load a file, which do not, and why."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from flux_lora.adapter.header import printable
+from flux_lora.adapter.layer_types import LoRA
+from flux_lora.adapter.loaders.comfyui import COMFYUI, FORGE
+from flux_lora.adapter.loaders.diffusers import DIFFUSERS, DIFFUSERS_032
+from flux_lora.adapter.loaders.keys import ALPHA, Module, modules_of
+from flux_lora.adapter.loaders.result import Loader, LoadResult
+from flux_lora.adapter.loaders.sdscripts import SD_SCRIPTS
+from flux_lora.models.flux1.layers import flux1_shapes
+
+LOADERS: Mapping[str, Loader] = {
+    loader.name: loader for loader in (DIFFUSERS, DIFFUSERS_032, COMFYUI, FORGE, SD_SCRIPTS)
+}
+"""By name, as Dialect.loaders names them; in the order in which they are shown."""
+Takes = Literal["all", "part", "wrong", "none"]
+LONGEST_REASON = 300
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """Whether one program loads a file."""
+
+    reader: str
+    """The loader's name."""
+    takes: Takes
+    """all: every module as trained; part: some modules as trained; wrong: at another strength or in part of a module;
+    none: an error, or no module."""
+    reason: str
+
+
+def compatibility(
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str] = ()
+) -> tuple[Compatibility, ...]:
+    """What each program does with this file, on a base with these linear layers (FLUX.1-dev's if none are given)."""
+    layers = names or flux1_shapes()
+    results = [(loader, loader.load(tensors, metadata, layers)) for loader in LOADERS.values()]
+    return tuple(_verdict(loader, result, tensors, base_known=bool(names)) for loader, result in results)
+
+
+def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], *, base_known: bool) -> Compatibility:
+    modules = modules_of(tensors)
+    lost = modules_of({key: tensors[key] for key in result.unused if not key.endswith(ALPHA)})
+    taken = len(modules) - len(lost)
+    if result.stopped:
+        return Compatibility(loader.name, "none", printable(result.stopped))
+    if not result.deltas:
+        return Compatibility(loader.name, "none", f"knows none of the {len(modules)} module names, and may say nothing")
+    if result.wrong:
+        return Compatibility(loader.name, "wrong", printable(result.wrong))
+    incomplete = {stem: module for stem, module in lost.items() if len(module.tensors) < _weights(modules[stem])}
+    if incomplete:
+        stem, left = next(iter(incomplete.items()))
+        problem = f"leaves {next(iter(left.tensors))} out of {len(incomplete)} modules and applies the rest of them"
+        return Compatibility(loader.name, "wrong", printable(f"{problem}, first {stem}", LONGEST_REASON))
+    width_note = "" if base_known or _fits_flux1(result) else "; but its base is not as wide as FLUX.1"
+    if lost:
+        reason = f"takes {taken} of {len(modules)} modules and leaves the rest, first {printable(min(lost))}"
+        return Compatibility(loader.name, "part", reason + width_note)
+    return Compatibility(loader.name, "all", f"takes all {len(modules)} modules as they were trained{width_note}")
+
+
+def _weights(module: Module) -> int:
+    """Number of its tensors besides alpha."""
+    return sum(ending != ALPHA for ending in module.tensors)
+
+
+def _fits_flux1(result: LoadResult) -> bool:
+    """Whether all LoRAs on modules that FLUX.1-dev has are of its shapes."""
+    shapes = flux1_shapes()
+    layers = {name: delta for name, delta in result.deltas.items() if isinstance(delta, LoRA)}
+    return all(shapes.get(name, layer.shape) == layer.shape for name, layer in layers.items())

@@ -1,1 +1,0 @@
-"""Small formats of a base, and what they leave of an adapter."""

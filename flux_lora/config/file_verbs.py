@@ -1,0 +1,122 @@
+"""Arguments of the verbs that work on files: key=value, and no recipe."""
+
+from dataclasses import dataclass, field
+
+from flux_lora.config.choices import ExportDialect, FileDtype, PrintFormat
+from flux_lora.config.schema import ExportConfig, HardwareConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectArgs:
+    """List what a LoRA file holds and which programs take it."""
+
+    file: str
+    """A LoRA file of any tool, or the folder that peft wrote."""
+    format: PrintFormat = PrintFormat.text
+    """Output format: text for people, json for scripts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceArgs:
+    """Write the recipe in a file's metadata as YAML."""
+
+    file: str
+    """A LoRA file that flux_lora exported."""
+    out: str = ""
+    """Where the recipe goes. Empty means <file>.recipe.yaml beside the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertArgs:
+    """Write a LoRA in another dialect."""
+
+    file: str
+    """A LoRA file of any tool, or the folder that peft wrote."""
+    to: ExportDialect
+    """Dialect of the new file."""
+    out: str
+    """The new file. One that exists is never written over."""
+    dtype: FileDtype = FileDtype.same
+    """bf16 and fp16 round what was finer, and fp16 refuses what it cannot hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeArgs:
+    """Merge several LoRAs into one."""
+
+    files: tuple[str, ...]
+    """The files, as [a.safetensors,b.safetensors]; dialects and ranks may differ."""
+    strengths: tuple[float, ...] = ()
+    """Strength of each file. Empty means 1.0 for each."""
+    rank: int = 0
+    """Rank to cut the sum down to, and the error is printed; 0 keeps it exact, and ranks add up."""
+    to: ExportDialect = ExportDialect.diffusers
+    """Dialect of the new file."""
+    out: str
+    """The new file. One that exists is never written over."""
+    dtype: FileDtype = FileDtype.same
+    """bf16 and fp16 round what was finer, and fp16 refuses what it cannot hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeArgs:
+    """Change the rank of a LoRA."""
+
+    file: str
+    """A LoRA file of any tool, or the folder that peft wrote."""
+    rank: int = 0
+    """The new rank of every layer; or give keep."""
+    keep: float = 0.0
+    """Share of each layer's squared Frobenius norm to keep, for instance 0.99; or give rank."""
+    base: str = ""
+    """The base's transformer, folder or file: a DoRA or OFT becomes a LoRA only with its weights."""
+    to: ExportDialect = ExportDialect.diffusers
+    """Dialect of the new file."""
+    out: str
+    """The new file. One that exists is never written over."""
+    dtype: FileDtype = FileDtype.same
+    """bf16 and fp16 round what was finer, and fp16 refuses what it cannot hold."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractArgs:
+    """Extract the difference of two models as a LoRA."""
+
+    before: str
+    """The base: a transformer folder in the diffusers layout, or a single .safetensors."""
+    after: str
+    """The fine-tuned model, in the same layout."""
+    rank: int = 32
+    """Rank of every layer; the error of each is printed."""
+    to: ExportDialect = ExportDialect.diffusers
+    """Dialect of the new file."""
+    out: str
+    """The new file. One that exists is never written over."""
+    dtype: FileDtype = FileDtype.bf16
+    """fp32 doubles the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FuseArgs:
+    """Fuse a LoRA into the weights of its base."""
+
+    base: str
+    """A transformer folder in the diffusers layout, or a single .safetensors."""
+    file: str
+    """A LoRA file of any tool, or the folder that peft wrote."""
+    strength: float = 1.0
+    """Strength of the LoRA."""
+    out: str
+    """The new folder or file. What exists is never written over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportAdapterArgs:
+    """Export an adapter that another tool trained."""
+
+    adapter: str
+    """A LoRA file of any tool, or the folder that peft wrote."""
+    base: str = ""
+    """The base to prove it on: `mini`, a folder or a hub id. Empty proves it by each program's key table alone."""
+    export: ExportConfig = field(default_factory=ExportConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)

@@ -1,0 +1,143 @@
+"""Rules across knobs. Each yields the problem and the fix; nothing is raised here."""
+
+from collections.abc import Iterator
+
+from flux_lora.config.choices import Device, ExportDialect, OptimizerName
+from flux_lora.config.schema import ExportConfig, RunConfig
+
+PIXELS_PER_TOKEN = 16
+"""Side of the square of pixels behind one image token of FLUX: 8 for the VAE, 2 for packing."""
+
+Broken = tuple[str, str]
+"""(problem, fix)"""
+
+
+def broken_rules(config: RunConfig) -> Iterator[Broken]:
+    """Each broken rule, with its fix."""
+    yield from _too_small(config)
+    yield from _shares(config)
+    yield from _pixels(config)
+    yield from _saving(config)
+    yield from _hardware(config)
+    yield from _words(config)
+    yield from broken_export(config.export)
+    if not config.export.name and set("/\\") & set(config.data.trigger):
+        yield f"data.trigger is {config.data.trigger!r}, which cannot be a file's name", "set export.name"
+    if config.export.dialects == (ExportDialect.peft,):
+        problem = "export.dialects is peft alone: what lies beside it, for ComfyUI and diffusers, is made for a file"
+        yield problem, "set export.dialects=[diffusers,peft]"
+
+
+def broken_export(export: ExportConfig) -> Iterator[Broken]:
+    """The rules of the export section, which the export of another tool's adapter has too."""
+    yield from _places(export)
+    if export.push_to_hub and export.push_to_hub.count("/") != 1:
+        yield f"export.push_to_hub is {export.push_to_hub!r}, not a name on the hub", "set export.push_to_hub=org/name"
+    for key, value in (("export.public", export.public), ("export.dry_run", export.dry_run)):
+        if value and not export.push_to_hub:
+            yield f"{key} is true, and nothing is pushed", "set export.push_to_hub=org/name"
+
+
+def _places(export: ExportConfig) -> Iterator[Broken]:
+    named = ", ".join(export.dialects)
+    if not export.dialects:
+        yield "export.dialects is empty: nothing would be exported", "set export.dialects=[diffusers]"
+    if len(set(export.dialects)) < len(export.dialects):
+        yield f"export.dialects names one twice: {named}", "name each once"
+    if export.file and len(export.dialects) > 1:
+        yield f"export.file is one file, and export.dialects are several: {named}", "set export.dir, or name one"
+    is_file = export.file.endswith(".safetensors")
+    if export.file and ExportDialect.peft not in export.dialects and not is_file:
+        yield f"export.file is {export.file!r}", f"set export.file={export.file}.safetensors"
+    if export.dialects == (ExportDialect.peft,) and is_file:
+        folder = export.file.removesuffix(".safetensors")
+        yield f"export.file is {export.file!r}, and peft is a folder", f"set export.file={folder}"
+    if set("/\\") & set(export.name):
+        yield f"export.name is {export.name!r}, a path", "put the folder into export.dir"
+
+
+def _too_small(config: RunConfig) -> Iterator[Broken]:
+    at_least_one = {
+        "adapter.rank": (config.adapter.rank, "16 is a good start"),
+        "train.steps": (config.train.steps, "about 80 for each image"),
+        "train.batch_size": (config.train.batch_size, "1 needs the least memory"),
+        "train.save_every": (config.train.save_every, "a tenth to a quarter of train.steps"),
+        "data.repeats": (config.data.repeats, "1 shows each image once a round"),
+        **{f"data.sources[{n}].repeats": (source.repeats, "1") for n, source in enumerate(config.data.sources)},
+        "captioner.max_tokens": (config.captioner.max_tokens, "96 is enough for two sentences"),
+        "model.max_sequence_length": (config.model.max_sequence_length, "512 for FLUX.1-dev"),
+        "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
+        "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),
+        "evaluate.steps": (config.evaluate.steps, "20 is enough to judge"),
+        "preview.steps": (config.preview.steps, "20 is enough to judge"),
+    }
+    for key, (value, hint) in at_least_one.items():
+        if value < 1:
+            yield f"{key} is {value}", f"set {key} to 1 or more ({hint})"
+    above_zero = {
+        "adapter.alpha": (config.adapter.alpha, "the rank is a good value"),
+        "train.learning_rate": (config.train.learning_rate, "1e-4 is a good start"),
+        "train.max_grad_norm": (config.train.max_grad_norm, "1.0 is usual"),
+        "train.shift": (config.train.shift, "1 shifts nothing"),
+        "train.logit_std": (config.train.logit_std, "1.0 is usual"),
+    }
+    for key, (amount, hint) in above_zero.items():
+        if not amount > 0:
+            yield f"{key} is {amount:g}", f"set {key} above 0 ({hint})"
+
+
+def _shares(config: RunConfig) -> Iterator[Broken]:
+    shares = {
+        "train.caption_dropout": (config.train.caption_dropout, "0.05"),
+        "data.mask_floor": (config.data.mask_floor, "0.1"),
+        "data.max_crop": (config.data.max_crop, "0.25"),
+        "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),
+        "evaluate.min_adherence": (config.evaluate.min_adherence, "0.85"),
+    }
+    for key, (value, usual) in shares.items():
+        if not 0 <= value <= 1:
+            yield f"{key} is {value:g}, not a share between 0 and 1", f"set {key}={usual}"
+
+
+def _pixels(config: RunConfig) -> Iterator[Broken]:
+    more = (("data.more_resolutions", pixels) for pixels in config.data.more_resolutions)
+    for key, pixels in (("data.resolution", config.data.resolution), ("preview.size", config.preview.size), *more):
+        if pixels % PIXELS_PER_TOKEN or pixels < 0:
+            near = max(PIXELS_PER_TOKEN, pixels // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN)
+            yield f"{key} is {pixels}, not a multiple of {PIXELS_PER_TOKEN}", f"set {key}={near}"
+    if config.data.resolution == 0 or 0 in config.data.more_resolutions:
+        yield "data.resolution or one of data.more_resolutions is 0", "set data.resolution=512"
+    if config.data.max_upscale < 1:
+        yield f"data.max_upscale is {config.data.max_upscale:g}: it is a factor", "set data.max_upscale=1.0"
+
+
+def _saving(config: RunConfig) -> Iterator[Broken]:
+    train = config.train
+    if train.save_every > train.steps > 0:
+        yield (
+            f"train.save_every is {train.save_every} but train.steps is {train.steps}: nothing would be saved midway",
+            f"set train.save_every to {max(1, train.steps // 4)}",
+        )
+    if train.warmup_steps < 0 or train.warmup_steps >= max(1, train.steps):
+        yield (
+            f"train.warmup_steps is {train.warmup_steps} of {train.steps} steps: the full rate would never be reached",
+            f"set train.warmup_steps to {max(0, train.steps // 20)}",
+        )
+    if not config.evaluate.strengths:
+        yield "evaluate.strengths is empty: no checkpoint could be chosen", "set evaluate.strengths=[1.0]"
+
+
+def _hardware(config: RunConfig) -> Iterator[Broken]:
+    hardware = config.hardware
+    if config.train.optimizer is OptimizerName.adamw8bit and hardware.device is Device.cpu:
+        yield "train.optimizer is adamw8bit, which needs CUDA, and hardware.device is cpu", "set train.optimizer=adamw"
+    if hardware.threads < 0:
+        yield f"hardware.threads is {hardware.threads}", "set hardware.threads to 0 (torch decides) or more"
+
+
+def _words(config: RunConfig) -> Iterator[Broken]:
+    if config.data.trigger.strip() and config.data.trigger.strip().lower() == config.data.class_word.strip().lower():
+        yield (
+            f"data.trigger and data.class_word are both {config.data.trigger!r}: the class itself would be overwritten",
+            "choose a rare word as data.trigger",
+        )

@@ -1,0 +1,165 @@
+"""Quality of single images: blur, exposure, JPEG blocks, borders, watermarks; with their thresholds."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+
+from flux_lora.config.choices import Severity
+from flux_lora.data.findings import Finding, Rule
+from flux_lora.data.image_stats.lettering import Line
+from flux_lora.data.image_stats.measure import ImageStats
+
+WATERMARK = Rule("watermark", Severity.warning, "A watermark is learned with the rest, and comes back in other images.")
+NOT_READ = Rule(
+    "letters-not-read",
+    Severity.note,
+    "Words across an image are found by reading it, for which the extra 'ocr' is needed.",
+)
+WATERMARK_RULES: tuple[Rule, ...] = (WATERMARK, NOT_READ)
+
+AGENCIES = (
+    "shutterstock|gettyimages|istock|alamy|adobestock|dreamstime|depositphotos|123rf|bigstock|unsplash|pexels|freepik|"
+    "vecteezy|pinterest|tiktok|instagram|imgur|watermark"
+)
+MARKS = re.compile(
+    rf"©|\(c\)|®\s*\d{{4}}|all rights reserved|\b(?:{AGENCIES})\b|\bwww\.|https?:|\.(?:com|net|org)\b|(?<!\w)@\w{{3}}"
+    r"|\b(?:19|20)\d\d[./-]\d{1,2}[./-]\d{1,2}\b|\b\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d\d\b|\b\d{1,2}:\d\d:\d\d\b",
+    re.IGNORECASE,
+)
+"""Text of watermarks and not of labels: copyright, agencies, addresses, dates."""
+
+Readings = Mapping[Path, tuple[Line, ...]]
+"""OCR lines by image."""
+
+
+def judge_watermarks(images: Sequence[Path], readings: Readings | None) -> Iterator[Finding]:
+    """Image by image; without OCR, one note says that nothing was read. Other words may be a label, and pass."""
+    if readings is None:
+        if images:
+            problem = "was not read for watermarks: the extra 'ocr' is not installed"
+            yield NOT_READ.at(images[0].parent, problem, "run: pip install 'flux_lora[ocr]'")
+        return
+    for image in images:
+        marks = [line.text for line in readings.get(image, ()) if MARKS.search(line.text)]
+        if marks:
+            listed = ", ".join(repr(mark) for mark in marks[:2])
+            yield WATERMARK.at(image, f"has a watermark: {listed}", "use a clean copy, or crop it away or mask it")
+
+
+BLURRED = Rule("blurred", Severity.warning, "Blur is learned as part of the thing; the images come out soft.")
+ENLARGED_BEFORE = Rule(
+    "enlarged-before",
+    Severity.warning,
+    "The image has more pixels than detail: it was enlarged by someone, or the lens could not do better.",
+)
+DARK = Rule("dark", Severity.warning, "Nothing but shadow: there is hardly any shape to learn.")
+OVEREXPOSED = Rule("overexposed", Severity.warning, "What is lost in white cannot be learned, and white is.")
+LOW_CONTRAST = Rule("low-contrast", Severity.warning, "Everything is about equally bright, and that look is learned.")
+JPEG_BLOCKS = Rule("jpeg-blocks", Severity.warning, "The 8 x 8 blocks of strong JPEG come back as a grid.")
+BORDERS = Rule("borders", Severity.warning, "Bars and frames are learned as part of every image.")
+SCREEN_BARS = Rule("screen-bars", Severity.warning, "A screenshot's bars, clock and buttons are learned with it.")
+LETTERING = Rule(
+    "lettering",
+    Severity.note,
+    "A watermark, a date or a name in the corner is learned with the rest. It may be a label.",
+)
+EXTREME_ASPECT = Rule("extreme-aspect", Severity.warning, "No bucket is that long: much is cut off, or little is seen.")
+QUALITY_RULES: tuple[Rule, ...] = (
+    BLURRED,
+    ENLARGED_BEFORE,
+    DARK,
+    OVEREXPOSED,
+    LOW_CONTRAST,
+    JPEG_BLOCKS,
+    BORDERS,
+    SCREEN_BARS,
+    LETTERING,
+    EXTREME_ASPECT,
+)
+
+# The thresholds were chosen on the photographs of benchmarks/photo_rules.py, which prints how often each is wrong.
+LEAST_SHARP = 0.40
+LEAST_FINE = 0.28
+DARKEST = 0.28
+"""Level, 0 to 1, of the 98th percentile."""
+MOST_WHITE = 0.25
+"""Share of the image without its flat ground."""
+BRIGHTEST = 0.7
+"""Level, 0 to 1, of the 2nd percentile."""
+LEAST_CONTRAST = 0.18
+"""Levels between the two percentiles."""
+MOST_BLOCKY = 1.95
+LEAST_QUALITY = 30
+"""Of a JPEG, 1 to 100."""
+LONGEST = 3.0
+"""Long side over short side."""
+ENOUGH = 0.95
+"""Share of data.resolution that an enlarged image must have detail for."""
+
+
+def judge_image_quality(measured: Sequence[ImageStats], *, resolution: int = 0) -> Iterator[Finding]:
+    """Image by image. With a resolution in pixels, an enlarged image passes if it has detail for that."""
+    for stats in measured:
+        yield from _judge_detail(stats, resolution)
+        yield from _judge_light(stats)
+        yield from _judge_shape(stats)
+
+
+def _judge_detail(stats: ImageStats, resolution: int) -> Iterator[Finding]:
+    if stats.sharpness < LEAST_SHARP:
+        yield BLURRED.at(stats.image, "is blurred: no part of it is sharp", "use a sharper image, or leave it out")
+    elif stats.finer_than_half < LEAST_FINE and _detail_side(stats) < (resolution * ENOUGH or _detail_side(stats) + 1):
+        size, half = f"{stats.width}x{stats.height}", f"{stats.width // 2}x{stats.height // 2}"
+        yield ENLARGED_BEFORE.at(
+            stats.image,
+            f"is {size} but shows no more than {half} could hold",
+            "use the original it was enlarged from, or a sharper image",
+        )
+    if stats.blockiness > MOST_BLOCKY or 0 < stats.quality <= LEAST_QUALITY:
+        saved = f", saved at quality {stats.quality} or so" if stats.quality else ""
+        yield JPEG_BLOCKS.at(stats.image, f"shows the blocks of strong JPEG{saved}", "use the original file")
+
+
+def _judge_light(stats: ImageStats) -> Iterator[Finding]:
+    light = stats.exposure
+    if light.high < DARKEST:
+        yield DARK.at(stats.image, "is dark nearly everywhere", "brighten it from the original, or leave it out")
+    elif light.white > MOST_WHITE or light.low > BRIGHTEST:
+        lost = f": {light.white:.0%} of it is pure white" if light.white > MOST_WHITE else ""
+        yield OVEREXPOSED.at(stats.image, f"is overexposed{lost}", "use a darker shot of it, or leave it out")
+    if light.high >= DARKEST and light.high - light.low < LEAST_CONTRAST:
+        yield LOW_CONTRAST.at(
+            stats.image,
+            f"has hardly any contrast: its levels span {light.high - light.low:.0%}",
+            "raise its contrast from the original, or leave it out",
+        )
+
+
+def _judge_shape(stats: ImageStats) -> Iterator[Finding]:
+    borders = stats.borders
+    if borders.written:
+        rule, problem = SCREEN_BARS, "looks like a screenshot: there are bars with signs on them"
+    else:
+        rule, problem = BORDERS, "has bars around it"
+    if borders:
+        sides = [("top", borders.top), ("right", borders.right), ("bottom", borders.bottom), ("left", borders.left)]
+        where = ", ".join(f"{side} {pixels}" for side, pixels in sides if pixels)
+        yield rule.at(stats.image, f"{problem} (pixels: {where})", "crop them away and save it as a new file")
+    if stats.lettering:
+        yield LETTERING.at(
+            stats.image,
+            f"seems to have a line of letters at the {stats.lettering}, as watermarks and dates have",
+            "if it is one, crop it away and save it as a new file, or mask it",
+        )
+    if stats.aspect > LONGEST:
+        yield EXTREME_ASPECT.at(
+            stats.image,
+            f"is {stats.width}x{stats.height}, {stats.aspect:.1f} times as long as it is wide",
+            "crop it to the part that matters, or leave it out",
+        )
+
+
+def _detail_side(stats: ImageStats) -> float:
+    """Side, in pixels, of the square that an image enlarged two times has detail for."""
+    return sqrt(stats.width * stats.height) / 2

@@ -1,1 +1,0 @@
-"""Files -> upright sRGB pixels with their transparency settled."""

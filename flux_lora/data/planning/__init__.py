@@ -1,1 +1,0 @@
-"""Which bucket, crop and turn every picture gets."""

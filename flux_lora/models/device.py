@@ -1,0 +1,38 @@
+"""The device and dtype that a run computes in."""
+
+from dataclasses import dataclass
+
+import torch
+
+from flux_lora.config.choices import ComputeDtype, Device
+from flux_lora.config.schema import HardwareConfig
+from flux_lora.errors import ConfigError
+
+DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class DeviceAndDtype:
+    """A device and a dtype for the transformer."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def device_and_dtype(hardware: HardwareConfig) -> DeviceAndDtype:
+    """The machine that is asked for, if it is here; the libraries' own progress bars are put away."""
+    from diffusers.utils import logging as diffusers_logging  # here, so that `check` starts without diffusers
+    from transformers.utils import logging as transformers_logging
+
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    has_gpu = torch.cuda.is_available()
+    if hardware.device is Device.cuda and not has_gpu:
+        raise ConfigError(
+            "hardware.device is cuda, and torch sees no GPU here",
+            fix="add hardware=cpu (enough for model=mini), or install torch with CUDA",
+        )
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    on_gpu = has_gpu and hardware.device is not Device.cpu
+    return DeviceAndDtype(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])

@@ -1,0 +1,175 @@
+"""FLUX.1 as a model family: dev, schnell and the embedded mini base, which share one architecture.
+
+What needs diffusers is imported where it is used: `check` asks for tokenizers and shapes only, and starts quickly.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from flux_lora.models.family import (
+    CaptionTokenizer,
+    EncodeImage,
+    Encoders,
+    Pipeline,
+    PromptEmbeds,
+    Shapes,
+    Velocity,
+)
+from flux_lora.models.family import ModelSource as Source
+from flux_lora.models.flux1.layers import FIXED_WIDTHS, LAYER_GROUPS, PATCH, PIXELS_PER_LATENT, WIDTH, flux1_shapes
+from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, part_folder
+from flux_lora.models.hub import fingerprint
+from flux_lora.models.mini import MINI, mini_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from flux_lora.models.flux1.sampling import Parts
+
+
+@dataclass(frozen=True)
+class Flux1:
+    """See models.family.ModelFamily."""
+
+    name: str = "FLUX.1"
+    pixels_per_latent: int = PIXELS_PER_LATENT
+    pixels_per_token: int = PIXELS_PER_LATENT * PATCH
+    layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
+    unused_in_training: str = ""
+    uses_cfg: bool = False
+
+    def linear_shapes(self) -> Shapes:
+        """FLUX.1-dev's; schnell lacks the guidance embedder."""
+        return flux1_shapes()
+
+    def recognises(self, source: Source) -> bool:
+        """By the class that model_index.json names."""
+        folder = mini_folder() if source.path == MINI else Path(source.path).expanduser()
+        index = folder / INDEX
+        try:
+            return json.loads(index.read_text(encoding="utf-8"))["_class_name"] == "FluxPipeline"
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def transformer_folder(self, source: Source) -> Path:
+        """transformer/ of the pipeline."""
+        return part_folder(source.path, "transformer", source.revision)
+
+    def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
+        """T5's, whose sequence decides, and CLIP's, of which one pooled vector remains."""
+        clip, t5 = load_tokenizers(source.path, source.revision)
+        return (
+            CaptionTokenizer("T5", t5, source.max_sequence_length, decisive=True),
+            CaptionTokenizer("CLIP", clip, clip.model_max_length, decisive=False),
+        )
+
+    def encoders(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> Encoders:
+        """VAE, CLIP and T5."""
+        from flux_lora.models.flux1.latents import latent_distribution
+        from flux_lora.models.flux1.load import load_text_encoders, load_vae
+        from flux_lora.models.flux1.text import encode_text
+
+        def open_image_encoder() -> EncodeImage:
+            vae = load_vae(source.path, device=device, revision=source.revision)
+            return lambda pixels: latent_distribution(vae, pixels)
+
+        def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
+            text_encoders = load_text_encoders(source.path, dtype, device=device, revision=source.revision)
+            return lambda caption: encode_text(text_encoders, [caption], source.max_sequence_length)
+
+        weights = "".join(fingerprint(part_folder(source.path, part, source.revision)) for part in TEXT_PARTS)
+        return Encoders(
+            image_fingerprint=fingerprint(part_folder(source.path, "vae", source.revision)),
+            open_image_encoder=open_image_encoder,
+            caption_fingerprint=sha256(f"{weights}|{source.max_sequence_length}|{dtype}".encode()).hexdigest(),
+            open_caption_encoder=open_caption_encoder,
+            pixels_per_latent=self.pixels_per_latent,
+        )
+
+    def load_transformer(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+        """FluxTransformer2DModel."""
+        from flux_lora.models.flux1.load import load_transformer
+
+        return load_transformer(source.path, dtype, device=device, revision=source.revision)
+
+    def load_pipeline(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
+        """Transformer, VAE (float32) and flow-matching Euler schedule."""
+        from flux_lora.models.flux1.load import load_scheduler, load_vae
+
+        return Pipeline(
+            family=self,
+            transformer=self.load_transformer(source, device=device, dtype=dtype),
+            vae=load_vae(source.path, device=device, revision=source.revision),
+            scheduler=load_scheduler(source.path, revision=source.revision),
+        )
+
+    def checkpoint_activations(self, transformer: nn.Module) -> None:
+        """Block by block."""
+        cast(Any, transformer).enable_gradient_checkpointing()
+
+    def velocity(self, transformer: nn.Module, *, guidance: float) -> Velocity:
+        """Embedded guidance in plain units; schnell is not given any."""
+        from flux_lora.models.flux1.velocity import velocity_of
+
+        return velocity_of(cast(Any, transformer), guidance=guidance)
+
+    def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:  # noqa: ARG002
+        """Of FluxPipeline's dynamic shift, which does not depend on the steps."""
+        from flux_lora.models.flux1.sampling import sampling_shift
+
+        return sampling_shift(cast(Any, scheduler), width, height)
+
+    def sample(
+        self,
+        pipeline: Pipeline,
+        prompt_embeds: PromptEmbeds,
+        seeds: Sequence[int],
+        *,
+        size: tuple[int, int],
+        steps: int,
+        guidance: float,
+    ) -> Tensor:
+        """By diffusers' FluxPipeline, with embedded guidance."""
+        assert pipeline.negative is None, "FLUX.1's guidance is embedded"
+        from flux_lora.models.flux1.sampling import sample_with_flux_pipeline
+
+        parts = cast("Parts", (pipeline.transformer, pipeline.vae, pipeline.scheduler))
+        return sample_with_flux_pipeline(parts, prompt_embeds, seeds, size=size, steps=steps, guidance=guidance)
+
+    def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
+        """By the VAE's decoder and diffusers' image processor."""
+        from flux_lora.models.flux1.sampling import decode_images
+
+        return decode_images(cast(Any, vae), latents)
+
+    def weightless_transformer(self) -> nn.Module:
+        """FLUX.1-dev's."""
+        from flux_lora.models.flux1.diffusers_lora import weightless_transformer
+
+        return weightless_transformer()
+
+    def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:
+        """Not into text encoders, nor what diffusers splits out of fused modules into other widths than FLUX.1's."""
+        inside = [name for name in names if name in shapes]
+        fixed = dialect != "diffusers" and any(re.fullmatch(FIXED_WIDTHS, name) for name in inside)
+        return len(inside) == len(names) and (not fixed or WIDTH in shapes["x_embedder"])
+
+    def load_lora_file(self, transformer: nn.Module, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
+        """By FluxPipeline.load_lora_weights."""
+        from flux_lora.models.flux1.diffusers_lora import load_lora_file
+
+        return load_lora_file(cast(Any, transformer), file, adapter_name)
+
+    def velocity_at_fixed_point(self, transformer: nn.Module) -> Tensor:
+        """At sigma 0.7 and guidance 3.5."""
+        from flux_lora.models.flux1.diffusers_lora import velocity_at_fixed_point
+
+        return velocity_at_fixed_point(cast(Any, transformer))

@@ -1,0 +1,80 @@
+"""Images by diffusers' own FluxPipeline: sampling to latents, decoding, and the schedule's shift.
+
+Shape letters: B batch, C latent channels, H W latent height and width.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+from PIL import Image
+from torch import Tensor
+
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.flux1.latents import decode_latents
+from flux_lora.models.flux1.layers import PATCH, PIXELS_PER_LATENT
+from flux_lora.models.flux1.velocity import unpack
+
+ABSENT: Any = None
+"""A part the pipeline does without; diffusers allows that and its annotations do not."""
+Parts = tuple[FluxTransformer2DModel, AutoencoderKL, FlowMatchEulerDiscreteScheduler]
+
+
+def sampling_shift(scheduler: FlowMatchEulerDiscreteScheduler, width: int, height: int) -> float:
+    """exp(mu) of FluxPipeline's dynamic shift at this size in pixels, or the scheduler's fixed shift."""
+    config = scheduler.config
+    if not config["use_dynamic_shifting"]:
+        return float(config["shift"])
+    tokens = width * height // (PIXELS_PER_LATENT * PATCH) ** 2
+    bounds = [config[key] for key in ("base_image_seq_len", "max_image_seq_len", "base_shift", "max_shift")]
+    return math.exp(calculate_shift(tokens, *bounds))
+
+
+@torch.no_grad()
+def sample_with_flux_pipeline(
+    parts: Parts,
+    prompt_embeds: PromptEmbeds,
+    seeds: Sequence[int],
+    *,
+    size: tuple[int, int],
+    steps: int,
+    guidance: float,
+) -> Tensor:
+    """Latents BCHW. They are not decoded here: the VAE keeps its own dtype, and class images need no pixels."""
+    transformer, vae, scheduler = parts
+    pipeline = FluxPipeline(
+        scheduler=scheduler,
+        vae=vae,
+        text_encoder=ABSENT,
+        tokenizer=ABSENT,
+        text_encoder_2=ABSENT,
+        tokenizer_2=ABSENT,
+        transformer=transformer,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    embeds = prompt_embeds.to(transformer.device, transformer.dtype)
+    width, height = size
+    (tokens,) = pipeline(
+        prompt_embeds=cast(torch.FloatTensor, embeds["t5"]),
+        pooled_prompt_embeds=cast(torch.FloatTensor, embeds["pooled"]),
+        height=height,
+        width=width,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        max_sequence_length=embeds.window,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        output_type="latent",
+        return_dict=False,
+    )
+    scale = pipeline.vae_scale_factor
+    return unpack(cast(Tensor, tokens), height=height // scale, width=width // scale)
+
+
+def decode_images(vae: AutoencoderKL, latents: Tensor) -> list[Image.Image]:
+    """Latents BCHW -> images, by diffusers' image processor."""
+    drawn = VaeImageProcessor().postprocess(decode_latents(vae, latents).float(), output_type="pil")
+    return cast(list[Image.Image], drawn)

@@ -1,0 +1,17 @@
+"""One run as a thing that can be opened, with no terminal. commands/ call it, and hand in where progress goes.
+
+run.py             Run: recipe, folder, device, family, encoders, opened once
+folder.py          where each file of a run lies
+dataset.py         images, held-out images, prompts, bucket plan, findings
+preflight.py       refuse before anything is encoded what would end worthless
+encoding.py        images, captions and prompts into the cache
+regularization.py  class images and preservation samples
+training.py        learner, loop, checkpoints, previews
+evaluation.py      candidates rendered and scored; the choice
+exporting.py       the chosen adapter in each dialect, proven
+sharing.py         workflow, snippet, card, zip, upload
+report.py          report.html
+dataset_report.py  dataset/report.html
+manifest.py        dataset/manifest.jsonl
+summary.py         summary.json
+"""

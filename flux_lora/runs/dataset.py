@@ -1,0 +1,226 @@
+"""The dataset of a run: training and held-out images, evaluation prompts, bucket plan, findings."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity
+from flux_lora.config.data import CheckConfig, DataConfig, SourceConfig
+from flux_lora.data.bucketing.crops import protected_box
+from flux_lora.data.bucketing.plan import BucketOptions, Plan, plan
+from flux_lora.data.cache.index import SubjectBoxes
+from flux_lora.data.checks.dataset import dataset_summary
+from flux_lora.data.checks.registry import CheckedSet, judge, without_switched_off
+from flux_lora.data.checks.subject_words import SubjectWords
+from flux_lora.data.checks.tokens import UNCOUNTED
+from flux_lora.data.findings import Finding
+from flux_lora.data.image_stats.copies import can_embed, load_embed
+from flux_lora.data.image_stats.lettering import can_read, load_read
+from flux_lora.data.samples import Sample
+from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all
+from flux_lora.data.sources.find import find
+from flux_lora.data.sources.source import Found, SourceOptions
+from flux_lora.errors import ModelError
+from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
+from flux_lora.models.family import CaptionTokenizer
+from flux_lora.runs.run import Run
+
+HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True)
+class RunDataset:
+    """All that is known of the images before a model is loaded."""
+
+    samples: tuple[Sample, ...]
+    held_out: tuple[Sample, ...]
+    suite: Suite
+    findings: tuple[Finding, ...]
+    scanned: tuple[ScannedImage, ...] = ()
+    scanned_held_out: tuple[ScannedImage, ...] = ()
+    """The held-out images, looked at."""
+    subject_boxes: SubjectBoxes | None = None
+    """What of the images crops must keep; new things are to be written into the cache."""
+    plan: Plan | None = None
+    """None where no image can be read."""
+    tokenizers: tuple[CaptionTokenizer, ...] = ()
+    """Empty where the base is not on this machine."""
+    remarks: tuple[str, ...] = ()
+    summary: str = ""
+    """What the set can teach, and what it cannot."""
+
+    @property
+    def planned(self) -> Plan:
+        """The plan of a dataset that was not refused."""
+        assert self.plan is not None, "a dataset without a readable image is refused"
+        return self.plan
+
+    @property
+    def has_warnings(self) -> bool:
+        """Whether strict=true would stop here."""
+        return any(finding.severity is Severity.warning for finding in self.findings)
+
+
+def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
+    """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written.
+
+    `draws` keeps a small copy of each image, for a page.
+    """
+    wanted = run.config.data
+    found, compared = _found(wanted), _held_out(wanted)
+    words = SubjectWords(wanted.trigger, wanted.class_word, wanted.kind.value)
+    tokenizers = _tokenizers(run)
+    options = ScanOptions(
+        alpha=wanted.alpha,
+        embed=load_embed() if can_embed() else None,
+        read=load_read() if can_read() else None,
+        draws=draws,
+    )
+    with run.feedback.progress("looking at") as progress:
+        scanned = scan_all([*found.samples, *compared.samples], options, progress=progress)
+    seen, held_out = scanned[: len(found.samples)], scanned[len(found.samples) :]
+    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in seen if one.stats}
+    boxes = _subject_boxes(run)
+    planned = _plan(run, [one.sample for one in seen if one.stats], sizes, boxes)
+    checked = CheckedSet(
+        samples=found.samples,
+        words=words,
+        tokenizers=tokenizers,
+        scanned=seen,
+        held_out=held_out,
+        resolution=wanted.resolution,
+        plan=planned,
+        max_crop=wanted.max_crop,
+    )
+    findings = [
+        *found.findings,
+        *judge(checked),
+        *(() if tokenizers else (_uncounted(run),)),
+    ]
+    return RunDataset(
+        samples=found.samples,
+        held_out=compared.samples,
+        suite=_suite(wanted),
+        findings=tuple(without_switched_off(findings, reasons_off(run.config.check))),
+        scanned=tuple(seen),
+        scanned_held_out=tuple(held_out),
+        subject_boxes=boxes,
+        plan=planned,
+        tokenizers=tokenizers,
+        remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen)),
+        summary=dataset_summary([one.stats for one in seen if one.stats], found.samples, words),
+    )
+
+
+def outline_dataset(run: Run, sizes: Mapping[Path, tuple[int, int]]) -> RunDataset:
+    """What encoding needs, for a process beside the one that judged: that one's sizes, and no image is decoded."""
+    found = _found(run.config.data)
+    readable = [sample for sample in found.samples if sample.image in sizes]
+    planned = _plan(run, readable, sizes, _subject_boxes(run))
+    return RunDataset(found.samples, (), _suite(run.config.data), (), plan=planned)
+
+
+def sizes_to_json(dataset: RunDataset) -> str:
+    """Every image that was planned for and its size, to be told to the other processes."""
+    return json.dumps({str(one.sample.image): one.size for one in dataset.planned.prepared})
+
+
+def sizes_from_json(text: str) -> dict[Path, tuple[int, int]]:
+    """What `sizes_to_json` wrote."""
+    return {Path(file): (width, height) for file, (width, height) in json.loads(text).items()}
+
+
+def _masked_by_alpha(wanted: DataConfig, seen: Sequence[ScannedImage]) -> Iterator[str]:
+    """That transparency is the mask is said like any other mask."""
+    masked = sum(bool(one.stats and one.stats.masked and one.sample.mask is None) for one in seen)
+    if masked and wanted.alpha is AlphaPolicy.mask and wanted.masks is MaskMode.auto:
+        yield f"{masked} of {len(seen)} images are masked by their transparency; masked loss on"
+
+
+def reasons_off(wanted: CheckConfig) -> dict[str, str]:
+    """Rule -> why it does not bind."""
+    return {each.rule: each.reason for each in wanted.off}
+
+
+def sources_of(wanted: DataConfig) -> list[SourceConfig]:
+    """data.folder, and what data.sources adds."""
+    first = SourceConfig(
+        path=wanted.folder,
+        repeats=wanted.repeats,
+        prefix=wanted.prefix,
+        suffix=wanted.suffix,
+        image_column=wanted.image_column,
+        caption_column=wanted.caption_column,
+    )
+    return [first, *wanted.sources]
+
+
+def _found(wanted: DataConfig) -> Found:
+    return find(sources_of(wanted), source_options(wanted))
+
+
+def _held_out(wanted: DataConfig) -> Found:
+    """Images that are only looked at: what is wrong with their captions binds nobody."""
+    folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
+    if not wanted.held_out and not folder.is_dir():
+        return Found()
+    found = find([SourceConfig(path=str(folder))], replace(source_options(wanted), mask_folder=None, apart=()))
+    return Found(samples=found.samples)
+
+
+def source_options(wanted: DataConfig) -> SourceOptions:
+    """How the sources are read; what is held out is never trained on, wherever it lies."""
+    return SourceOptions(
+        recursive=wanted.recursive,
+        caption_lines=wanted.caption_lines,
+        masks=wanted.masks,
+        mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+        apart=(Path(wanted.held_out).expanduser(),) if wanted.held_out else (),
+    )
+
+
+def _subject_boxes(run: Run) -> SubjectBoxes:
+    crop, alpha = run.config.data.crop, run.config.data.alpha
+    find_box = partial(protected_box, crop=crop, alpha=alpha)
+    return SubjectBoxes(run.folder.cache, find_box, crop.value, alpha.value)
+
+
+def _plan(
+    run: Run, readable: Sequence[Sample], sizes: Mapping[Path, tuple[int, int]], boxes: SubjectBoxes
+) -> Plan | None:
+    """Buckets and crops for the images that can be read."""
+    data, train = run.config.data, run.config.train
+    options = BucketOptions(
+        resolutions=(data.resolution, *data.more_resolutions),
+        batch_size=train.batch_size,
+        crop=data.crop,
+        alpha=data.alpha,
+        max_upscale=data.max_upscale,
+        max_crop=data.max_crop,
+        seed=train.seed,
+    )
+    return plan(readable, options, sizes=sizes.__getitem__, keep=boxes.box_of) if readable else None
+
+
+def _tokenizers(run: Run) -> tuple[CaptionTokenizer, ...]:
+    try:
+        return run.family.load_tokenizers(run.source)
+    except ModelError:
+        return ()
+
+
+def _uncounted(run: Run) -> Finding:
+    return UNCOUNTED.at(
+        Path(run.config.data.folder),
+        f"has captions whose tokens were not counted: {run.source.path} is not on this machine",
+        "fetch the model, or its tokenizer and tokenizer_2 folders alone, and check again",
+    )
+
+
+def _suite(wanted: DataConfig) -> Suite:
+    file = Path(wanted.prompts).expanduser() if wanted.prompts else Path(wanted.folder).expanduser() / "prompts.txt"
+    if wanted.prompts or file.is_file():
+        return read_prompts(file, wanted.trigger, wanted.class_word)
+    return standard_prompts(wanted.trigger, wanted.class_word)

@@ -1,0 +1,122 @@
+"""Encode a run's images, captions and prompts into the cache, so that training needs no encoder."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+from flux_lora.data.cache import EncodedDataset, EncodeOptions, StageProfile, encode_all, encode_share
+from flux_lora.data.captioning.captioner import without_trigger
+from flux_lora.data.progress import no_progress
+from flux_lora.distributed.processes import ProcessGroup
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
+from flux_lora.runs.dataset_report import write_run_dataset_report
+from flux_lora.runs.manifest import fingerprint_of, refuse_other_images, write_manifest
+from flux_lora.runs.preflight import preflight
+from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
+from flux_lora.runs.run import Run
+from flux_lora.runs.summary import note, stage
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """All that training and rendering need of images and captions."""
+
+    dataset: RunDataset
+    encoded: EncodedDataset
+    """One for each of dataset.planned.prepared, in that order."""
+    empty: PromptEmbeds
+    """Of the empty caption."""
+    class_images: tuple[ClassImage, ...]
+    fingerprint: str
+    """Changes with any pixel, crop or caption."""
+
+
+def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
+    """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
+    folder, planned = run.folder, dataset.planned
+    options, class_images = _encode_options(run, dataset)
+    if dataset.subject_boxes:
+        dataset.subject_boxes.write(folder.cache)
+    with run.feedback.progress("encoding", keeps=True) as progress:
+        made = encode_all(planned.prepared, run.encoders, folder.cache, wanted=options, progress=progress)
+    fingerprint = fingerprint_of(planned, made.encoded.keys)
+    refuse_other_images(folder, fingerprint)
+    write_manifest(folder, planned, made, class_images, fingerprint)
+    if run.config.check.page:
+        write_run_dataset_report(run, dataset)
+    note(folder, {"encoding": [_in_numbers(profile) for profile in made.stages]})
+    return PreparedRun(dataset, made.encoded, run.encode_prompts([""])[0], class_images, fingerprint)
+
+
+def encode_together(run: Run, group: ProcessGroup) -> bool:
+    """The same by several processes; whether it was done (strict=true stops at warnings).
+
+    Rank 0 checks, and at the end finds everything encoded and writes it down; each takes its share in between.
+    """
+    dataset, goes_on = None, True
+    with group.fail_together():
+        if group.first:
+            dataset = preflight(run)
+            goes_on = not (run.config.strict and dataset.has_warnings)
+            if goes_on:
+                run.begin()
+    if group.all_max(int(not goes_on)):
+        return False
+    sizes = sizes_from_json(group.broadcast(sizes_to_json(dataset) if dataset else "{}"))
+    with stage(run.folder, "prepare") if group.first else nullcontext():
+        with group.fail_together():
+            profiles = _encode_share(run, dataset or outline_dataset(run, sizes), group)
+        if group.first and dataset:
+            encode_dataset(run, dataset)
+            note(run.folder, {"encoding": [_in_numbers(profile) for profile in profiles]})
+    return True
+
+
+def preview_prompts(run: Run, dataset: RunDataset) -> tuple[str, ...]:
+    """The recipe's preview prompts, or the first two that the adapter is judged by."""
+    words = {"{trigger}": run.config.data.trigger, "{class}": run.config.data.class_word}
+    chosen = []
+    for prompt in run.config.preview.prompts:
+        for placeholder, word in words.items():
+            prompt = prompt.replace(placeholder, word)
+        chosen.append(prompt)
+    return tuple(chosen) or dataset.suite.trigger[:2]
+
+
+def _encode_share(run: Run, dataset: RunDataset, group: ProcessGroup) -> tuple[StageProfile, ...]:
+    options, _ = _encode_options(run, dataset)
+    shown = run.feedback.progress("encoding", keeps=True) if group.first else nullcontext(no_progress)
+    with shown as progress:
+        return encode_share(
+            dataset.planned.prepared,
+            run.encoders,
+            run.folder.cache,
+            group.share,
+            wanted=options,
+            progress=progress,
+        )
+
+
+def _encode_options(run: Run, dataset: RunDataset) -> tuple[EncodeOptions, tuple[ClassImage, ...]]:
+    """How images are preprocessed, and every caption that a run will need; untriggered ones for preservation only."""
+    config = run.config
+    prompts = ("", *dataset.suite.prompts, *preview_prompts(run, dataset))
+    options = EncodeOptions(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
+    if not config.train.preservation:
+        return options, ()
+    plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
+    untriggered = [plain(caption) for one in dataset.planned.prepared for caption in one.sample.captions]
+    images = class_images_of(run, class_prompts(untriggered, dataset.suite.kept))
+    return replace(options, plain=plain, words=(*prompts, *(image.prompt for image in images))), images
+
+
+def _in_numbers(profile: StageProfile) -> dict[str, object]:
+    return {
+        "stage": profile.name,
+        "seconds": round(profile.seconds, 2),
+        "peak_gib": round(profile.peak_bytes / GIB, 2),
+        "gpu_peak_gib": round(profile.gpu_bytes / GIB, 2),
+    }

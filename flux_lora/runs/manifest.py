@@ -1,0 +1,63 @@
+"""dataset/manifest.jsonl: what a run was prepared from, and which entries of the cache it needs."""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+
+from flux_lora.atomic import write_text
+from flux_lora.data.bucketing.plan import Plan, Prepared
+from flux_lora.data.cache import EncodeResult, EntryNames
+from flux_lora.errors import RunError
+from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.regularization import ClassImage
+
+
+def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
+    """A digest of what is trained on: the cache's names stand for every pixel, every caption and the encoders.
+
+    Run folders of version 0 hold it, so it is spelled as they spelled it: EntryNames was called Keys.
+    """
+    exposures = [one.exposures for one in planned.prepared]
+    spelled = repr(list(zip(keys, exposures, strict=True))).replace("EntryNames(", "Keys(")
+    return sha256(spelled.encode()).hexdigest()[:32]
+
+
+def refuse_other_images(folder: RunFolder, fingerprint: str) -> None:
+    """A run that was begun with other images or captions is not gone on with."""
+    if not folder.manifest.is_file() or not (folder.root / "checkpoints").is_dir():
+        return
+    before = json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0])
+    if before.get("fingerprint") != fingerprint:
+        raise RunError(
+            f"the images or captions have changed since {folder.root} was begun",
+            fix="set run.dir to a new folder; what is cached is used again, so only the changes are encoded",
+        )
+
+
+def write_manifest(
+    folder: RunFolder, planned: Plan, made: EncodeResult, remembered: Sequence[ClassImage], fingerprint: str
+) -> None:
+    """The first line is about the set, then one line an image, and one for each that the base is to make."""
+    about = {"fingerprint": fingerprint, "pictures": len(planned.prepared), "texts": made.words}
+    lines: list[dict[str, object]] = [about]
+    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
+    lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
+    write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), folder.manifest)
+
+
+def _line(one: Prepared) -> dict[str, object]:
+    return {
+        "image": str(one.sample.image),
+        "captions": one.sample.captions,
+        "role": one.sample.role.value,
+        "bucket": [one.bucket.width, one.bucket.height],
+        "box": [round(edge, 2) for edge in (one.box.left, one.box.top, one.box.right, one.box.bottom)],
+        "scale": round(one.scale, 4),
+        "cropped": round(one.cropped, 4),
+        "exposures": one.exposures,
+    }
+
+
+def _named(keys: EntryNames) -> dict[str, object]:
+    """The entries that an image needs; `flux-lora cache prune` spares them."""
+    return {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}

@@ -1,0 +1,62 @@
+"""Before anything is encoded or trained: refuse what would end in a worthless run, and say what is doubtful."""
+
+from collections.abc import Sequence
+
+from flux_lora.adapter.dialects.table import dialect_refusals
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import ExportDialect, Severity
+from flux_lora.config.data import CheckConfig, DataConfig
+from flux_lora.data.checks.bucket_fit import steps_in_words
+from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
+from flux_lora.data.report.formats import counted
+from flux_lora.errors import ConfigError
+from flux_lora.runs.dataset import RunDataset, read_dataset
+from flux_lora.runs.run import Run
+
+
+def preflight(run: Run) -> RunDataset:
+    """The dataset that may be trained on, its warnings said.
+
+    Raises ConfigError or DataError where anything stands in the way.
+    """
+    refuse_unknown_rules(run.config.check)
+    _refuse_empty_words(run.config.data)
+    _refuse_unexportable(run, run.config.export.dialects)
+    dataset = read_dataset(run, draws=run.config.check.page)
+    refuse_errors(dataset.findings)
+    for finding in dataset.findings:
+        if finding.severity is Severity.warning:
+            run.feedback.say(f"{finding.file} {finding.problem} -> {finding.fix}")
+    count = len(dataset.samples) + len(dataset.held_out)
+    run.feedback.say(f"{count} images read, {counted(dataset.findings)}")
+    steps = steps_in_words(dataset.planned, run.config.train.batch_size, run.config.train.steps)
+    for line in (*dataset.remarks, steps):
+        run.feedback.say(line)
+    return dataset
+
+
+def refuse_unknown_rules(wanted: CheckConfig) -> None:
+    """Stop at a rule in check.off that does not exist."""
+    known = {rule.id for rule in ALL_RULES}
+    for off in wanted.off:
+        if off.rule not in known:
+            raise ConfigError(
+                f"check.off names a rule {off.rule!r}, which there is not",
+                fix=f"take an id as check prints it, one of: {', '.join(sorted(known))}",
+            )
+
+
+def _refuse_empty_words(wanted: DataConfig) -> None:
+    """Photos may be judged without a trigger; training needs one."""
+    for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
+        if not word.strip():
+            raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")
+
+
+def _refuse_unexportable(run: Run, dialects: Sequence[ExportDialect]) -> None:
+    """What no file could carry in the end is not trained in the first place."""
+    family, targets = run.family, run.config.adapter.targets
+    layers = matching_layers(family.linear_shapes(), targets, family.layer_groups, unused=family.unused_in_training)
+    found = list(dialect_refusals(layers, "LoRA", dialects))
+    if found:
+        raise ConfigError("\n".join(problem for problem, _ in found), fix="\n     ".join(fix for _, fix in found))

@@ -1,0 +1,172 @@
+"""Gather what a run left behind into the report."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from flux_lora.adapter.quantized_merge import forecast_in_words
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.images.decode import open_image
+from flux_lora.evaluate.report import (
+    ComparedPair,
+    Curve,
+    Dataset,
+    ExportedFile,
+    FileCheck,
+    Frame,
+    Report,
+    StageSeconds,
+    Thumbnail,
+    Trio,
+    write_report,
+)
+from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.dataset import RunDataset
+from flux_lora.runs.encoding import preview_prompts
+from flux_lora.runs.evaluation import BASE, Evaluation, candidate_name, evaluation_spec, limits_of, rendered_images
+from flux_lora.runs.exporting import Exported
+from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.run import Run
+from flux_lora.runs.summary import read_summary
+from flux_lora.share.snippets import comfy_hint, diffusers_snippet
+from flux_lora.train.checkpoints import complete_checkpoints
+from flux_lora.train.reporters import read_metrics
+
+MOST_THUMBNAILS = 24
+MOST_TRIOS = 6
+MOST_PAIRS = 8
+
+
+def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported) -> Path:
+    """Write report.html."""
+    config, folder = run.config, run.folder
+    spec = evaluation_spec(config, dataset)
+    chosen = candidate_name(evaluation.choice.step, evaluation.choice.strength)
+    base, lora = rendered_images(folder, BASE), rendered_images(folder, chosen)
+    prompt = dataset.suite.trigger[0]
+    report = Report(
+        title=f"{config.data.trigger} {config.data.class_word}",
+        trigger=config.data.trigger,
+        class_word=config.data.class_word,
+        base=config.model.name,
+        when=f"{datetime.now():%d %B %Y, %H:%M}",
+        scorer=config.model.scorer,
+        stages=_stages(folder),
+        dataset=_dataset(config, dataset),
+        trios=_trios(config, dataset, spec, base, lora),
+        pairs=_pairs(dataset, spec, base, lora, evaluation),
+        scores=evaluation.scores,
+        doubts=evaluation.doubts,
+        limits=limits_of(config),
+        choice=evaluation.choice,
+        curve=_curve(folder),
+        frames=tuple(_frames(folder)),
+        frames_prompt=preview_prompts(run, dataset)[0],
+        file=_exported(exported),
+        checks=_checks(exported),
+        recipe=folder.recipe.read_text(encoding="utf-8"),
+        snippet=diffusers_snippet(config.model.path, str(exported.file), prompt, spec),
+        comfy=comfy_hint(exported.file.name, spec),
+    )
+    return write_report(report, folder.report)
+
+
+def _stages(folder: RunFolder) -> tuple[StageSeconds, ...]:
+    seconds = read_summary(folder)["seconds"]
+    assert isinstance(seconds, dict), "the summary is ours"
+    return tuple(StageSeconds(name, float(spent)) for name, spent in seconds.items())
+
+
+def _dataset(config: RunConfig, dataset: RunDataset) -> Dataset:
+    shown = dataset.samples[:MOST_THUMBNAILS]
+    return Dataset(
+        count=len(dataset.samples),
+        thumbnails=tuple(Thumbnail(open_image(each.image, config.data.alpha), each.caption) for each in shown),
+        findings=tuple(f"{finding.file.name} {finding.problem}; {finding.fix}" for finding in dataset.findings),
+    )
+
+
+def _trios(
+    config: RunConfig, dataset: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image]
+) -> tuple[Trio, ...]:
+    """The first seed of the first trigger prompts, beside held-out photos in turn."""
+    photos = [open_image(sample.image, config.data.alpha) for sample in dataset.held_out]
+    shots, seeds = spec.shots(), len(spec.seeds)
+    places = range(0, min(MOST_TRIOS, len(dataset.suite.trigger)) * seeds, seeds)
+    return tuple(
+        Trio(shots[place].prompt, photos[number % len(photos)], base[place], lora[place])
+        for number, place in enumerate(places)
+    )
+
+
+def _pairs(
+    dataset: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], evaluation: Evaluation
+) -> tuple[ComparedPair, ...]:
+    """The first seed of class and unrelated prompts, as many of each."""
+    chosen = next(
+        each
+        for each in evaluation.scores
+        if (each.step, each.strength) == (evaluation.choice.step, evaluation.choice.strength)
+    )
+    suite, seeds, shots = dataset.suite, len(spec.seeds), spec.shots()
+    first = len(suite.trigger)
+    kinds = ["class"] * len(suite.class_) + ["unrelated"] * len(suite.unrelated)
+    picked = [*range(len(suite.class_))][: MOST_PAIRS // 2]
+    picked += [len(suite.class_) + number for number in range(len(suite.unrelated))][: MOST_PAIRS // 2]
+    pairs = []
+    for number in picked:
+        place = (first + number) * seeds
+        change = chosen.leakage.each[number][0]
+        pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
+    return tuple(pairs)
+
+
+def _curve(folder: RunFolder) -> Curve:
+    lines = read_metrics(folder.metrics)
+    return Curve(
+        losses=tuple((int(line["step"]), line["loss"]) for line in lines),
+        checkpoints=tuple(each.step for each in complete_checkpoints(folder.root)),
+    )
+
+
+def _frames(folder: RunFolder) -> Iterator[Frame]:
+    for place in sorted(folder.samples.glob("step-*")):
+        images = sorted(place.glob("*.png"))
+        if images:
+            yield Frame(int(place.name.removeprefix("step-")), Image.open(images[0]).convert("RGB"))
+
+
+def _exported(exported: Exported) -> ExportedFile:
+    proof = exported.proof
+    others = [Path(each.file).name for each in exported.proofs[1:]]
+    return ExportedFile(
+        name=" + ".join([exported.file.name, *others]),
+        size=proof.bytes,
+        sha256=proof.sha256,
+        dialect=f"{', '.join(each.dialect for each in exported.proofs)} names, the chosen strength folded in",
+        loads_in=tuple(dict.fromkeys(each.reader for one in exported.proofs for each in one.readers)),
+        merged=forecast_in_words(exported.forecasts) if exported.forecasts else "",
+    )
+
+
+def _checks(exported: Exported) -> tuple[FileCheck, ...]:
+    """One line per file and program; a file that a program would not take whole has not come this far."""
+    checks: list[FileCheck] = []
+    for proof in exported.proofs:
+        named = f"{proof.dialect} names: " if len(exported.proofs) > 1 else ""
+        checks += [
+            FileCheck(
+                f"{named}{each.reader}, {each.how}",
+                f"{each.modules} layers, {each.unused} unused keys, {each.missing} missing, "
+                f"{each.worst_error:.2%} off what was trained at most",
+                each.missing == 0,
+            )
+            for each in proof.readers
+        ]
+        checks += [FileCheck(f"{named}known of these names", gap, True) for gap in proof.gaps]
+        if proof.output_error is not None:
+            answer = f"{named}the base's answer, with the file against with the adapter read out of it"
+            checks.append(FileCheck(answer, f"{proof.output_error:.1e} apart" if proof.output_error else "equal", True))
+    return tuple(checks)

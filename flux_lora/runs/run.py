@@ -1,0 +1,146 @@
+"""A run as a thing that can be opened, with no terminal: its recipe, folder, device, model family and encoders.
+
+Everything is worked out when it is first asked for, and once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from flux_lora.config.compose import read_recipe, write_recipe
+from flux_lora.config.schema import RunConfig
+from flux_lora.data.cache import encode_captions
+from flux_lora.data.progress import Progress, no_progress
+from flux_lora.errors import RunError
+from flux_lora.models.device import DeviceAndDtype, device_and_dtype
+from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.registry import FAMILIES, family_of
+from flux_lora.runs.folder import RunFolder
+
+FIXED = ("model", "data", "adapter", "train")
+"""The sections that decide what is trained. The others may change from one command to the next."""
+
+
+class Feedback(Protocol):
+    """Where a run's progress and remarks go while it works. Commands hand in the terminal."""
+
+    def progress(self, doing: str, *, keeps: bool = False) -> AbstractContextManager[Progress]:
+        """How many of how many. `keeps`: what is done stays, and a person who interrupts is told how much it is."""
+        ...
+
+    def status(self, doing: str) -> AbstractContextManager[Callable[[str], None]]:
+        """What is being done, in words that can be changed."""
+        ...
+
+    def say(self, line: str) -> None:
+        """One line for the person."""
+        ...
+
+
+class Silent:
+    """Feedback that goes nowhere."""
+
+    @contextmanager
+    def progress(self, doing: str, *, keeps: bool = False) -> Iterator[Progress]:  # noqa: ARG002
+        """Yields a callback that does nothing."""
+        yield no_progress
+
+    @contextmanager
+    def status(self, doing: str) -> Iterator[Callable[[str], None]]:  # noqa: ARG002
+        """Yields a function that does nothing."""
+        yield lambda _: None
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe and what follows from it. Nothing is created or loaded before it is asked for."""
+
+    config: RunConfig
+    feedback: Feedback = field(default_factory=Silent)
+    families: Sequence[ModelFamily] = FAMILIES
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run lives."""
+        return RunFolder(Path(self.config.run.dir))
+
+    @property
+    def source(self) -> ModelSource:
+        """The base."""
+        model = self.config.model
+        return ModelSource(model.path, model.revision, model.max_sequence_length)
+
+    @cached_property
+    def device(self) -> DeviceAndDtype:
+        """Raises ConfigError where the device of the recipe is not on this machine."""
+        return device_and_dtype(self.config.hardware)
+
+    @cached_property
+    def family(self) -> ModelFamily:
+        """The base's family."""
+        return family_of(self.source, self.families)
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The base's encoders with their fingerprints; no weights are loaded yet."""
+        return self.family.encoders(self.source, device=self.device.device, dtype=self.device.dtype)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[PromptEmbeds]:
+        """Prompt embeds, each a batch of one; from the cache where they were prepared."""
+        return encode_captions(prompts, self.encoders, self.folder.cache)
+
+    def load_pipeline(self) -> Pipeline:
+        """The base with nothing attached, frozen."""
+        negative = self.encode_prompts([""])[0] if self.family.uses_cfg else None
+        pipeline = self.family.load_pipeline(self.source, device=self.device.device, dtype=self.device.dtype)
+        return replace(pipeline, negative=negative)
+
+    def begin(self) -> None:
+        """Create the folder if need be, and keep the recipe in it.
+
+        Raises ConfigError where the device is not on this machine, and RunError where the folder was begun with other
+        settings or cannot be written to: then nothing is written.
+        """
+        folder, _ = self.folder, self.device
+        if folder.recipe.is_file():
+            _refuse_another_recipe(folder, self.config)
+        try:
+            folder.root.mkdir(parents=True, exist_ok=True)
+            write_recipe(self.config, folder.recipe)
+        except OSError as error:
+            raise RunError(
+                f"{folder.root} cannot be written to: {error.strerror}",
+                fix="make room there, or set run.dir to a folder that you may write to",
+            ) from error
+
+
+def _refuse_another_recipe(folder: RunFolder, config: RunConfig) -> None:
+    before = dict(_flat(asdict(read_recipe(folder.recipe))))
+    now = dict(_flat(asdict(config)))
+    changed = [key for key in now if key.split(".")[0] in FIXED and now[key] != before.get(key)]
+    if changed:
+        lines = [f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in changed]
+        raise RunError(
+            f"{folder.root} was begun with other settings: {'; '.join(lines)}",
+            fix="put them back to go on, or set run.dir to a new folder",
+        )
+
+
+def settings(config: RunConfig) -> dict[str, str | int | float | bool]:
+    """The recipe, flat: train.steps -> 1500."""
+    plain = _flat(asdict(config))
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in plain}
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,156 @@
+"""What lies beside an exported file: an image it drew, workflow, snippet, card; and the ways out, .zip and Hub."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from flux_lora import __version__
+from flux_lora.adapter.attach import load_into
+from flux_lora.adapter.dialects.peft import CONFIG, WEIGHTS
+from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.proof.prove import Proof
+from flux_lora.adapter.quantized_merge import Forecast, forecast_in_words
+from flux_lora.adapter.write_proven import disk_explained, title_of
+from flux_lora.config.schema import ExportConfig, RunConfig
+from flux_lora.evaluate.scores import METRICS
+from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.render.pipeline import render
+from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
+from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.run import Run
+from flux_lora.runs.summary import read_summary
+from flux_lora.share.base_models import BaseModel, base_model
+from flux_lora.share.card import Measure, Scores, SharedImage, SharedModel, Training, Variant, example_of
+from flux_lora.share.publish import bundle, push
+from flux_lora.share.write import write_companions
+
+EXAMPLE = "example.png"
+MOST_IMAGES = 4
+
+
+def write_shared_files(
+    run: Run, proofs: Sequence[Proof], forecasts: Sequence[Forecast], pipeline: Pipeline
+) -> tuple[Path, ...]:
+    """Fill the folder of the exported files; everything in it that is for others."""
+    config, folder, place = run.config, run.folder, Path(proofs[0].file).parent
+    files = [_weights(each) for each in proofs]
+    record = evaluation_record(folder)
+    spec = record.spec if record else _spec_without_evaluation(config)
+    images = _images(run, spec, Path(proofs[0].file), pipeline) if record else ()
+    product = SharedModel(
+        title=title_of(Path(proofs[0].file)),
+        file=files[0].name,
+        variants=tuple(
+            Variant(file.relative_to(place).as_posix(), loaders_of(each))
+            for file, each in zip(files[1:], proofs[1:], strict=True)
+        ),
+        trigger=config.data.trigger,
+        class_word=config.data.class_word,
+        base=_base(config),
+        spec=spec,
+        training=_training(config, folder),
+        scores=_scores(config, folder),
+        images=images,
+        remarks=(forecast_in_words(forecasts),) if forecasts else (),
+        author=config.export.author,
+        repo=config.export.push_to_hub,
+        version=__version__,
+    )
+    configs = [file.with_name(CONFIG) for file in files if file.parent != place]
+    return tuple(sorted([*write_companions(place, product), *configs]))
+
+
+def bundle_place(first: Path) -> Path:
+    """The .zip lies beside the first file, and has its name."""
+    return first.with_name(f"{title_of(first)}.zip")
+
+
+def publish(wanted: ExportConfig, first: Path, files: Sequence[Path]) -> Iterator[str]:
+    """The .zip and the upload, where they are asked for; yields a line on each."""
+    place = first.parent
+    if wanted.bundle:
+        with disk_explained(bundle_place(first)):
+            yield f"bundle: {bundle(place, files, bundle_place(first))}"
+    if wanted.push_to_hub:
+        sent = push(place, files, wanted.push_to_hub, private=not wanted.public, dry_run=wanted.dry_run)
+        yield f"{'would go to' if wanted.dry_run else 'uploaded to'} {sent.url}: {', '.join(sent.files)}"
+
+
+def loaders_of(proof: Proof) -> str:
+    """The programs that a file was proven for, as a person says it."""
+    return ", ".join(each.reader for each in proof.readers)
+
+
+def _base(config: RunConfig) -> BaseModel:
+    """The base as others know it where the folder leaves this machine, else as this machine can open it."""
+    base = base_model(config.model.name, config.model.path, config.model.licence)
+    return replace(base, place=base.known_to_others) if config.export.bundle else base
+
+
+def _weights(proof: Proof) -> Path:
+    """The file with the tensors; peft's lies in a folder of its own."""
+    place = Path(proof.file)
+    return place / WEIGHTS if place.is_dir() else place
+
+
+def _spec_without_evaluation(config: RunConfig) -> RenderSpec:
+    return RenderSpec(
+        prompts=(f"a {config.data.trigger} {config.data.class_word}",),
+        seeds=(FIRST_SEED,),
+        width=config.data.resolution,
+        height=config.data.resolution,
+        text_tokens=config.model.max_sequence_length,
+        guidance=config.model.render_guidance,
+    )
+
+
+def _images(run: Run, spec: RenderSpec, file: Path, pipeline: Pipeline) -> tuple[SharedImage, ...]:
+    """The example as the exported file draws it, which is what the snippet draws; then some that it was judged by."""
+    example = example_of(spec)
+    load_into(pipeline.transformer, read_adapter(file))
+    embeds = stack_prompt_embeds(run.encode_prompts(example.prompts))
+    drawn = run.folder.evaluation / EXAMPLE
+    render(pipeline, embeds, example)[0].save(drawn)
+    return (SharedImage(example.prompts[0], drawn), *_judged(run.folder, spec))
+
+
+def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
+    place = chosen_images_folder(folder)
+    if place is None:
+        return ()
+    others = range(1, min(MOST_IMAGES, len(spec.prompts)))
+    files = [(spec.prompts[number], place / f"{number * len(spec.seeds):03d}.png") for number in others]
+    return tuple(SharedImage(prompt, file) for prompt, file in files if file.is_file())
+
+
+def _training(config: RunConfig, folder: RunFolder) -> Training:
+    chosen = read_summary(folder)["chosen"]
+    return Training(
+        photos=len(folder.manifest.read_text(encoding="utf-8").splitlines()) - 1 if folder.manifest.is_file() else 0,
+        steps=int(chosen["step"]) if isinstance(chosen, dict) else config.train.steps,
+        batch_size=config.train.batch_size,
+        learning_rate=config.train.learning_rate,
+        resolution=config.data.resolution,
+        rank=config.adapter.rank,
+        alpha=config.adapter.alpha,
+        targets=config.adapter.targets,
+    )
+
+
+def _scores(config: RunConfig, folder: RunFolder) -> Scores | None:
+    record, chosen = evaluation_record(folder), chosen_scores(folder)
+    if not record or not chosen:
+        return None
+    return Scores(
+        measures=tuple(
+            Measure(metric.title, zero=metric.zero, full=metric.full, **chosen[metric.name])
+            for metric in METRICS
+            if metric.name in chosen
+        ),
+        scorer=config.model.scorer,
+        prompts=len(record.spec.prompts),
+        seeds=len(record.spec.seeds),
+        held_out=record.held_out,
+        doubts=record.doubts,
+    )

@@ -1,0 +1,143 @@
+"""Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import islice
+
+from PIL import Image
+
+from flux_lora.adapter.attach import attach, linear_layers, set_strength, trainable_layers
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
+from flux_lora.flow.points import counted_draw
+from flux_lora.flow.randomness import generator_for
+from flux_lora.flow.sigmas import logit_normal, uniform
+from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.render.pipeline import render
+from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.regularization import preservation_samples, render_class_images
+from flux_lora.runs.run import Run, settings
+from flux_lora.runs.summary import note
+from flux_lora.train import checkpoints
+from flux_lora.train.learner import Learner
+from flux_lora.train.loop import training_steps
+from flux_lora.train.loss import Preservation, without_adapter
+from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
+
+
+def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None:
+    """Take the steps that are left, keep checkpoints, render previews.
+
+    `reporters` come beside metrics.jsonl and the recipe's tracker.
+    """
+    config, folder = run.config, run.folder
+    tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root)
+    reporter = combined(Jsonl(folder.metrics), *reporters, tracker)
+    pipeline = run.load_pipeline()
+    if config.train.preservation:
+        render_class_images(run, prepared.class_images, pipeline)
+    learner = _learner(run, pipeline)
+    last = checkpoints.latest_checkpoint(folder.root)
+    start = checkpoints.restore(last, learner) if last else 0
+    sigmas = logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
+    options = BatchOptions(
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        caption_dropout=config.train.caption_dropout,
+        sample_latents=config.data.sample_latents,
+        mask_floor=config.data.mask_floor,
+    )
+    batches = batches_from(prepared.encoded, prepared.empty, options, prepared.dataset.planned.groups, start=start)
+    previews = _Previews(run, prepared, pipeline)
+    reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
+    status = "stopped"
+    try:
+        preservation = _preservation(run, prepared, pipeline, learner, start)
+        draw = counted_draw(config.train.seed, sigmas)
+        steps = training_steps(learner, batches, draw, start=start, preservation=preservation)
+        for step in islice(steps, config.train.steps - start):
+            reporter.step(step)
+            if _due(step.number, config.train.save_every, config.train.steps):
+                reporter.saved(checkpoints.save(folder.root, step.number, learner))
+                note(folder, {"steps": step.number})
+            if config.preview.every and step.number % config.preview.every == 0:
+                previews.show(step.number, reporter)
+        status = "done"
+    finally:
+        reporter.finished(status)
+
+
+def _learner(run: Run, pipeline: Pipeline) -> Learner:
+    config, family, transformer = run.config, run.family, pipeline.transformer
+    layers = matching_layers(
+        linear_layers(transformer),
+        config.adapter.targets,
+        family.layer_groups,
+        unused=family.unused_in_training,
+    )
+    start = attach(
+        transformer,
+        layers,
+        rank=config.adapter.rank,
+        alpha=config.adapter.alpha,
+        generator=generator_for(config.train.seed, 0, "adapter"),
+    )
+    if config.hardware.gradient_checkpointing:
+        family.checkpoint_activations(transformer)
+    predict = family.velocity(transformer, guidance=config.model.train_guidance)
+    return Learner(predict, start, trainable_layers(transformer), config.train)
+
+
+def _preservation(
+    run: Run, prepared: PreparedRun, pipeline: Pipeline, learner: Learner, start: int
+) -> Preservation | None:
+    config = run.config
+    if not config.train.preservation:
+        return None
+    options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
+    samples = preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images)
+    side = config.data.resolution
+    shapes = [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
+    groups = group_by_shape([*shapes, *((side, side) for _ in prepared.class_images)])
+    shift = run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=config.evaluate.steps)
+    return Preservation(
+        base=without_adapter(learner.predict, partial(set_strength, pipeline.transformer)),
+        batches=batches_from(samples, prepared.empty, options, groups, start=start),
+        draw=counted_draw(config.train.seed, uniform(shift), purpose="reminder"),
+        weight=config.train.preservation,
+    )
+
+
+def _due(number: int, every: int, last: int) -> bool:
+    return number % every == 0 or number == last
+
+
+class _Previews:
+    """The same prompts and noise at each preview, so that two differ by what was learned."""
+
+    def __init__(self, run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
+        config, prompts = run.config, preview_prompts(run, prepared.dataset)
+        size = config.preview.size or config.data.resolution
+        self._folder = run.folder.samples
+        self._pipeline = pipeline
+        self._embeds = stack_prompt_embeds(run.encode_prompts(prompts))
+        self._spec = RenderSpec(
+            prompts=prompts,
+            seeds=(config.preview.seed,),
+            width=size,
+            height=size,
+            text_tokens=config.model.max_sequence_length,
+            steps=config.preview.steps,
+            guidance=config.model.render_guidance,
+        )
+
+    def show(self, number: int, reporter: Reporter) -> None:
+        """Render and keep the previews of a step."""
+        rendered = render(self._pipeline, self._embeds, self._spec)
+        images: Mapping[str, Image.Image] = dict(zip(self._spec.prompts, rendered, strict=True))
+        folder = self._folder / f"step-{number:06d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, image in enumerate(images.values()):
+            image.save(folder / f"{index:02d}.png")
+        reporter.previewed(number, images)

@@ -1,0 +1,68 @@
+"""Writes what lies beside an exported file: workflow, diffusers example, images, model card."""
+
+from pathlib import Path
+
+from flux_lora.atomic import write_bytes, write_text
+from flux_lora.errors import RunError
+from flux_lora.share.card import MARKER, SharedModel, card_of, image_name
+from flux_lora.share.snippets import diffusers_snippet
+from flux_lora.share.workflow import CLIP_FILE, T5_FILE, VAE_FILE, text_to_image, to_api, to_canvas
+
+CARD = "README.md"
+CANVAS = "workflow.json"
+PROMPT = "workflow_api.json"
+EXAMPLE = "diffusers_example.py"
+
+NOTE = """\
+**{title}**
+
+Say `{trigger}` in the prompt.
+
+| file | folder in ComfyUI/models |
+| --- | --- |
+| {file} | loras |
+| {unet} | diffusion_models |
+| {t5}, {clip} | text_encoders |
+| {vae} | vae |
+
+Other file names: choose yours in the loaders.
+"""
+
+
+def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
+    """Write workflow, example, images and model card; return these and the adapter files, sorted: all that is shared.
+
+    A README.md without MARKER belongs to a person and stays as it is. Raises RunError if an adapter file is missing.
+    """
+    adapters = [folder / name for name in (product.file, *(variant.file for variant in product.variants))]
+    for file in adapters:
+        if not file.is_file():
+            raise RunError(f"{file} is not there to be shared", fix="export it first, into the same folder")
+    nodes = text_to_image(product.base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
+    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes), EXAMPLE: _example(product)}
+    for name, text in texts.items():
+        write_text(text, folder / name)
+    for number, image in enumerate(product.images):
+        write_bytes(image.file.read_bytes(), folder / image_name(number))
+    card = folder / CARD
+    if not card.is_file() or MARKER in card.read_text(encoding="utf-8"):
+        write_text(card_of(product), card)
+    names = (*texts, *(image_name(number) for number in range(len(product.images))), CARD)
+    return tuple(sorted([*adapters, *(folder / name for name in names)]))
+
+
+def _example(product: SharedModel) -> str:
+    base = product.base.known_to_others if product.repo else product.base.place
+    return diffusers_snippet(base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
+
+
+def _note(product: SharedModel) -> str:
+    return NOTE.format(
+        title=product.title,
+        trigger=product.trigger,
+        file=product.file,
+        unet=product.base.comfy,
+        t5=T5_FILE,
+        clip=CLIP_FILE,
+        vae=VAE_FILE,
+    )

@@ -1,1 +1,0 @@
-"""Tests of flux_lora/adapter/inspection/."""

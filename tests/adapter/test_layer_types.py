@@ -1,0 +1,158 @@
+"""What each kind of change adds to a weight: identities, and agreement with the libraries that train it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
+from torch import Tensor, nn
+
+from flux_lora.adapter.layer_types import OFT, DoRA, LoHa, LoKr, LoRA, at_strength, delta_of, type_name
+from flux_lora.adapter.layer_types import map_tensors as on
+from flux_lora.errors import AdapterFileError
+from tests.adapter.deltas import INPUTS, KINDS, OUTPUTS, change, drawn, loha, lokr, lora, weight
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@each_kind
+def test_a_change_says_its_kind(kind: str):
+    assert type_name(change(kind)) == kind
+
+
+@each_kind
+def test_every_change_is_float32_and_of_the_weight_s_shape(kind: str):
+    delta = delta_of(on(change(kind), lambda tensor: tensor.bfloat16()), weight().bfloat16())
+    assert delta.dtype == torch.float32 and delta.shape == (OUTPUTS, INPUTS)
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "OFT"])
+def test_dora_and_oft_say_that_they_need_the_base(kind: str):
+    with pytest.raises(AdapterFileError, match=f"what an? {kind} changes .* no base weight was given"):
+        delta_of(change(kind))
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "LoKr", "LoHa"])
+def test_strength_multiplies_the_change(kind: str):
+    torch.testing.assert_close(delta_of(at_strength(change(kind), -0.3)), -0.3 * delta_of(change(kind)))
+
+
+@pytest.mark.parametrize("kind", ["DoRA", "OFT"])
+def test_dora_and_oft_are_refused_at_another_strength_than_one(kind: str):
+    assert at_strength(change(kind), 1.0) is not None
+    with pytest.raises(AdapterFileError, match=f"{kind} has no exact form at strength 0.5"):
+        at_strength(change(kind), 0.5)
+
+
+@each_kind
+def test_acting_on_every_tensor_leaves_the_numbers_beside_them(kind: str):
+    same = on(change(kind), lambda tensor: tensor.double().float())
+    assert torch.equal(delta_of(same, weight()), delta_of(change(kind), weight()))
+
+
+def test_lokr_is_scaled_only_where_a_factor_is_a_product():
+    whole = LoKr(drawn(3, 2), None, None, drawn(4, 4), None, None, alpha=6.0)
+    assert (whole.rank, whole.scale) == (0, 1.0)
+    assert (lokr().rank, lokr().scale) == (2, 3.0)
+    both = LoKr(None, drawn(3, 1), drawn(1, 2), None, drawn(4, 2), drawn(2, 4), alpha=6.0)
+    assert both.scale == 3.0
+    first = LoKr(None, drawn(3, 1), drawn(1, 2), drawn(4, 4), None, None, alpha=6.0)
+    assert first.scale == 6.0
+
+
+def test_dora_with_the_lengths_of_the_sum_is_the_lora_alone():
+    for along, per_input in ((1, False), (0, True)):
+        lengths = (weight() + delta_of(lora())).norm(dim=along)
+        torch.testing.assert_close(delta_of(DoRA(lora(), lengths, per_input), weight()), delta_of(lora()))
+
+
+def test_dora_gives_every_output_its_learned_length():
+    magnitude = 1 + drawn(OUTPUTS).abs()
+    after = weight() + delta_of(DoRA(lora(), magnitude), weight())
+    torch.testing.assert_close(after.norm(dim=1), magnitude)
+
+
+def test_oft_turns_the_outputs_and_changes_no_length():
+    after = weight() + delta_of(change("OFT"), weight())
+    torch.testing.assert_close(after.norm(), weight().norm())
+    torch.testing.assert_close(after.unflatten(0, (4, 3)).norm(dim=1), weight().unflatten(0, (4, 3)).norm(dim=1))
+    assert not delta_of(OFT(torch.zeros(4, 3, 3)), weight()).any()
+
+
+def test_a_constraint_holds_the_turn_small():
+    free, held = (delta_of(OFT(drawn(4, 3, 3), constraint), weight()).norm() for constraint in (0.0, 0.1))
+    assert held < 0.2 * free
+
+
+def test_dora_agrees_with_peft():
+    model = trained(LoraConfig(r=3, lora_alpha=6, target_modules=["0"], use_dora=True))
+    held = parameters(model)
+    ours = DoRA(LoRA(held["lora_A"], held["lora_B"], 6.0), held["lora_magnitude_vector"])
+    torch.testing.assert_close(delta_of(ours, weight()), change_of(model))
+
+
+def test_loha_agrees_with_peft():
+    model = trained(LoHaConfig(r=2, alpha=6, target_modules=["0"]))
+    held = parameters(model)
+    ours = LoHa(held["hada_w1_a"], held["hada_w1_b"], held["hada_w2_a"], held["hada_w2_b"], alpha=6.0)
+    torch.testing.assert_close(delta_of(ours), change_of(model))
+
+
+def test_lokr_agrees_with_peft_where_a_factor_is_a_product():
+    model = trained(LoKrConfig(r=1, alpha=6, target_modules=["0"], decompose_factor=2))
+    held = parameters(model)
+    ours = LoKr(held["lokr_w1"], None, None, None, held["lokr_w2_a"], held["lokr_w2_b"], alpha=6.0)
+    torch.testing.assert_close(delta_of(ours), change_of(model))
+
+
+@pytest.mark.parametrize(("constraint", "rescaled"), [(0, False), (0.01, False), (0, True)])
+def test_oft_agrees_with_lycoris(constraint: float, rescaled: bool):
+    oft = pytest.importorskip("lycoris.modules.diag_oft", exc_type=ImportError)
+    theirs = oft.DiagOFTModule("x", linear(), lora_dim=3, constraint=constraint, rescaled=rescaled)
+    theirs.oft_blocks.data = 0.1 * drawn(*theirs.oft_blocks.shape)
+    rescale = 1 + 0.1 * drawn(OUTPUTS) if rescaled else None
+    if rescale is not None:
+        theirs.rescale.data = rescale[:, None]
+    ours = delta_of(OFT(theirs.oft_blocks.data, float(theirs.constraint), rescale), weight())
+    torch.testing.assert_close(ours, theirs.get_merged_weight()[0].data - weight())
+
+
+@pytest.mark.parametrize("per_output", [True, False])
+def test_dora_agrees_with_lycoris_along_outputs_and_inputs(per_output: bool):
+    locon = pytest.importorskip("lycoris.modules.locon", exc_type=ImportError)
+    theirs = locon.LoConModule("x", linear(), lora_dim=3, alpha=6, weight_decompose=True, wd_on_out=per_output)
+    theirs.lora_up.weight.data, theirs.lora_down.weight.data = lora().up, lora().down
+    theirs.dora_scale.data = 1 + drawn(*theirs.dora_scale.shape).abs()
+    ours = delta_of(DoRA(lora(), theirs.dora_scale.data.flatten(), not per_output), weight())
+    torch.testing.assert_close(ours, theirs.get_merged_weight()[0].data - weight())
+
+
+def test_a_loha_in_half_precision_is_reckoned_in_full():
+    half = on(loha(), lambda tensor: tensor.half())
+    assert delta_of(replace(half, alpha=1e6)).isfinite().all()
+
+
+def linear() -> nn.Linear:
+    layer = nn.Linear(INPUTS, OUTPUTS, bias=False)
+    layer.weight.data = weight()
+    return layer
+
+
+def trained(settings: LoraConfig | LoHaConfig | LoKrConfig) -> nn.Module:
+    """A model of one linear layer with every adapter parameter at some random value."""
+    model = get_peft_model(nn.Sequential(linear()), settings)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.data = drawn(*parameter.shape, seed=len(name))
+    return model
+
+
+def parameters(model: nn.Module) -> dict[str, Tensor]:
+    """The adapter's own, each by its kind: base_model.model.0.lora_A.default.weight is lora_A."""
+    return {name.split(".")[3]: held.data for name, held in model.named_parameters() if "default" in name}
+
+
+@torch.no_grad()
+def change_of(model: nn.Module) -> Tensor:
+    """What the model's answers to the unit vectors say its weight has become, less what it was."""
+    return model.eval()(torch.eye(INPUTS)).T - weight()

@@ -1,0 +1,50 @@
+"""Which layers the target names mean."""
+
+import pytest
+from torch import nn
+
+from flux_lora.adapter.loaders.comfyui import comfyui_module_names
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import AdapterTargets
+from flux_lora.errors import ConfigError
+from flux_lora.models.flux1.layers import LAYER_GROUPS
+from tests.tiny import tiny_transformer
+
+EXPECTED = {AdapterTargets.attention: 8 + 3, AdapterTargets.attention_mlp: 12 + 5, AdapterTargets.blocks_all: 14 + 6}
+
+
+@pytest.fixture(scope="module")
+def names() -> list[str]:
+    return [name for name, module in tiny_transformer().named_modules() if isinstance(module, nn.Linear)]
+
+
+@pytest.mark.parametrize("targets", list(AdapterTargets))
+def test_one_double_and_one_single_block_have_this_many_layers(names: list[str], targets: AdapterTargets):
+    assert len(matching_layers(names, targets, LAYER_GROUPS)) == EXPECTED[targets]
+
+
+def test_every_name_in_the_recipe_has_a_pattern():
+    assert set(LAYER_GROUPS) == set(AdapterTargets)
+
+
+@pytest.mark.parametrize("targets", list(AdapterTargets))
+def test_the_final_layer_and_the_embedders_are_left_alone(names: list[str], targets: AdapterTargets):
+    assert all("transformer_blocks." in name for name in matching_layers(names, targets, LAYER_GROUPS))
+
+
+def test_blocks_all_means_every_linear_of_every_block(names: list[str]):
+    assert matching_layers(names, AdapterTargets.blocks_all, LAYER_GROUPS) == [
+        name for name in names if "transformer_blocks." in name
+    ]
+
+
+def test_targets_that_name_nothing_are_refused():
+    with pytest.raises(ConfigError, match="names no layer"):
+        matching_layers(["unet.down.0", "proj_out"], AdapterTargets.attention_mlp, LAYER_GROUPS)
+
+
+def test_comfyui_knows_every_linear_of_the_transformer_in_both_namings(names: list[str]):
+    known = comfyui_module_names(names)
+    assert all(f"transformer.{name}" in known for name in names)
+    native = [name for stem, seat in known.items() if stem.startswith("diffusion_model.") for name in seat.parts]
+    assert sorted(native) == sorted(names)

@@ -1,0 +1,88 @@
+"""Rules between knobs."""
+
+import pytest
+
+from flux_lora.config.choices import ExportDialect
+from flux_lora.config.compose import compose_config
+from flux_lora.config.rules import broken_export, broken_rules
+from flux_lora.config.schema import ExportConfig
+from flux_lora.errors import ConfigError
+
+
+def problem_with(*overrides: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        compose_config(["recipe=demo", *overrides])
+    return caught.value
+
+
+def test_a_recipe_that_ships_breaks_no_rule():
+    assert list(broken_rules(compose_config(["recipe=demo"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "problem", "fix"),
+    [
+        ("data.resolution=1000", "data.resolution is 1000, not a multiple of 16", "set data.resolution=992"),
+        ("adapter.rank=0", "adapter.rank is 0", "set adapter.rank to 1 or more (16 is a good start)"),
+        ("train.learning_rate=-1", "train.learning_rate is -1", "set train.learning_rate above 0"),
+        ("train.save_every=9999", "nothing would be saved midway", "set train.save_every to 75"),
+        ("train.warmup_steps=300", "the full rate would never be reached", "set train.warmup_steps to 15"),
+        ("train.caption_dropout=5", "not a share between 0 and 1", "set train.caption_dropout=0.05"),
+        ("train.optimizer=adamw8bit", "needs CUDA", "set train.optimizer=adamw"),
+        ("data.trigger=Mug", "the class itself would be overwritten", "choose a rare word"),
+        ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
+        ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),
+        ("export.dialects=[]", "nothing would be exported", "set export.dialects=[diffusers]"),
+        ("export.dialects=[kohya,kohya]", "names one twice: kohya, kohya", "name each once"),
+        ("export.dialects=[peft]", "made for a file", "set export.dialects=[diffusers,peft]"),
+        ("data.trigger=a/b", "cannot be a file's name", "set export.name"),
+        ("export.file=mug.pt", "export.file is 'mug.pt'", "set export.file=mug.pt.safetensors"),
+        ("export.name=a/b", "export.name is 'a/b', a path", "put the folder into export.dir"),
+        ("export.push_to_hub=mug", "'mug', not a name on the hub", "set export.push_to_hub=org/name"),
+        ("export.push_to_hub=a/b/c", "'a/b/c', not a name on the hub", "set export.push_to_hub=org/name"),
+        ("export.public=true", "export.public is true, and nothing is pushed", "set export.push_to_hub=org/name"),
+        ("export.dry_run=true", "export.dry_run is true, and nothing is pushed", "set export.push_to_hub=org/name"),
+    ],
+)
+def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: str, fix: str):
+    known = ("train.steps=300", "train.save_every=100", "train.warmup_steps=20", "data.class_word=mug")
+    error = problem_with(*known, override)
+    assert problem in error.problem
+    assert fix in error.fix
+
+
+def test_all_broken_rules_are_said_at_once():
+    error = problem_with("data.resolution=1000", "train.max_grad_norm=0", "train.batch_size=0")
+    assert len(error.problem.splitlines()) == len(error.fix.splitlines()) == 3
+
+
+BOTH = (ExportDialect.diffusers, ExportDialect.kohya)
+
+
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        (
+            ExportConfig(dialects=BOTH, file="mug.safetensors"),
+            "export.file is one file, and export.dialects are several",
+        ),
+        (ExportConfig(dialects=(ExportDialect.peft,), file="mug.safetensors"), "peft is a folder"),
+        (ExportConfig(name="a\\b"), "a path"),
+    ],
+)
+def test_what_an_export_cannot_be_is_said(export: ExportConfig, problem: str):
+    (broken,) = broken_export(export)
+    assert problem in broken[0] and broken[1]
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        ExportConfig(),
+        ExportConfig(dialects=tuple(ExportDialect), dir="out", name="mug v1.5"),
+        ExportConfig(dialects=(ExportDialect.peft,), file="mug"),
+        ExportConfig(push_to_hub="me/mug", public=True, dry_run=True, bundle=True),
+    ],
+)
+def test_an_export_that_can_be_breaks_no_rule(export: ExportConfig):
+    assert not list(broken_export(export))

@@ -1,0 +1,51 @@
+"""A run folder is told apart by what it was prepared from, and old folders still open."""
+
+from pathlib import Path
+
+from flux_lora.config.choices import SourceRole
+from flux_lora.data.bucketing.buckets import Bucket
+from flux_lora.data.bucketing.plan import BucketOptions, Plan, Prepared
+from flux_lora.data.cache import EntryNames
+from flux_lora.data.samples import Box, Sample
+from flux_lora.runs.manifest import fingerprint_of
+
+KEYS = (
+    EntryNames(latent="latent-00", texts=("text-00",), plains=("text-01",)),
+    EntryNames(
+        latent="latent-01",
+        texts=("text-02", "text-03"),
+        plains=("text-04", "text-05"),
+        mask="mask-00",
+        role=SourceRole.regularisation,
+    ),
+)
+OLD_FOLDERS_SAY = "1da538a10f8a0afc4b4d742a1820055d"
+"""Of these names and these exposures, by the code of commit 95017fd."""
+
+
+def planned(*exposures: int) -> Plan:
+    return Plan(
+        tuple(
+            Prepared(
+                sample=Sample(Path(f"{number}.png"), "a mug"),
+                bucket=Bucket(64, 64),
+                scale=1.0,
+                cropped=0.0,
+                box=Box(0, 0, 64, 64),
+                size=(64, 64),
+                resolution=64,
+                exposures=times,
+            )
+            for number, times in enumerate(exposures)
+        ),
+        BucketOptions(resolutions=(64,)),
+    )
+
+
+def test_a_fingerprint_is_what_it_has_been_since_version_0():
+    assert fingerprint_of(planned(1, 3), KEYS) == OLD_FOLDERS_SAY
+
+
+def test_another_entry_another_order_and_another_exposure_are_another_fingerprint():
+    others = [(planned(1, 4), KEYS), (planned(1, 3), KEYS[::-1]), (planned(1, 3), (KEYS[0], KEYS[0]))]
+    assert len({OLD_FOLDERS_SAY, *(fingerprint_of(plan, keys) for plan, keys in others)}) == 4
