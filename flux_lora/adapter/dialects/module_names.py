@@ -81,6 +81,10 @@ KEY_IN_BLOCK = re.compile(r"(|.*?\.)(?:(double_blocks|single_blocks)|(single_)?t
 REST = "rest"
 BLOCK_TYPES = {"transformer_blocks": "double", "single_transformer_blocks": "single", REST: "rest"}
 """Blocks by the name that diffusers gives their list, and what they are called for short."""
+ATTENTION_IN_BLOCKS = r"(single_)?transformer_blocks\.\d+\.attn\..+|(?!(single_)?transformer_blocks\.).+"
+"""All that diffusers' conversion of OneTrainer's names knows."""
+USO = (r"transformer_blocks\.18\.attn\.add_[qkv]_proj", r"single_transformer_blocks\.37\.attn\.to_[qkv]")
+"""By these modules ComfyUI recognises a file of USO, whose keys are XLabs'."""
 
 
 @dataclass(frozen=True)

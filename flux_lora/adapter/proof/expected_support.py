@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flux_lora.adapter.dialects.keys import EVERYTHING
+from flux_lora.adapter.dialects.module_names import ATTENTION_IN_BLOCKS, USO
 from flux_lora.adapter.dialects.table import DIALECTS
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, type_name, type_with_article
 from flux_lora.adapter.loaders.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.loaders.compatibility import LOADERS
 from flux_lora.adapter.loaders.diffusers import DIFFUSERS, DIFFUSERS_032
 from flux_lora.adapter.loaders.result import Loader
-
-ATTENTION_IN_BLOCKS = r"(single_)?transformer_blocks\.\d+\.attn\..+|(?!(single_)?transformer_blocks\.).+"
-"""All that diffusers' conversion of OneTrainer's names knows."""
-USO = (r"transformer_blocks\.18\.attn\.add_[qkv]_proj", r"single_transformer_blocks\.37\.attn\.to_[qkv]")
-"""By these modules ComfyUI recognises a file of USO, whose keys are XLabs'."""
 
 
 @dataclass(frozen=True)
