@@ -19,14 +19,13 @@ from torch import Tensor
 from flux_lora.adapter.dialects.module_tensors import to_checkpoint
 from flux_lora.adapter.files import read_adapter, read_header, read_tensors, write_tensors
 from flux_lora.adapter.layer_types import Adapter
-from flux_lora.atomic import sync_folder
+from flux_lora.atomic import HALF_WRITTEN, sync_folder, write_text
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.train.learner import Learner
 
 FOLDER = "checkpoints"
 NAME = re.compile(r"step-(\d{6,})")
 ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
-PARTIAL = ".partial"
 VERSION = 1
 
 logger = logging.getLogger(__name__)
@@ -48,14 +47,14 @@ class Checkpoint:
 def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     """Write beside, then rename. A checkpoint of the same step is replaced."""
     folder = run_dir / FOLDER / f"step-{step:06d}"
-    half_written = folder.with_name(f"{folder.name}{PARTIAL}")
+    half_written = folder.with_name(f"{folder.name}{HALF_WRITTEN}")
     shutil.rmtree(half_written, ignore_errors=True)
     half_written.mkdir(parents=True)
     tensors, numbers = _flattened(learner)
     write_tensors(to_checkpoint(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
     write_tensors(tensors, half_written / OPTIMIZER, {})
     state = {"version": VERSION, "step": step, "optimizer": learner.config.optimizer.value, "numbers": numbers}
-    (half_written / STATE).write_text(json.dumps(state))
+    write_text(json.dumps(state), half_written / STATE)
     shutil.rmtree(folder, ignore_errors=True)
     half_written.rename(folder)
     sync_folder(folder.parent)
@@ -101,7 +100,7 @@ def _judged(run_dir: Path) -> list[tuple[Checkpoint, str]]:
     """Every checkpoint with what is wrong with it, by step."""
     judged = []
     for folder in (run_dir / FOLDER).glob("step-*"):
-        match = NAME.fullmatch(folder.name.removesuffix(PARTIAL))
+        match = NAME.fullmatch(folder.name.removesuffix(HALF_WRITTEN))
         if match and folder.is_dir():
             judged.append((Checkpoint(int(match[1]), folder), _problem(folder)))
     return sorted(judged, key=lambda pair: (pair[0].step, pair[0].folder.name))
@@ -109,7 +108,7 @@ def _judged(run_dir: Path) -> list[tuple[Checkpoint, str]]:
 
 def _problem(folder: Path) -> str:
     """Why a folder cannot be trusted; empty if it can."""
-    if folder.name.endswith(PARTIAL):
+    if folder.name.endswith(HALF_WRITTEN):
         return "its writing was interrupted"
     try:
         json.loads((folder / STATE).read_text())

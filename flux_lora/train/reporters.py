@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 from PIL.Image import Image
 
-from flux_lora.atomic import sync_folder
+from flux_lora.atomic import write_text
 from flux_lora.config.choices import TrackerName
 from flux_lora.errors import ConfigError
 from flux_lora.train.checkpoints import Checkpoint
@@ -99,13 +99,9 @@ class Jsonl:
 
     def started(self, facts: Started) -> None:
         """Keep the lines of the steps done before, and no others."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         self._close()
         kept = [json.dumps(line) for line in read_metrics(self._file) if line["step"] <= facts.start]
-        beside = self._file.with_name(f"{self._file.name}.partial")
-        beside.write_text("".join(f"{line}\n" for line in kept))
-        beside.replace(self._file)
-        sync_folder(self._file.parent)
+        write_text("".join(f"{line}\n" for line in kept), self._file)
         self._descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND)
 
     def step(self, step: Step) -> None:
