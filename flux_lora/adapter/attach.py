@@ -28,7 +28,7 @@ def attach(transformer: nn.Module, layers: Sequence[str], *, rank: int, alpha: f
     `down` is drawn from the generator, `up` is zero: the transformer's output is as before.
     """
     detach(transformer)
-    linears = {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
+    linears = linear_layers(transformer)
     adapter = Adapter({name: _fresh(linears[name], rank, alpha, generator) for name in layers})
     load_into(transformer, adapter)
     return adapter
@@ -60,9 +60,9 @@ def trainable_layers(transformer: nn.Module) -> dict[str, TrainableLoRA]:
     return {name: _trainable(module) for name, module in lora_modules(transformer).items()}
 
 
-def linear_layers(transformer: nn.Module) -> list[str]:
-    """The names of the transformer's linear layers."""
-    return [name for name, module in transformer.named_modules() if isinstance(module, nn.Linear)]
+def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
+    """The transformer's linear layers by module name."""
+    return {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
 
 
 def lora_modules(transformer: nn.Module) -> dict[str, LoraLayer]:

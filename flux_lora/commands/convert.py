@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from flux_lora.adapter.files import read_contents
 from flux_lora.adapter.write_proven import (
     check_writable,
@@ -15,12 +13,13 @@ from flux_lora.adapter.write_proven import (
     write_text_encoders,
 )
 from flux_lora.commands.lora_files import introduce
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.file_verbs import ConvertArgs
 
 
 def convert(ask: ConvertArgs) -> int:
     """One file in, one file out; text encoders go into a file of their own."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     place = new_place(ask.out, ask.to)
     given = read_contents(Path(ask.file))
     introduce(ask.file, given, terminal)

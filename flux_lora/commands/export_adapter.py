@@ -20,6 +20,7 @@ from flux_lora.adapter.write_proven import (
     write_text_encoders,
 )
 from flux_lora.commands.lora_files import ONLY_TEXT, introduce
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.file_verbs import ExportAdapterArgs
 from flux_lora.config.rules import broken_export
@@ -36,7 +37,7 @@ SUMMARY = ".export.json"
 
 def export_adapter(ask: ExportAdapterArgs) -> int:
     """Write each dialect, prove it, and keep what was seen in <name>.export.json beside the files."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     _check(ask.export)
     source = Path(ask.adapter)
     given = read_contents(source)

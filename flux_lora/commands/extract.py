@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from flux_lora.adapter.base_weights import linear_modules, open_base, weight_reader
 from flux_lora.adapter.merge_resize import extract_lora
 from flux_lora.adapter.write_proven import DTYPES, new_place, proof_in_words, title_of, write_proven
 from flux_lora.commands.lora_files import check_rank, error_in_words
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.choices import FileDtype
 from flux_lora.config.file_verbs import ExtractArgs
 from flux_lora.errors import AdapterFileError, ConfigError
@@ -16,7 +16,7 @@ from flux_lora.errors import AdapterFileError, ConfigError
 
 def extract(ask: ExtractArgs) -> int:
     """The nearest LoRA of a rank in every layer that differs, with the error said."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     if ask.rank < 1:
         raise ConfigError(f"rank is {ask.rank}", fix="set rank to 1 or more (32 is a good start)")
     check_rank(ask.rank)

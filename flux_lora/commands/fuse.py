@@ -3,17 +3,16 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.fuse import fuse_into_base as fused
 from flux_lora.adapter.write_proven import disk_explained
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.file_verbs import FuseArgs
 
 
 def fuse(ask: FuseArgs) -> int:
     """Write the fused model, and say how much of the LoRA the base's dtype rounded away."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     told = {"flux_lora.fused": json.dumps({"file": Path(ask.file).name, "strength": ask.strength})}
     with terminal.status("writing"), disk_explained(Path(ask.out)):
         made = fused(Path(ask.base), read_adapter(Path(ask.file)), Path(ask.out), strength=ask.strength, metadata=told)

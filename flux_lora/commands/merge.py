@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from flux_lora.adapter.files import only_transformer, read_contents
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.adapter.merge_resize import merge_adapters, resize_adapter
 from flux_lora.adapter.metadata import merged_metadata
 from flux_lora.adapter.write_proven import check_writable, dtype_for, new_place, proof_in_words, title_of, write_proven
 from flux_lora.commands.lora_files import check_rank, error_in_words
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.file_verbs import MergeArgs
 from flux_lora.errors import ConfigError
 
 
 def merge(ask: MergeArgs) -> int:
     """The exact sum, each file at its strength; cut to a rank if one is given, with the error said."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     check_rank(ask.rank)
     place, strengths = new_place(ask.out, ask.to), _strengths(ask)
     read = {file: read_contents(Path(file)) for file in ask.files}

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
-
 from flux_lora.adapter.base_weights import open_base, weight_reader
 from flux_lora.adapter.files import read_contents
 from flux_lora.adapter.layer_types import Adapter
@@ -19,13 +17,14 @@ from flux_lora.adapter.write_proven import (
     write_text_encoders,
 )
 from flux_lora.commands.lora_files import ONLY_TEXT, check_rank, error_in_words, introduce, ranks_in_words
+from flux_lora.commands.terminal import plain_console
 from flux_lora.config.file_verbs import ResizeArgs
 from flux_lora.errors import AdapterFileError, ConfigError
 
 
 def resize(ask: ResizeArgs) -> int:
     """The nearest LoRA of this rank, or of as much rank as it takes to keep a share."""
-    terminal = Console(soft_wrap=True, highlight=False, markup=False)
+    terminal = plain_console()
     if bool(ask.rank) == bool(ask.keep):
         raise ConfigError("resize takes rank or keep, one of them", fix="add rank=16, or keep=0.99")
     check_rank(ask.rank)

@@ -23,7 +23,7 @@ from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.folder import RunFolder, write_json
-from flux_lora.runs.run import Run
+from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note, read_summary
 from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
@@ -100,15 +100,8 @@ def choice_in_words(choice: Choice) -> str:
 
 def evaluation_spec(config: RunConfig, dataset: RunDataset) -> RenderSpec:
     """What every candidate is asked to draw."""
-    return RenderSpec(
-        prompts=dataset.suite.prompts,
-        seeds=tuple(range(FIRST_SEED, FIRST_SEED + config.evaluate.seeds)),
-        width=config.data.resolution,
-        height=config.data.resolution,
-        text_tokens=config.model.max_sequence_length,
-        steps=config.evaluate.steps,
-        guidance=config.model.render_guidance,
-    )
+    seeds = tuple(range(FIRST_SEED, FIRST_SEED + config.evaluate.seeds))
+    return spec_of(config, dataset.suite.prompts, seeds, steps=config.evaluate.steps)
 
 
 def candidate_name(step: int, strength: float) -> str:

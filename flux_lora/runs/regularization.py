@@ -18,7 +18,7 @@ from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
 from flux_lora.models.hub import fingerprint
 from flux_lora.render.pipeline import sample_latents
 from flux_lora.render.spec import RenderSpec
-from flux_lora.runs.run import Run
+from flux_lora.runs.run import Run, spec_of
 
 FIRST_SEED = 10_000
 """Far from the seeds of previews and evaluation: what is judged is never practised."""
@@ -78,15 +78,7 @@ def _render_seed(missing: Sequence[tuple[ClassImage, PromptEmbeds]], seed: int, 
 
 def _spec(config: RunConfig, prompts: tuple[str, ...], seed: int) -> RenderSpec:
     """A square image, made as evaluation makes its own."""
-    return RenderSpec(
-        prompts=prompts,
-        seeds=(seed,),
-        width=config.data.resolution,
-        height=config.data.resolution,
-        text_tokens=config.model.max_sequence_length,
-        steps=config.evaluate.steps,
-        guidance=config.model.render_guidance,
-    )
+    return spec_of(config, prompts, (seed,), steps=config.evaluate.steps)
 
 
 def _keys(prompt: str, caption_fingerprint: str, base: str, spec: RenderSpec) -> EntryNames:

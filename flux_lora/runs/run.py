@@ -18,6 +18,7 @@ from flux_lora.errors import RunError
 from flux_lora.models.device import DeviceAndDtype, device_and_dtype
 from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
 from flux_lora.models.registry import FAMILIES, family_of
+from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.folder import RunFolder
 
 FIXED = ("model", "data", "adapter", "train")
@@ -144,3 +145,19 @@ def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, o
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def spec_of(
+    config: RunConfig, prompts: tuple[str, ...], seeds: tuple[int, ...], *, steps: int = RenderSpec.steps, side: int = 0
+) -> RenderSpec:
+    """Square images as this run renders them; `side` in pixels, 0 is data.resolution."""
+    side = side or config.data.resolution
+    return RenderSpec(
+        prompts=prompts,
+        seeds=seeds,
+        width=side,
+        height=side,
+        text_tokens=config.model.max_sequence_length,
+        steps=steps,
+        guidance=config.model.render_guidance,
+    )

@@ -18,7 +18,7 @@ from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.run import Run
+from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import read_summary
 from flux_lora.share.base_models import BaseModel, base_model
 from flux_lora.share.card import Measure, Scores, SharedImage, SharedModel, Training, Variant, example_of
@@ -36,7 +36,11 @@ def write_shared_files(
     config, folder, place = run.config, run.folder, Path(proofs[0].file).parent
     files = [_weights(each) for each in proofs]
     record = evaluation_record(folder)
-    spec = record.spec if record else _spec_without_evaluation(config)
+    spec = (
+        record.spec
+        if record
+        else spec_of(config, (f"a {config.data.trigger} {config.data.class_word}",), (FIRST_SEED,))
+    )
     images = _images(run, spec, Path(proofs[0].file), pipeline) if record else ()
     product = SharedModel(
         title=title_of(Path(proofs[0].file)),
@@ -92,17 +96,6 @@ def _weights(proof: Proof) -> Path:
     """The file with the tensors; peft's lies in a folder of its own."""
     place = Path(proof.file)
     return place / WEIGHTS if place.is_dir() else place
-
-
-def _spec_without_evaluation(config: RunConfig) -> RenderSpec:
-    return RenderSpec(
-        prompts=(f"a {config.data.trigger} {config.data.class_word}",),
-        seeds=(FIRST_SEED,),
-        width=config.data.resolution,
-        height=config.data.resolution,
-        text_tokens=config.model.max_sequence_length,
-        guidance=config.model.render_guidance,
-    )
 
 
 def _images(run: Run, spec: RenderSpec, file: Path, pipeline: Pipeline) -> tuple[SharedImage, ...]:

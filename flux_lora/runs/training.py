@@ -14,10 +14,9 @@ from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import logit_normal, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.pipeline import render
-from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.regularization import preservation_samples, render_class_images
-from flux_lora.runs.run import Run, settings
+from flux_lora.runs.run import Run, settings, spec_of
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
@@ -118,18 +117,11 @@ class _Previews:
 
     def __init__(self, run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
         config, prompts = run.config, preview_prompts(run, prepared.dataset)
-        size = config.preview.size or config.data.resolution
         self._folder = run.folder.samples
         self._pipeline = pipeline
         self._embeds = stack_prompt_embeds(run.encode_prompts(prompts))
-        self._spec = RenderSpec(
-            prompts=prompts,
-            seeds=(config.preview.seed,),
-            width=size,
-            height=size,
-            text_tokens=config.model.max_sequence_length,
-            steps=config.preview.steps,
-            guidance=config.model.render_guidance,
+        self._spec = spec_of(
+            config, prompts, (config.preview.seed,), steps=config.preview.steps, side=config.preview.size
         )
 
     def show(self, number: int, reporter: Reporter) -> None:

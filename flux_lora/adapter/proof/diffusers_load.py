@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flux_lora.adapter.attach import PEFT_NAME, detach, load_into, lora_modules, set_strength
+from flux_lora.adapter.attach import PEFT_NAME, detach, linear_layers, load_into, lora_modules, set_strength
 from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoRA
 from flux_lora.models.family import ModelFamily
 
@@ -23,10 +23,7 @@ class LoadedBase:
 
 def shapes_of(transformer: nn.Module) -> dict[str, tuple[int, int]]:
     """Module name -> outputs and inputs of a linear layer."""
-    modules = transformer.named_modules()
-    return {
-        name: (module.out_features, module.in_features) for name, module in modules if isinstance(module, nn.Linear)
-    }
+    return {name: (linear.out_features, linear.in_features) for name, linear in linear_layers(transformer).items()}
 
 
 def load(file: Path, family: ModelFamily, transformer: nn.Module) -> dict[str, LayerDelta]:

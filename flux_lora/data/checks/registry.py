@@ -51,7 +51,7 @@ class CheckedSet:
     samples: Sequence[Sample]
     words: SubjectWords
     tokenizers: Sequence[CaptionTokenizer] = ()
-    """None where the base's tokenizers are not on this machine: tokens are then not counted."""
+    """Empty where the base's tokenizers are not on this machine: tokens are then not counted."""
     scanned: Sequence[ScannedImage] = ()
     held_out: Sequence[ScannedImage] = ()
     resolution: int = 0

@@ -25,9 +25,8 @@ from flux_lora.models.family import (
 )
 from flux_lora.models.family import ModelSource as Source
 from flux_lora.models.flux1.layers import FIXED_WIDTHS, LAYER_GROUPS, PATCH, PIXELS_PER_LATENT, WIDTH, flux1_shapes
-from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, part_folder
+from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, local_folder, part_folder
 from flux_lora.models.hub import fingerprint
-from flux_lora.models.mini import MINI, mini_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,8 +51,7 @@ class Flux1:
 
     def recognises(self, source: Source) -> bool:
         """By the class that model_index.json names."""
-        folder = mini_folder() if source.path == MINI else Path(source.path).expanduser()
-        index = folder / INDEX
+        index = local_folder(source.path) / INDEX
         try:
             return json.loads(index.read_text(encoding="utf-8"))["_class_name"] == "FluxPipeline"
         except (OSError, ValueError, KeyError, TypeError):

@@ -18,9 +18,14 @@ INDEX = "model_index.json"
 TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 
+def local_folder(path: str) -> Path:
+    """Where a pipeline is if it is on this disk: the embedded base for "mini", else the folder of this name."""
+    return mini_folder() if path == MINI else Path(path).expanduser()
+
+
 def model_folder(path: str) -> str:
     """Where a pipeline is: the embedded base for "mini", a folder on this disk, or the hub id as it was given."""
-    folder = mini_folder() if path == MINI else Path(path).expanduser()
+    folder = local_folder(path)
     if (folder / INDEX).is_file():
         return str(folder)
     if not folder.exists() and path != MINI and HUB_ID.fullmatch(path):
