@@ -79,7 +79,7 @@ class Case:
 
 def ours(sizes: Sequence[Size], resolution: int, batch_size: int) -> list[Bucket]:
     """As `flux-lora check` plans it."""
-    chosen = assign_buckets(Counter(Shape(*size, resolution) for size in sizes), BucketLimits(), batch_size)
+    chosen = assign_buckets(Counter(Shape(*size, resolution) for size in sizes), BucketLimits(16), batch_size)
     return [chosen[Shape(*size, resolution)] for size in sizes]
 
 

@@ -144,7 +144,7 @@ def rows_for(resolution: int, files: Mapping[str, Path], rounds: int) -> list[li
     """Each size of image by each way."""
     rows = []
     for named, file in files.items():
-        one = plan([Sample(image=file, caption="a photo")], BucketOptions(resolutions=(resolution,))).prepared[0]
+        one = plan([Sample(image=file, caption="a photo")], BucketOptions(16, resolutions=(resolution,))).prepared[0]
         costs = measure(one, rounds)
         for name, cost in costs.items():
             ratio = costs[PLAIN].seconds / cost.seconds
@@ -162,7 +162,7 @@ def second_run(file: Path, folder: Path) -> list[str]:
         name.write_bytes(file.read_bytes() + bytes([number]))
         os.utime(name, (name.stat().st_mtime - 3600,) * 2)
     samples = [Sample(image=name, caption=f"photo {number}") for number, name in enumerate(names)]
-    prepared = plan(samples, BucketOptions(resolutions=(RESOLUTIONS[0],))).prepared
+    prepared = plan(samples, BucketOptions(16, resolutions=(RESOLUTIONS[0],))).prepared
 
     def run() -> None:
         encode_all(prepared, mean_colours(), folder / "cache")

@@ -21,11 +21,14 @@ from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
 from flux_lora.models.family import (
     CaptionTokenizer,
+    ComfyParts,
     Encoders,
     LatentDistribution,
     ModelSource,
     Pipeline,
+    Programs,
     PromptEmbeds,
+    Release,
     Shapes,
     Velocity,
 )
@@ -77,6 +80,28 @@ class DummyFamily:
     layer_groups: Mapping[str, str] = field(
         default_factory=lambda: dict.fromkeys(("attention", "attention_mlp", "blocks_all"), r"transformer_blocks\..+")
     )
+
+    programs: Programs = Programs(
+        diffusers_pipeline="DummyPipeline",
+        comfy=ComfyParts(
+            text_encoders=("words.safetensors", "more_words.safetensors"),
+            text_type="flux",
+            text_tokens=TEXT_TOKENS,
+            text_length_node="none",
+            vae="dummy_vae.safetensors",
+            base_shift=0.0,
+            max_shift=0.0,
+        ),
+        implementation="",
+        sd_scripts="",
+        releases=(),
+    )
+
+    def release_like(self, name: str) -> Release:
+        return Release(name=name, hub="", comfy="", architecture="dummy", licence="", shifts_sigmas=False)
+
+    def adapted_modules(self) -> Collection[str]:
+        return self.linear_shapes()
 
     def linear_shapes(self) -> Shapes:
         return {IMAGE_LAYER: (CHANNELS, CHANNELS), TEXT_LAYER: (CHANNELS, TEXT_WIDTH)}

@@ -190,3 +190,37 @@ def test_composing_a_recipe_waits_for_no_heavy_library():
     look = f"import sys, flux_lora.config.compose; print(sorted({heavy} & set(sys.modules)))"
     seen = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, cwd=ROOT, check=True)
     assert seen.stdout.strip() == "[]"
+
+
+FLUX1_FACT = re.compile(
+    r"\bt5|pooled|clip_l|flux-?1\b|FLUX\.1|FluxPipeline|FluxTransformer|transformer_blocks|tokenizer_2", re.IGNORECASE
+)
+HOMES_OF_FACTS = ("models/", "adapter/dialects/", "adapter/loaders/")
+"""A family's own rooms, and the key tables."""
+OTHERS_WORDS = {
+    "config/knobs.py": "t5xxl_max_token_length",  # sd-scripts' knob
+    "data/checks/tokens.py": "cut-by-t5",  # a rule's id, which is stable
+    "share/nodes.py": "T5TokenizerOptions",  # ComfyUI's node
+}
+
+
+def code_of(module: Path) -> str:
+    """The code without comments and docstrings: what the interpreter reads."""
+    tree = tree_of(module)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [each for each in body if not _is_docstring(each)] or [ast.Pass()]  # type: ignore[attr-defined]
+    return ast.unparse(tree)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@by_name
+def test_only_the_families_and_the_key_tables_hold_facts_of_one_model(module: Path):
+    place = module.relative_to(PACKAGE).as_posix()
+    if not place.startswith(HOMES_OF_FACTS):
+        code = code_of(module).replace(OTHERS_WORDS.get(place, "\0"), "")
+        assert sorted(found.group() for found in FLUX1_FACT.finditer(code)) == []

@@ -78,7 +78,7 @@ def open_base(path: Path) -> BaseFiles:
         if block:
             return BaseFiles(root, shards, prefix=block[1], native=block[2] is not None)
     raise ModelError(
-        f"{path} holds no FLUX transformer", fix="give a FLUX.1 transformer: a diffusers folder or one file"
+        f"{path} holds no FLUX transformer", fix="give the base's transformer: a diffusers folder or one file"
     )
 
 
@@ -205,7 +205,7 @@ def _diffusers(name: str, delta: LayerDelta) -> list[tuple[str, WeightDelta]]:
         raise AdapterFileError(
             f"{name} is changed by {type_with_article(delta)} as one matrix, "
             f"and this base has it in {len(modules.names)}",
-            fix="fuse into a base in FLUX's own layout (flux1-dev.safetensors)",
+            fix="fuse into the same base as one file, in FLUX's own layout",
         )
     parts, first, shares = [], 0, sum(modules.shares)
     for module, share in zip(modules.names, modules.shares, strict=True):

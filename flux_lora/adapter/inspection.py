@@ -268,11 +268,11 @@ def _types_by_key(file: Path, header: FileHeader) -> tuple[str, ...]:
 
 
 def _contents(file: Path, header: FileHeader, tensors: Mapping[str, Tensor]) -> tuple[AdapterContents, tuple[str, ...]]:
-    """The adapter in the file and no remark; or, where no dialect of FLUX.1 fits, its plain pairs and the reason."""
+    """The adapter in the file and no remark; or, where no dialect fits, its plain pairs and the reason."""
     try:
         return contents_of(file, tensors, header.metadata), ()
     except AdapterFileError as refused:
-        remark = f"not read as an adapter of FLUX.1: {printable(refused.problem, 400)}"
+        remark = f"not read as an adapter of FLUX: {printable(refused.problem, 400)}"
     try:
         dialect = detect(tensors).name
     except AdapterFileError:

@@ -94,7 +94,8 @@ def split_by_pattern(adapter: Adapter, pattern: str) -> tuple[Adapter, Adapter]:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ConfigError(
-            f"{pattern!r} is not a pattern: {error}", fix=r"write one such as 'single_transformer_blocks\..*'"
+            f"{pattern!r} is not a pattern: {error}",
+            fix=r"write one for whole names, such as '.*\.attn\..*'",
         ) from error
     matching = {name: delta for name, delta in adapter.deltas.items() if compiled.fullmatch(name)}
     rest = {name: delta for name, delta in adapter.deltas.items() if name not in matching}

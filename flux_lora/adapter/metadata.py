@@ -30,6 +30,7 @@ from flux_lora.adapter.header import LENGTH_BYTES, FileHeader, header_bytes, rea
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.atomic import replacing
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.family import Programs
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""
@@ -55,9 +56,6 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return encoded.getvalue()
 
 
-SCHNELL = "schnell"
-IMPLEMENTATION = "https://github.com/black-forest-labs/flux"
-"""modelspec.implementation. Forge knows a FLUX file by this, or by the architecture flux-1-dev/lora."""
 NON_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b", re.IGNORECASE)
 LOCAL_PATH = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/]).*", re.DOTALL)
 """An absolute path. It means something on one machine alone, and may hold a person's name."""
@@ -85,6 +83,10 @@ class Label:
     trigger: str
     base: str
     """The base model: its hub id or name."""
+    architecture: str
+    """modelspec's name of the release that the base was made from."""
+    programs: Programs
+    """The base's family in other programs."""
     date: str
     """ISO 8601."""
     resolution: int
@@ -127,11 +129,10 @@ def metadata_of(label: Label, adapter: Adapter) -> dict[str, str]:
 
 
 def _modelspec(label: Label) -> dict[str, str]:
-    variant = SCHNELL if SCHNELL in label.base.lower() else "dev"
     return {
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": f"flux-1-{variant}/lora",
-        "modelspec.implementation": IMPLEMENTATION,
+        "modelspec.architecture": f"{label.architecture}/lora",
+        "modelspec.implementation": label.programs.implementation,
         "modelspec.title": label.title,
         "modelspec.author": label.author,
         "modelspec.description": label.description,
@@ -156,7 +157,7 @@ def _usage_hint(label: Label) -> str:
 def _sd_scripts(label: Label) -> dict[str, str]:
     recipe = json.loads(label.recipe)
     facts = {
-        "ss_base_model_version": "flux1",
+        "ss_base_model_version": label.programs.sd_scripts,
         "ss_sd_model_name": label.base,
         "ss_output_name": label.title,
         "ss_resolution": f"({label.resolution}, {label.resolution})",

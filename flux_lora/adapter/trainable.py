@@ -65,6 +65,6 @@ def matching_layers(names: Iterable[str], targets: str, groups: LayerGroups, *, 
     if not found:
         raise ConfigError(
             f"adapter.targets is {targets}, which names no layer of this base",
-            fix="set model.path to a FLUX.1 transformer in the diffusers layout",
+            fix="set model.path to a FLUX transformer in the diffusers layout",
         )
     return found

@@ -17,11 +17,13 @@ from flux_lora.adapter.layer_types import Adapter, map_tensors
 from flux_lora.adapter.merge_resize import cast_adapter
 from flux_lora.adapter.metadata import MOST_FACTS, add_metadata, inherited_metadata
 from flux_lora.adapter.proof.diffusers_load import LoadedBase
-from flux_lora.adapter.proof.loader_check import check_not_empty
+from flux_lora.adapter.proof.loader_check import check_known_modules, check_not_empty
 from flux_lora.adapter.proof.prove import Proof, prove
 from flux_lora.config.choices import ExportDialect, FileDtype
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError, RunError
+from flux_lora.models.family import ModelFamily
+from flux_lora.models.registry import FAMILIES
 
 DTYPES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 """By the names that ExportDtype and FileDtype share."""
@@ -47,7 +49,8 @@ def write_proven(
     What the dialect has no room for, or the dtype cannot hold, is refused before anything is written. The proof goes
     into the header, without the place of the file; the tensors stay those that were proven, byte for byte.
     """
-    _check_numbers(adapter)
+    families = (base.family,) if base else FAMILIES
+    _check_numbers(adapter, families)
     with disk_explained(place):
         write_dialect(adapter, place, dialect=dialect, metadata=metadata, dtype=dtype)
     proof = prove(place, adapter, dialect=dialect, base=base)
@@ -83,10 +86,15 @@ def check_writable(
         check_room(adapter, tuple(wanted), dtype)
 
 
-def check_room(adapter: Adapter, dialects: Sequence[ExportDialect], dtype: torch.dtype) -> None:
+def check_room(
+    adapter: Adapter,
+    dialects: Sequence[ExportDialect],
+    dtype: torch.dtype,
+    families: Sequence[ModelFamily] = FAMILIES,
+) -> None:
     """Refuse, by name, what one of the dialects has no room for."""
     exact = cast_adapter(adapter, torch.float32)
-    _check_numbers(exact)
+    _check_numbers(exact, families)
     for dialect in dialects:
         chosen = DIALECTS[dialect]
         assert chosen.write is not None, f"{dialect} is only read"
@@ -185,12 +193,13 @@ def _near(error: float, what: str) -> str:
     return f"within {error:.1e} of {what}" if error else f"exactly {what}"
 
 
-def _check_numbers(adapter: Adapter) -> None:
+def _check_numbers(adapter: Adapter, families: Sequence[ModelFamily]) -> None:
     for name, change in adapter.deltas.items():
         if not all(bool(tensor.isfinite().all()) for tensor in _tensors(Adapter({name: change}))):
             raise AdapterFileError(f"{name} holds numbers that are not finite", fix="take an earlier checkpoint")
     if adapter.deltas:
         check_not_empty(adapter)
+        check_known_modules(adapter, families)
 
 
 def _tensors(adapter: Adapter) -> list[Tensor]:

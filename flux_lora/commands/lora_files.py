@@ -16,7 +16,7 @@ ONLY_TEXT = "write its own file for them: flux-lora convert"
 def introduce(file: str, given: AdapterContents, terminal: Console) -> None:
     """Print what was read, and notes for its owner. Raises AdapterFileError where the file changes nothing."""
     if not given.adapter.deltas and not given.text_encoders.deltas:
-        raise AdapterFileError(f"{file} changes no layer", fix="give a LoRA for FLUX.1")
+        raise AdapterFileError(f"{file} changes no layer", fix="give a LoRA for FLUX")
     terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.deltas)} modules")
     _, left_out = inherited_facts(given.metadata)
     notes = [f"its {', '.join(left_out)} would be too long for a header, and is left out"] if left_out else []

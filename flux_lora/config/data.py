@@ -70,7 +70,7 @@ class DataConfig:
     mask_floor: float = 0.1
     """Loss weight outside a mask. Above 0, or the background is left to drift."""
     resolution: int = 512
-    """Buckets have about the area of a square of this side, in pixels; a multiple of 16."""
+    """Buckets have about the area of a square of this side, in pixels; whole image tokens of 16."""
     more_resolutions: tuple[int, ...] = ()
     """Further resolutions that each image is trained at: fine print at 1024 and shape at 512."""
     repeats: int = 1

@@ -5,9 +5,6 @@ from collections.abc import Iterator
 from flux_lora.config.choices import Device, ExportDialect, OptimizerName
 from flux_lora.config.schema import ExportConfig, RunConfig
 
-PIXELS_PER_TOKEN = 16
-"""Side of the square of pixels behind one image token of FLUX: 8 for the VAE, 2 for packing."""
-
 Broken = tuple[str, str]
 """(problem, fix)"""
 
@@ -65,7 +62,10 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "data.repeats": (config.data.repeats, "1 shows each image once a round"),
         **{f"data.sources[{n}].repeats": (source.repeats, "1") for n, source in enumerate(config.data.sources)},
         "captioner.max_tokens": (config.captioner.max_tokens, "96 is enough for two sentences"),
-        "model.max_sequence_length": (config.model.max_sequence_length, "512 for FLUX.1-dev"),
+        "model.max_sequence_length": (
+            config.model.max_sequence_length,
+            "512, or the length of the base",
+        ),
         "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
         "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),
         "evaluate.steps": (config.evaluate.steps, "20 is enough to judge"),
@@ -99,14 +99,20 @@ def _shares(config: RunConfig) -> Iterator[Broken]:
             yield f"{key} is {value:g}, not a share between 0 and 1", f"set {key}={usual}"
 
 
-def _pixels(config: RunConfig) -> Iterator[Broken]:
+def broken_sizes(config: RunConfig, pixels_per_token: int) -> Iterator[Broken]:
+    """Sides that are not whole image tokens of the base."""
     more = (("data.more_resolutions", pixels) for pixels in config.data.more_resolutions)
     for key, pixels in (("data.resolution", config.data.resolution), ("preview.size", config.preview.size), *more):
-        if pixels % PIXELS_PER_TOKEN or pixels < 0:
-            near = max(PIXELS_PER_TOKEN, pixels // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN)
-            yield f"{key} is {pixels}, not a multiple of {PIXELS_PER_TOKEN}", f"set {key}={near}"
-    if config.data.resolution == 0 or 0 in config.data.more_resolutions:
-        yield "data.resolution or one of data.more_resolutions is 0", "set data.resolution=512"
+        if pixels % pixels_per_token:
+            near = max(1, pixels // pixels_per_token) * pixels_per_token
+            yield f"{key} is {pixels}, not a multiple of {pixels_per_token}", f"set {key}={near}"
+
+
+def _pixels(config: RunConfig) -> Iterator[Broken]:
+    if min(config.data.resolution, *config.data.more_resolutions, 1) < 1:
+        yield "data.resolution or one of data.more_resolutions is not above 0", "set data.resolution=512"
+    if config.preview.size < 0:
+        yield f"preview.size is {config.preview.size}", "set preview.size=0, which takes data.resolution"
     if config.data.max_upscale < 1:
         yield f"data.max_upscale is {config.data.max_upscale:g}: it is a factor", "set data.max_upscale=1.0"
 

@@ -1,8 +1,7 @@
 """What the rest of the code knows of a model family: prompt embeds, latents, a velocity, and one protocol for the rest.
 
 A family is a package beside this file and a row in registry.py; sizes that differ in their layers (FLUX.2 klein 4B, 9B,
-dev) are a row each. Nothing outside `models/`, the adapter's key tables and loaders, and share/'s workflow asks which
-family it is.
+dev) are a row each. Nothing outside `models/` and the adapter's key tables and loaders asks which family it is.
 
 What FLUX.2 and FLUX.3 need beyond this, and which is not here yet: prompts of several windows in one render or bucket
 (batches are grouped by shape only), reference images in samples and batches, and chat templates in token counts.
@@ -144,6 +143,57 @@ class Pipeline:
     """Of the empty prompt, one row, where the family uses real classifier-free guidance."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A published base of a family, as other programs and people name it."""
+
+    name: str
+    hub: str
+    """Its id there."""
+    comfy: str
+    """File name in ComfyUI/models/diffusion_models."""
+    architecture: str
+    """modelspec's name of it; a LoRA of it is of `architecture`/lora."""
+    licence: str
+    licence_link: str = ""
+    shifts_sigmas: bool = True
+    """Whether the sigma shift grows with image size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComfyParts:
+    """What ComfyUI needs beside the transformer."""
+
+    text_encoders: tuple[str, str]
+    """File names in text_encoders, as DualCLIPLoader takes them."""
+    text_type: str
+    """DualCLIPLoader's word for the family."""
+    text_tokens: int
+    """Length that ComfyUI pads the prompt to by default."""
+    text_length_node: str
+    """Type of the node that sets another length."""
+    vae: str
+    """File name in vae."""
+    base_shift: float
+    """Logarithm of the sigma shift at 256 image tokens."""
+    max_shift: float
+    """The same at 4096 image tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """How other programs name a family."""
+
+    diffusers_pipeline: str
+    """The pipeline's class in diffusers."""
+    comfy: ComfyParts
+    implementation: str
+    """modelspec.implementation. Forge knows a FLUX file by this, or by the architecture."""
+    sd_scripts: str
+    """sd-scripts' ss_base_model_version."""
+    releases: tuple[Release, ...]
+
+
 LayerGroups = Mapping[str, str]
 """Name of a group of layers (adapter.targets) -> pattern that matches the whole names of its linear layers."""
 Shapes = Mapping[str, tuple[int, int]]
@@ -178,8 +228,21 @@ class ModelFamily(Protocol):
         """Pattern of module names that text-to-image training never reads; empty where there are none."""
         ...
 
+    @property
+    def programs(self) -> Programs:
+        """How other programs name it."""
+        ...
+
+    def release_like(self, name: str) -> Release:
+        """The release that another base of this family, by its name, was made from."""
+        ...
+
     def linear_shapes(self) -> Shapes:
         """The linear layers of the released model, without loading it."""
+        ...
+
+    def adapted_modules(self) -> Collection[str]:
+        """Every module that an adapter may change, by each name that it has: diffusers', and of fused weights."""
         ...
 
     def recognises(self, source: ModelSource) -> bool:

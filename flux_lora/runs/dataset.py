@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity
 from flux_lora.config.data import CheckConfig, DataConfig, SourceConfig
+from flux_lora.config.rules import broken_sizes
 from flux_lora.data.bucketing.crops import protected_box
 from flux_lora.data.bucketing.plan import BucketOptions, Plan, plan
 from flux_lora.data.cache.index import SubjectBoxes
@@ -22,7 +23,7 @@ from flux_lora.data.samples import Sample
 from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, SourceOptions
-from flux_lora.errors import ModelError
+from flux_lora.errors import ConfigError, ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.family import CaptionTokenizer
 from flux_lora.runs.run import Run
@@ -66,9 +67,11 @@ class RunDataset:
 def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
     """Find the samples, held-out ones and prompts, and judge all of them. Nothing is written.
 
+    Raises ConfigError where a side in pixels is not one of the base's.
     `draws` keeps a small copy of each image, for a page.
     """
     wanted = run.config.data
+    _refuse_broken_sizes(run)
     found, compared = _found(wanted), _held_out(wanted)
     words = SubjectWords(wanted.trigger, wanted.class_word, wanted.kind.value)
     tokenizers = _tokenizers(run)
@@ -94,11 +97,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         plan=planned,
         max_crop=wanted.max_crop,
     )
-    findings = [
-        *found.findings,
-        *judge(checked),
-        *(() if tokenizers else (_uncounted(run),)),
-    ]
+    findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
     return RunDataset(
         samples=found.samples,
         held_out=compared.samples,
@@ -170,6 +169,12 @@ def _held_out(wanted: DataConfig) -> Found:
     return Found(samples=found.samples)
 
 
+def _refuse_broken_sizes(run: Run) -> None:
+    broken = list(broken_sizes(run.config, run.family.pixels_per_token))
+    if broken:
+        raise ConfigError("\n".join(problem for problem, _ in broken), fix="\n     ".join(fix for _, fix in broken))
+
+
 def source_options(wanted: DataConfig) -> SourceOptions:
     """How the sources are read; what is held out is never trained on, wherever it lies."""
     return SourceOptions(
@@ -193,6 +198,7 @@ def _plan(
     """Buckets and crops for the images that can be read."""
     data, train = run.config.data, run.config.train
     options = BucketOptions(
+        step=run.family.pixels_per_token,
         resolutions=(data.resolution, *data.more_resolutions),
         batch_size=train.batch_size,
         crop=data.crop,
@@ -215,7 +221,7 @@ def _uncounted(run: Run) -> Finding:
     return UNCOUNTED.at(
         Path(run.config.data.folder),
         f"has captions whose tokens were not counted: {run.source.path} is not on this machine",
-        "fetch the model, or its tokenizer and tokenizer_2 folders alone, and check again",
+        "fetch the model, or its tokenizers' folders alone, and check again",
     )
 
 

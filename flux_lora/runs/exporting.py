@@ -63,8 +63,8 @@ def export_run(run: Run) -> Exported:
     adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
     wanted = export_paths(config.export, folder.export, config.data.trigger)
     _check_places(config, folder, tuple(wanted.values()))
-    check_room(adapter, tuple(wanted), DTYPES[config.export.dtype])
-    label = _label(config, folder, config.export.name or config.data.trigger)
+    check_room(adapter, tuple(wanted), DTYPES[config.export.dtype], (run.family,))
+    label = _label(run, config.export.name or config.data.trigger)
     pipeline = run.load_pipeline()
     base = LoadedBase(family=run.family, transformer=pipeline.transformer, dtype=device.dtype)
     proofs = [
@@ -122,7 +122,8 @@ def _check_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) 
             raise RunError(f"{place} is there already, and is not of this run", fix="set export.dir to a new folder")
 
 
-def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
+def _label(run: Run, title: str) -> Label:
+    config, folder, family = run.config, run.folder, run.family
     manifest = folder.manifest.read_text(encoding="utf-8").splitlines() if folder.manifest.is_file() else ["{}"]
     drawn = _chosen_image(folder)
     return Label(
@@ -130,6 +131,8 @@ def _label(config: RunConfig, folder: RunFolder, title: str) -> Label:
         trigger=config.data.trigger,
         class_word=config.data.class_word,
         base=config.model.name,
+        architecture=family.release_like(config.model.name).architecture,
+        programs=family.programs,
         author=config.export.author,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         resolution=config.data.resolution,

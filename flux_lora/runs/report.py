@@ -29,6 +29,7 @@ from flux_lora.runs.evaluation import BASE, Evaluation, candidate_name, evaluati
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
+from flux_lora.runs.sharing import base_of
 from flux_lora.runs.summary import read_summary
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from flux_lora.train.checkpoints import complete_checkpoints
@@ -67,8 +68,8 @@ def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, expo
         file=_exported(exported),
         checks=_checks(exported),
         recipe=folder.recipe.read_text(encoding="utf-8"),
-        snippet=diffusers_snippet(config.model.path, str(exported.file), prompt, spec),
-        comfy=comfy_hint(exported.file.name, spec),
+        snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec),
+        comfy=comfy_hint(base_of(run), exported.file.name, spec),
     )
     return write_report(report, folder.report)
 

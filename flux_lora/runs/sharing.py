@@ -51,7 +51,7 @@ def write_shared_files(
         ),
         trigger=config.data.trigger,
         class_word=config.data.class_word,
-        base=_base(config),
+        base=_shared_base(run),
         spec=spec,
         training=_training(config, folder),
         scores=_scores(config, folder),
@@ -86,10 +86,16 @@ def loaders_of(proof: Proof) -> str:
     return ", ".join(each.reader for each in proof.readers)
 
 
-def _base(config: RunConfig) -> BaseModel:
+def base_of(run: Run) -> BaseModel:
+    """A run's base, as this machine opens it and as others know it."""
+    model = run.config.model
+    return base_model(model.name, model.path, model.licence, run.family)
+
+
+def _shared_base(run: Run) -> BaseModel:
     """The base as others know it where the folder leaves this machine, else as this machine can open it."""
-    base = base_model(config.model.name, config.model.path, config.model.licence)
-    return replace(base, place=base.known_to_others) if config.export.bundle else base
+    base = base_of(run)
+    return replace(base, place=base.known_to_others) if run.config.export.bundle else base
 
 
 def _weights(proof: Proof) -> Path:

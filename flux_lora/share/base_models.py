@@ -1,10 +1,11 @@
-"""Base models: hub id, file name in ComfyUI, licence by the hub's list."""
+"""Base models: hub id, file name in ComfyUI, parts in other programs, licence by the hub's list."""
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.adapter.metadata import is_non_commercial
+from flux_lora.models.family import ModelFamily, Programs, Release
 from flux_lora.models.hub import HUB_ID
 from flux_lora.models.mini import MINI
 
@@ -28,8 +29,10 @@ class BaseModel:
     """File name in ComfyUI/models/diffusion_models."""
     licence: str = ""
     licence_link: str = ""
-    shifts_sigmas: bool = True
-    """Whether the sigma shift grows with image size: for FLUX.1-dev it does, for FLUX.1-schnell not."""
+    shifts_sigmas: bool
+    """Whether the sigma shift grows with image size."""
+    programs: Programs
+    """Its family's parts in other programs."""
 
     @property
     def non_commercial(self) -> bool:
@@ -47,29 +50,26 @@ class BaseModel:
         return self.licence if self.licence in LISTED or not self.licence else OWN_TERMS
 
 
-DEV = BaseModel(
-    name="FLUX.1-dev",
-    hub="black-forest-labs/FLUX.1-dev",
-    place="black-forest-labs/FLUX.1-dev",
-    comfy="flux1-dev.safetensors",
-    licence="flux-1-dev-non-commercial-license",
-    licence_link=f"{HUB}/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
-)
-SCHNELL = BaseModel(
-    name="FLUX.1-schnell",
-    hub="black-forest-labs/FLUX.1-schnell",
-    place="black-forest-labs/FLUX.1-schnell",
-    comfy="flux1-schnell.safetensors",
-    licence="apache-2.0",
-    shifts_sigmas=False,
-)
+def released(release: Release, programs: Programs) -> BaseModel:
+    """A published base, from the hub."""
+    return BaseModel(
+        name=release.name,
+        hub=release.hub,
+        place=release.hub,
+        comfy=release.comfy,
+        licence=release.licence,
+        licence_link=release.licence_link,
+        shifts_sigmas=release.shifts_sigmas,
+        programs=programs,
+    )
 
 
-def base_model(name: str, path: str, licence: str) -> BaseModel:
-    """The base of a run: DEV or SCHNELL by name or hub id; any other from name, path and licence."""
-    for known in (DEV, SCHNELL):
+def base_model(name: str, path: str, licence: str, family: ModelFamily) -> BaseModel:
+    """The base of a run: a release of the family by name or hub id; any other from name, path and licence."""
+    programs = family.programs
+    for known in programs.releases:
         if known.name.lower() == name.lower() or known.hub == path:
-            return replace(known, place=path)
+            return replace(released(known, programs), place=path)
     on_hub = bool(HUB_ID.fullmatch(path)) and not Path(path).exists()
     return BaseModel(
         name=name,
@@ -78,5 +78,6 @@ def base_model(name: str, path: str, licence: str) -> BaseModel:
         comfy=re.sub(r"[^\w.-]+", "-", name).strip("-.").lower() + ".safetensors",
         licence=licence,
         licence_link=f"{HUB}/{path}" if on_hub and licence else "",
-        shifts_sigmas="schnell" not in name.lower(),
+        shifts_sigmas=family.release_like(name).shifts_sigmas,
+        programs=programs,
     )

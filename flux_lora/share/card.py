@@ -103,6 +103,11 @@ class SharedModel:
     version: str
     """Of this package."""
 
+    @property
+    def base_for_readers(self) -> BaseModel:
+        """The base as whoever has these files opens it: from the hub where they go there, else from this machine."""
+        return replace(self.base, place=self.base.known_to_others) if self.repo else self.base
+
 
 def example_of(spec: RenderSpec) -> RenderSpec:
     """The one image that the workflow and the snippet render: first prompt, first seed.
@@ -125,7 +130,6 @@ def card_of(product: SharedModel) -> str:
     )
     environment.filters.update(plain=plain, as_code=as_code, fenced=fenced, percent=percent_in_card)
     prompt = product.spec.prompts[0]
-    base = product.base.known_to_others if product.repo else product.base.place
     file = f"{product.repo}/{product.file}" if product.repo else product.file
     return (
         environment.get_template("card.md.j2")
@@ -134,7 +138,7 @@ def card_of(product: SharedModel) -> str:
             front_matter=front_matter(product),
             marker=MARKER,
             prompt=prompt,
-            snippet=diffusers_snippet(base, file, prompt, product.spec, strength=product.strength),
+            snippet=diffusers_snippet(product.base_for_readers, file, prompt, product.spec, strength=product.strength),
         )
         .strip()
         + "\n"

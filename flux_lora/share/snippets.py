@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flux_lora.models.mini import MINI
 from flux_lora.render.spec import RenderSpec
+from flux_lora.share.base_models import BaseModel
 
 FROM_MINI = "from flux_lora.models.mini import mini_folder\n"
 OWN_FOLDER = "str(Path(__file__).parent)"
@@ -12,7 +13,7 @@ OWN_FOLDER = "str(Path(__file__).parent)"
 DIFFUSERS = """\
 {imports}
 device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-pipeline = FluxPipeline.from_pretrained({base}, dtype=dtype)  # older diffusers say torch_dtype
+pipeline = {pipeline}.from_pretrained({base}, dtype=dtype)  # older diffusers say torch_dtype
 pipeline.load_lora_weights({folder}, weight_name={file!r}, adapter_name="subject")
 pipeline.set_adapters(["subject"], [{strength:g}])
 pipeline.to(device)
@@ -32,21 +33,22 @@ picture.save("picture.png")
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
 Drop workflow.json, which lies beside it, onto the window. Or by hand:
-Load Diffusion Model (flux1-dev) > LoraLoaderModelOnly ({name}, strength {strength:g}) > KSampler.
+Load Diffusion Model ({unet}) > LoraLoaderModelOnly ({name}, strength {strength:g}) > KSampler.
 CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing.
 KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x {height}."""
 
 
-def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
+def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     """A diffusers program that renders this prompt with the first seed of the spec.
 
-    base is `mini`, a folder or a hub id. file is a path or org/name/file of the hub; a bare name means
-    beside the program. On a CPU the image equals that of render/ for this prompt and seed, to the last bit.
+    It opens the base at its place. file is a path or org/name/file of the hub; a bare name means beside the
+    program. On a CPU the image equals that of render/ for this prompt and seed, to the last bit.
     """
     same_folder = Path(file).name == file
     return DIFFUSERS.format(
         imports=_imports(base, same_folder),
-        base="mini_folder()" if base == MINI else repr(base),
+        pipeline=base.programs.diffusers_pipeline,
+        base="mini_folder()" if base.place == MINI else repr(base.place),
         folder=OWN_FOLDER if same_folder else repr(str(Path(file).parent)),
         file=Path(file).name,
         prompt=prompt,
@@ -60,10 +62,11 @@ def diffusers_snippet(base: str, file: str, prompt: str, spec: RenderSpec, *, st
     )
 
 
-def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
+def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     """The nodes and settings for ComfyUI, as text."""
     return COMFY.format(
         name=Path(file).name,
+        unet=base.comfy,
         strength=strength,
         guidance=spec.guidance,
         steps=spec.steps,
@@ -72,7 +75,7 @@ def comfy_hint(file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     )
 
 
-def _imports(base: str, same_folder: bool) -> str:
+def _imports(base: BaseModel, same_folder: bool) -> str:
     lines = ["from pathlib import Path\n\n"] if same_folder else []
-    lines += ["import torch\n", "from diffusers import FluxPipeline\n"]
-    return "".join(lines + ([f"\n{FROM_MINI}"] if base == MINI else []))
+    lines += ["import torch\n", f"from diffusers import {base.programs.diffusers_pipeline}\n"]
+    return "".join(lines + ([f"\n{FROM_MINI}"] if base.place == MINI else []))

@@ -1,27 +1,23 @@
 """A ComfyUI workflow that renders with the exported file as flux_lora's own sampler does, as API JSON and as canvas.
 
 model  UNETLoader > LoraLoaderModelOnly > ModelSamplingFlux > BasicScheduler (simple), BasicGuider
-    text   DualCLIPLoader > T5TokenizerOptions > CLIPTextEncode > FluxGuidance > BasicGuider
+    text   DualCLIPLoader > (text length) > CLIPTextEncode > FluxGuidance > BasicGuider
     noise  RandomNoise, EmptySD3LatentImage, KSamplerSelect (euler) > SamplerCustomAdvanced > VAEDecode > SaveImage
 
 ModelSamplingFlux makes the schedule follow the image's size, as diffusers does; without it ComfyUI
-uses the one of 1024 x 1024 for every size. T5TokenizerOptions pads the text to the length that the
-adapter was trained with; ComfyUI's own is 256.
+uses the one of 1024 x 1024 for every size. The node of the text's length pads it to what the adapter
+was trained with, where that is not ComfyUI's own.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from flux_lora.models.family import ComfyParts
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import BaseModel
 from flux_lora.share.nodes import FIXED, NODES, IntWidget, Value
 
-BASE_SHIFT, MAX_SHIFT = 0.5, 1.15
-"""FLUX.1-dev's mu (log of the sigma shift) at 256 and at 4096 image tokens."""
-COMFY_T5_TOKENS = 256
-"""Length that ComfyUI pads T5's tokens to by default."""
-T5_FILE, CLIP_FILE, VAE_FILE = "t5xxl_fp16.safetensors", "clip_l.safetensors", "ae.safetensors"
 ESCAPED_WEIGHTS = str.maketrans({"(": r"\(", ")": r"\)"})
 """ComfyUI parses brackets as weights of words."""
 
@@ -50,14 +46,14 @@ def text_to_image(
 ) -> tuple[WorkflowNode, ...]:
     """The nodes that render this prompt with the first seed of the spec, in topological order."""
     model, schedule = Link(2), Link(3 if base.shifts_sigmas else 2)
-    text = Link(5 if spec.text_tokens != COMFY_T5_TOKENS else 4)
+    parts = base.programs.comfy
     nodes = [
         WorkflowNode(1, "UNETLoader", "FLUX", {"unet_name": base.comfy, "weight_dtype": "default"}),
         WorkflowNode(
             2, "LoraLoaderModelOnly", "LoRA", {"lora_name": file, "strength_model": strength}, {"model": Link(1)}
         ),
         *_schedule_of_size(base, spec, model),
-        *_text(prompt, spec, text),
+        *_text(parts, prompt, spec),
         WorkflowNode(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)}),
         WorkflowNode(9, "RandomNoise", "Seed", {"noise_seed": spec.seeds[0]}),
         WorkflowNode(10, "KSamplerSelect", "Sampler", {"sampler_name": "euler"}),
@@ -69,7 +65,7 @@ def text_to_image(
             {"model": schedule},
         ),
         WorkflowNode(12, "EmptySD3LatentImage", "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
-        *_image(file.removesuffix(".safetensors")),
+        *_image(parts, file.removesuffix(".safetensors")),
     ]
     return tuple(nodes)
 
@@ -94,22 +90,26 @@ def _json_text(contents: Mapping[str, object]) -> str:
 
 def _schedule_of_size(base: BaseModel, spec: RenderSpec, model: Link) -> Iterator[WorkflowNode]:
     if base.shifts_sigmas:
-        shifts = {"max_shift": MAX_SHIFT, "base_shift": BASE_SHIFT}
+        parts = base.programs.comfy
+        shifts = {"max_shift": parts.max_shift, "base_shift": parts.base_shift}
         size = {"width": spec.width, "height": spec.height}
         yield WorkflowNode(3, "ModelSamplingFlux", "Schedule for this size", {**shifts, **size}, {"model": model})
 
 
-def _text(prompt: str, spec: RenderSpec, text: Link) -> Iterator[WorkflowNode]:
-    files = {"clip_name1": T5_FILE, "clip_name2": CLIP_FILE, "type": "flux", "device": "default"}
+def _text(parts: ComfyParts, prompt: str, spec: RenderSpec) -> Iterator[WorkflowNode]:
+    first, second = parts.text_encoders
+    files = {"clip_name1": first, "clip_name2": second, "type": parts.text_type, "device": "default"}
     yield WorkflowNode(4, "DualCLIPLoader", "Text encoders", files)
-    if text.node == 5:
+    text = Link(4)
+    if spec.text_tokens != parts.text_tokens:
         padding = {"min_padding": 0, "min_length": spec.text_tokens}
-        yield WorkflowNode(5, "T5TokenizerOptions", "Text length", padding, {"clip": Link(4)})
+        yield WorkflowNode(5, parts.text_length_node, "Text length", padding, {"clip": text})
+        text = Link(5)
     yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(ESCAPED_WEIGHTS)}, {"clip": text})
     yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
 
 
-def _image(prefix: str) -> Iterator[WorkflowNode]:
+def _image(parts: ComfyParts, prefix: str) -> Iterator[WorkflowNode]:
     links = {
         "noise": Link(9),
         "guider": Link(8),
@@ -118,7 +118,7 @@ def _image(prefix: str) -> Iterator[WorkflowNode]:
         "latent_image": Link(12),
     }
     yield WorkflowNode(13, "SamplerCustomAdvanced", "Draw", links=links)
-    yield WorkflowNode(14, "VAELoader", "VAE", {"vae_name": VAE_FILE})
+    yield WorkflowNode(14, "VAELoader", "VAE", {"vae_name": parts.vae})
     yield WorkflowNode(15, "VAEDecode", "To pixels", links={"samples": Link(13), "vae": Link(14)})
     yield WorkflowNode(16, "SaveImage", "Image", {"filename_prefix": prefix}, {"images": Link(15)})
 

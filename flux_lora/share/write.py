@@ -6,7 +6,7 @@ from flux_lora.atomic import write_bytes, write_text
 from flux_lora.errors import RunError
 from flux_lora.share.card import MARKER, SharedModel, card_of, image_name
 from flux_lora.share.snippets import diffusers_snippet
-from flux_lora.share.workflow import CLIP_FILE, T5_FILE, VAE_FILE, text_to_image, to_api, to_canvas
+from flux_lora.share.workflow import text_to_image, to_api, to_canvas
 
 CARD = "README.md"
 CANVAS = "workflow.json"
@@ -22,7 +22,7 @@ Say `{trigger}` in the prompt.
 | --- | --- |
 | {file} | loras |
 | {unet} | diffusion_models |
-| {t5}, {clip} | text_encoders |
+| {text_encoders} | text_encoders |
 | {vae} | vae |
 
 Other file names: choose yours in the loaders.
@@ -52,17 +52,17 @@ def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
 
 
 def _example(product: SharedModel) -> str:
-    base = product.base.known_to_others if product.repo else product.base.place
+    base = product.base_for_readers
     return diffusers_snippet(base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
 
 
 def _note(product: SharedModel) -> str:
+    parts = product.base.programs.comfy
     return NOTE.format(
         title=product.title,
         trigger=product.trigger,
         file=product.file,
         unet=product.base.comfy,
-        t5=T5_FILE,
-        clip=CLIP_FILE,
-        vae=VAE_FILE,
+        text_encoders=", ".join(parts.text_encoders),
+        vae=parts.vae,
     )

@@ -18,6 +18,7 @@ from flux_lora.adapter.inspection import describe
 from flux_lora.adapter.layer_types import Adapter, LoRA, frobenius_norm
 from flux_lora.adapter.metadata import Label, add_metadata, metadata_of
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.flux1.programs import PROGRAMS
 from tests.adapter.other_trainers import DIALECTS
 
 NAMES = ("transformer_blocks.0.attn.to_q", "transformer_blocks.0.ff.net.2", "single_transformer_blocks.1.proj_out")
@@ -25,6 +26,8 @@ LABEL = Label(
     title="mug",
     trigger="zkmug",
     base="mini",
+    architecture="flux-1-dev",
+    programs=PROGRAMS,
     date="2026-11-21",
     resolution=128,
     licence="apache-2.0",
@@ -119,7 +122,7 @@ def test_a_lora_of_another_model_is_described_as_far_as_its_names_go(tmp_path: P
     save_file(DIALECTS["sdxl"], tmp_path / "x")
     seen = describe(tmp_path / "x")
     assert (seen.dialect, seen.kinds, seen.ranks, seen.layers) == ("unknown", ("LoRA",), (2,), 1)
-    assert "not read as an adapter of FLUX.1" in seen.remarks[0]
+    assert "not read as an adapter of FLUX: " in seen.remarks[0]
     assert {verdict.takes for verdict in seen.verdicts} == {"none"}
 
 

@@ -1,11 +1,13 @@
 """What an exported file says about itself."""
 
 import json
+from dataclasses import replace
 
 import torch
 
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.adapter.metadata import Label, metadata_of
+from flux_lora.models.flux1.programs import PROGRAMS
 
 RECIPE = {
     "run": {"dir": "/home/jane/runs/mug"},
@@ -17,6 +19,8 @@ LABEL = Label(
     trigger="zkmug",
     class_word="mug",
     base="black-forest-labs/FLUX.1-dev",
+    architecture="flux-1-dev",
+    programs=PROGRAMS,
     date="2026-11-21",
     resolution=768,
     licence="flux-1-dev-non-commercial-license",
@@ -54,9 +58,9 @@ def test_the_hint_says_the_strength_and_the_words():
 
 def test_the_base_s_limit_on_commerce_is_handed_on():
     assert FACTS["flux_lora.non_commercial"] == "true"
-    free = Label(title="a", trigger="a", base="mini", date="2026", resolution=128, licence="apache-2.0")
+    free = replace(LABEL, licence="apache-2.0")
     assert metadata_of(free, adapter(8))["flux_lora.non_commercial"] == "false"
-    unsaid = Label(title="a", trigger="a", base="mini", date="2026", resolution=128)
+    unsaid = replace(LABEL, licence="")
     assert "flux_lora.non_commercial" not in metadata_of(unsaid, adapter(8))
 
 

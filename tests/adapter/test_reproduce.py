@@ -14,6 +14,7 @@ from flux_lora.adapter.metadata import Label, metadata_of
 from flux_lora.adapter.reproduce import read_reproduction
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.flux1.programs import PROGRAMS
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"
 TENSORS = {f"{NAME}.lora_A.weight": torch.ones(2, 4), f"{NAME}.lora_B.weight": torch.ones(4, 2)}
@@ -41,6 +42,8 @@ def ours(folder: Path) -> Path:
         title="mug",
         trigger="zubo",
         base="mini",
+        architecture="flux-1-dev",
+        programs=PROGRAMS,
         date="2026-11-21T10:00:00",
         resolution=128,
         recipe=json.dumps(asdict(config), default=str),

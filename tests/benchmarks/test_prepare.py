@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 def one(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     file: Path = tmp_path_factory.mktemp("mosaic") / "a.jpg"
     prepare.mosaic((972, 756)).save(file, quality=prepare.JPEG_QUALITY)
-    return plan([Sample(image=file, caption="a photo")], BucketOptions(resolutions=(256,))).prepared[0]
+    return plan([Sample(image=file, caption="a photo")], BucketOptions(16, resolutions=(256,))).prepared[0]
 
 
 def test_nothing_is_cropped_so_that_no_way_gains_by_it(one):

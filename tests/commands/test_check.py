@@ -48,6 +48,16 @@ def test_teaching_is_refused_and_leaves_nothing(photos: Path):
     assert not (photos.parent / "run").exists()
 
 
+def test_sides_that_are_not_whole_tokens_of_the_base_are_refused_all_at_once(photos: Path):
+    with pytest.raises(ConfigError) as caught:
+        preflight(Run(compose_config(asked(photos, "data.resolution=1000", "preview.size=100"))))
+    assert caught.value.problem.splitlines() == [
+        "data.resolution is 1000, not a multiple of 16",
+        "preview.size is 100, not a multiple of 16",
+    ]
+    assert caught.value.fix.split() == ["set", "data.resolution=992", "set", "preview.size=96"]
+
+
 def test_a_rule_that_is_off_does_not_bind_and_its_reason_is_said(photos: Path, capsys: pytest.CaptureFixture[str]):
     off = "check.off=[{rule: no-caption, reason: captions come later}]"
     assert check(compose_config(asked(photos, off, "check.page=false"))) == 0

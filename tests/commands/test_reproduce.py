@@ -14,6 +14,7 @@ from flux_lora.commands.reproduce import reproduce
 from flux_lora.config.compose import compose_config, reopen
 from flux_lora.config.file_verbs import ReproduceArgs
 from flux_lora.errors import RunError
+from flux_lora.models.flux1.programs import PROGRAMS
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"
 ADAPTER = Adapter({"transformer_blocks.0.attn.to_q": LoRA(torch.ones(2, 4), torch.ones(4, 2), 2.0)})
@@ -25,6 +26,8 @@ def export(folder: Path, recipe: dict) -> Path:
         title="mug",
         trigger="zubo",
         base="mini",
+        architecture="flux-1-dev",
+        programs=PROGRAMS,
         date="2026-11-21",
         resolution=128,
         recipe=json.dumps(recipe, default=str),

@@ -33,6 +33,7 @@ from flux_lora.config.knobs import RENAMED, all_knobs
 from flux_lora.config.old_names import say_renamed, with_new_names
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ConfigError
+from flux_lora.models.flux1.programs import PROGRAMS
 
 OLD_RECIPE = Path(__file__).with_name("old_recipe.yaml")
 VALUES = {
@@ -257,7 +258,16 @@ def test_an_old_name_inside_a_section_given_as_a_whole_is_answered_with_the_new_
 
 def test_the_recipe_in_an_old_lora_composes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     old = OmegaConf.to_container(OmegaConf.load(OLD_RECIPE))
-    label = Label(title="mug", trigger="zorb", base="mini", date="2026-10-01", resolution=768, recipe=json.dumps(old))
+    label = Label(
+        title="mug",
+        trigger="zorb",
+        base="mini",
+        architecture="flux-1-dev",
+        programs=PROGRAMS,
+        date="2026-10-01",
+        resolution=768,
+        recipe=json.dumps(old),
+    )
     layer = "transformer_blocks.0.attn.to_q"
     pair = LoRA(torch.ones(2, 4), torch.ones(4, 2), 2.0)
     tensors = {f"transformer.{layer}.lora_A.weight": pair.down, f"transformer.{layer}.lora_B.weight": pair.up}

@@ -22,7 +22,12 @@ def test_a_recipe_that_ships_breaks_no_rule():
 @pytest.mark.parametrize(
     ("override", "problem", "fix"),
     [
-        ("data.resolution=1000", "data.resolution is 1000, not a multiple of 16", "set data.resolution=992"),
+        (
+            "data.resolution=-16",
+            "data.resolution or one of data.more_resolutions is not above 0",
+            "set data.resolution",
+        ),
+        ("preview.size=-16", "preview.size is -16", "set preview.size=0"),
         ("adapter.rank=0", "adapter.rank is 0", "set adapter.rank to 1 or more (16 is a good start)"),
         ("train.learning_rate=-1", "train.learning_rate is -1", "set train.learning_rate above 0"),
         ("train.save_every=9999", "nothing would be saved midway", "set train.save_every to 75"),
@@ -52,7 +57,7 @@ def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: s
 
 
 def test_all_broken_rules_are_said_at_once():
-    error = problem_with("data.resolution=1000", "train.max_grad_norm=0", "train.batch_size=0")
+    error = problem_with("data.resolution=0", "train.max_grad_norm=0", "train.batch_size=0")
     assert len(error.problem.splitlines()) == len(error.fix.splitlines()) == 3
 
 

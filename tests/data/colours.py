@@ -63,7 +63,7 @@ def grow_old(file: Path) -> None:
 
 
 def planned(photos: Path, resolution: int = 32) -> Sequence[Prepared]:
-    return plan(find_samples(photos), BucketOptions(resolutions=(resolution,), max_upscale=4.0)).prepared
+    return plan(find_samples(photos), BucketOptions(16, resolutions=(resolution,), max_upscale=4.0)).prepared
 
 
 def made_by(colours: MeanColours, photos: Path, folder: Path, wanted: EncodeOptions | None = None) -> EncodeResult:

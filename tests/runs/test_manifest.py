@@ -38,7 +38,7 @@ def planned(*exposures: int) -> Plan:
             )
             for number, times in enumerate(exposures)
         ),
-        BucketOptions(resolutions=(64,)),
+        BucketOptions(16, resolutions=(64,)),
     )
 
 

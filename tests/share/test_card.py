@@ -8,9 +8,10 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.share.base_models import SCHNELL, base_model
+from flux_lora.models.flux1.family import Flux1
+from flux_lora.share.base_models import base_model
 from flux_lora.share.card import IMAGES, as_code, card_of, fenced, plain
-from tests.share.example_models import PRODUCT, SPEC, product_in
+from tests.share.example_models import PRODUCT, SCHNELL, SPEC, product_in
 
 words = st.text(min_size=1, max_size=40).filter(lambda text: text.strip())
 
@@ -48,7 +49,7 @@ def test_the_text_says_the_scores_how_they_were_measured_and_the_limits():
 def test_a_free_licence_is_told_by_its_id_and_a_base_off_the_hub_has_no_link():
     free = ModelCard(card_of(replace(PRODUCT, base=SCHNELL))).data.to_dict()
     assert free["license"] == "apache-2.0" and "license_link" not in free and "license_name" not in free
-    own = replace(PRODUCT, base=base_model("my base", "/home/me/my-base", "mit"), repo="someone/zubo")
+    own = replace(PRODUCT, base=base_model("my base", "/home/me/my-base", "mit", Flux1()), repo="someone/zubo")
     assert "base_model" not in ModelCard(card_of(own)).data.to_dict()
     assert "/home/me" not in card_of(own), "a folder of this machine is nobody else's business"
 

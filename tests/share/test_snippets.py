@@ -19,6 +19,7 @@ from flux_lora.models.flux1.text import encode_text
 from flux_lora.models.mini import MINI
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
+from flux_lora.share.base_models import base_model
 from flux_lora.share.card import example_of
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from tests.tiny import flux1_layers
@@ -64,7 +65,7 @@ def test_the_snippet_gives_the_image_of_the_exported_file_to_the_last_bit_on_min
     (tmp_path / "export").mkdir()
     file = exported(MINI, tmp_path / "export" / "zubo.safetensors")
     spec = RenderSpec(prompts=("a zubo bottle",), seeds=(7,), width=64, height=48, text_tokens=32, steps=4)
-    program = diffusers_snippet(MINI, file.name, spec.prompts[0], spec)
+    program = diffusers_snippet(base_model(MINI, MINI, "", Flux1()), file.name, spec.prompts[0], spec)
     made = run(program, file.with_name("use.py"), tmp_path, monkeypatch)
     assert np.array_equal(made, rendered(MINI, file, spec))
     assert str(tmp_path) not in program, "it can be handed on"
@@ -73,12 +74,12 @@ def test_the_snippet_gives_the_image_of_the_exported_file_to_the_last_bit_on_min
 @on_a_cpu
 def test_any_prompt_any_folder_and_any_base_can_be_written_into_it(tiny_flux: Path, tmp_path: Path, monkeypatch):
     file = exported(str(tiny_flux), tmp_path / "it's" / "zorb.safetensors")
-    program = diffusers_snippet(str(tiny_flux), str(file), PROMPT, SPEC)
+    program = diffusers_snippet(base_model("tiny", str(tiny_flux), "", Flux1()), str(file), PROMPT, SPEC)
     made = run(program, tmp_path / "use.py", tmp_path, monkeypatch)
     assert np.array_equal(made, rendered(str(tiny_flux), file, SPEC))
 
 
 def test_comfy_is_told_the_same_settings() -> None:
-    hint = comfy_hint("runs/x/zorb.safetensors", SPEC, strength=0.8)
-    assert "zorb.safetensors" in hint and "runs/x" not in hint
+    hint = comfy_hint(base_model("FLUX.1-dev", MINI, "", Flux1()), "runs/x/zorb.safetensors", SPEC, strength=0.8)
+    assert "zorb.safetensors" in hint and "(flux1-dev.safetensors)" in hint and "runs/x" not in hint
     assert "strength 0.8" in hint and "FluxGuidance 3.5" in hint and "32 x 48" in hint

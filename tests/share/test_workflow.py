@@ -9,16 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_scheduler
 from flux_lora.models.flux1.sampling import sampling_shift
 from flux_lora.models.mini import MINI
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.base_models import DEV, SCHNELL, base_model
+from flux_lora.share.base_models import base_model
 from flux_lora.share.nodes import NODES
 from flux_lora.share.validate import workflow_faults
-from flux_lora.share.workflow import BASE_SHIFT, MAX_SHIFT, text_to_image, to_api, to_canvas
+from flux_lora.share.workflow import text_to_image, to_api, to_canvas
+from tests.share.example_models import DEV, SCHNELL
 
 SPEC = RenderSpec(prompts=("p",), seeds=(1000,), width=1024, height=768, text_tokens=512, steps=28, guidance=3.5)
+PARTS = DEV.programs.comfy
 FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
 
 specs = st.builds(
@@ -71,8 +74,8 @@ def test_brackets_and_braces_of_a_prompt_stay_words():
 
 @pytest.mark.parametrize(("width", "height"), [(1024, 1024), (512, 512), (768, 1344), (128, 128)])
 def test_the_schedule_is_moved_as_far_as_the_sampler_moves_it(width, height):
-    per_token = (MAX_SHIFT - BASE_SHIFT) / (4096 - 256)
-    comfy = BASE_SHIFT + per_token * (width * height / 256 - 256)
+    per_token = (PARTS.max_shift - PARTS.base_shift) / (4096 - 256)
+    comfy = PARTS.base_shift + per_token * (width * height / 256 - 256)
     assert math.exp(comfy) == pytest.approx(sampling_shift(load_scheduler(MINI), width, height))
 
 
@@ -143,10 +146,10 @@ def test_every_node_of_the_table_is_used():
 
 
 def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):
-    assert base_model("FLUX.1-dev", "/models/FLUX.1-dev", "") == replace(DEV, place="/models/FLUX.1-dev")
-    assert base_model("my copy", "black-forest-labs/FLUX.1-schnell", "") == SCHNELL
-    other = base_model("Finer FLUX", "someone/finer-flux", "mit")
+    assert base_model("FLUX.1-dev", "/models/FLUX.1-dev", "", Flux1()) == replace(DEV, place="/models/FLUX.1-dev")
+    assert base_model("my copy", "black-forest-labs/FLUX.1-schnell", "", Flux1()) == SCHNELL
+    other = base_model("Finer FLUX", "someone/finer-flux", "mit", Flux1())
     assert (other.hub, other.comfy, other.licence_id) == ("someone/finer-flux", "finer-flux.safetensors", "mit")
-    mini = base_model("flux_lora mini", "mini", "apache-2.0")
-    assert mini.known_to_others == "mini" and base_model("own", "/home/me/own", "").known_to_others == "own"
+    mini = base_model("flux_lora mini", "mini", "apache-2.0", Flux1())
+    assert mini.known_to_others == "mini" and base_model("own", "/home/me/own", "", Flux1()).known_to_others == "own"
     assert mini.hub == "" and not mini.non_commercial and DEV.non_commercial and DEV.licence_id == "other"

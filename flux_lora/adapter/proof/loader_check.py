@@ -5,7 +5,7 @@ Shape letters: R rank, I inputs and O outputs of the linear layer.
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from flux_lora.adapter.loaders.keys import on_rows, swap_row_halves
 from flux_lora.adapter.low_rank import as_lora
 from flux_lora.adapter.proof.expected_support import ExpectedSupport
 from flux_lora.errors import AdapterFileError
-from flux_lora.models.flux1.layers import flux1_shapes, fused_weights
+from flux_lora.models.family import ModelFamily
+from flux_lora.models.registry import FAMILIES
 
 DELTA_BOUND = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """How far rounding to the file's dtype may move one module's delta, relative to the delta's norm."""
@@ -186,7 +187,7 @@ class ReaderProof:
 
 
 def check_not_empty(adapter: Adapter) -> None:
-    """Refuse an adapter that is not finite, is zero, or has modules that FLUX.1 has not."""
+    """Refuse an adapter that is not finite or is zero."""
     norms = {name: frobenius_norm(delta) for name, delta in adapter.deltas.items() if isinstance(delta, LoRA)}
     infinite = [name for name, norm in norms.items() if not math.isfinite(norm)]
     if infinite:
@@ -197,13 +198,17 @@ def check_not_empty(adapter: Adapter) -> None:
         raise AdapterFileError(
             "the adapter changes nothing: it has not learned yet", fix="train it for more steps, or give another file"
         )
-    flux1 = flux1_shapes()
-    unknown = sorted(set(adapter.deltas) - set(flux1) - set(fused_weights(flux1)))
-    unknown = [name for name in unknown if not name.startswith("text_encoder")]
+
+
+def check_known_modules(adapter: Adapter, families: Sequence[ModelFamily] = FAMILIES) -> None:
+    """Refuse an adapter with modules that no one of the families has all of; text encoders' are not asked about."""
+    names = {name for name in adapter.deltas if not name.startswith("text_encoder")}
+    unknown = min((sorted(names - set(family.adapted_modules())) for family in families), key=len)
     if unknown:
+        named = " or ".join(family.name for family in families)
         raise AdapterFileError(
-            f"FLUX.1 has no {unknown[0]} ({len(unknown)} such module(s))",
-            fix="give a LoRA for FLUX.1; Qwen-Image has 60 blocks of the same names",
+            f"{named} has no {unknown[0]} ({len(unknown)} such module(s))",
+            fix=f"give a LoRA for {named}; Qwen-Image has 60 blocks of the same names",
         )
 
 

@@ -24,6 +24,7 @@ from flux_lora.adapter.proof.loader_check import (
     Case,
     ReaderProof,
     check_finite,
+    check_known_modules,
     check_not_empty,
     proof_of,
     read_by_table,
@@ -70,6 +71,7 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Loa
     weights = file / WEIGHTS if file.is_dir() else file
     case = Case(weights, read_tensors(weights), read_header(weights).metadata, adapter)
     check_not_empty(adapter)
+    check_known_modules(adapter, (base.family,) if base else FAMILIES)
     check_finite(case)
     target = base or _weightless_if_it_fits(adapter)
     if target is not None:

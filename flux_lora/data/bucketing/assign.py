@@ -149,7 +149,9 @@ def _assign(
     for shape, alone in own.items():
         groups.setdefault(alone.bucket, []).append(shape)
     resolutions = {shape.resolution for shape in shapes}
-    choices = sorted({*groups, *(bucket for side in resolutions for bucket in buckets(side, limits.longest_aspect))})
+    choices = sorted(
+        {*groups, *(bucket for side in resolutions for bucket in buckets(side, limits.step, limits.longest_aspect))}
+    )
     numbers = {bucket: number for number, bucket in enumerate(choices)}
     sides_K2 = np.array([(bucket.width, bucket.height) for bucket in choices], float)
     own_buckets = sorted(groups)

@@ -1,12 +1,13 @@
-"""Aspect-ratio buckets, and the bucket that an image alone would have, with the limits of those it may share."""
+"""Aspect-ratio buckets, and the bucket that an image alone would have, with the limits of those it may share.
+
+`step` is the pixels per side of one image token: sides are multiples of it.
+"""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-SIDE_STEP = 16
-"""Pixels. 8 to a latent pixel, and 2 latent pixels to a token, along each side."""
 LONGEST_ASPECT = 4.0
 """Long side over short side. Longer images are cropped to it."""
 
@@ -30,39 +31,39 @@ class Bucket:
 
 
 @lru_cache(maxsize=32)
-def buckets(resolution: int, longest_aspect: float = LONGEST_ASPECT) -> tuple[Bucket, ...]:
+def buckets(resolution: int, step: int, longest_aspect: float = LONGEST_ASPECT) -> tuple[Bucket, ...]:
     """Every bucket of about resolution² pixels: for each side, the other side that comes nearest to the area."""
-    shortest = max(SIDE_STEP, _stepped(resolution / math.sqrt(longest_aspect)))
-    longest = max(shortest, _stepped(resolution * math.sqrt(longest_aspect)))
-    sides = ((side, _stepped(resolution**2 / side)) for side in range(shortest, longest + 1, SIDE_STEP))
+    shortest = _stepped(resolution / math.sqrt(longest_aspect), step)
+    longest = _stepped(resolution * math.sqrt(longest_aspect), step)
+    sides = ((side, _stepped(resolution**2 / side, step)) for side in range(shortest, longest + 1, step))
     pairs = {pair for a, b in sides for pair in ((a, b), (b, a)) if max(pair) <= longest_aspect * min(pair)}
     return tuple(sorted(Bucket(width=width, height=height) for width, height in pairs))
 
 
-def around(width: float, height: float, longest_aspect: float = LONGEST_ASPECT) -> tuple[Bucket, ...]:
+def around(width: float, height: float, step: int, longest_aspect: float = LONGEST_ASPECT) -> tuple[Bucket, ...]:
     """The few buckets nearest to a width and height: up to two steps below, and at least one no smaller than either."""
-    pairs = ((a, b) for a in _steps_near(width) for b in _steps_near(height))
-    return tuple(sorted({_shortened(a, b, longest_aspect) for a, b in pairs}))
+    pairs = ((a, b) for a in _steps_near(width, step) for b in _steps_near(height, step))
+    return tuple(sorted({_shortened(a, b, step, longest_aspect) for a, b in pairs}))
 
 
-def _steps_near(side: float) -> tuple[int, ...]:
-    """Multiples of SIDE_STEP: two below a side and one above it."""
-    below = math.floor(side / SIDE_STEP + 1e-9)
-    above = math.ceil(side / SIDE_STEP - 1e-9)
-    return tuple({SIDE_STEP * max(1, steps) for steps in (below - 1, below, above)})
+def _steps_near(side: float, step: int) -> tuple[int, ...]:
+    """Multiples of the step: two below a side and one above it."""
+    below = math.floor(side / step + 1e-9)
+    above = math.ceil(side / step - 1e-9)
+    return tuple({step * max(1, steps) for steps in (below - 1, below, above)})
 
 
-def _shortened(width: int, height: int, longest_aspect: float) -> Bucket:
+def _shortened(width: int, height: int, step: int, longest_aspect: float) -> Bucket:
     """A bucket whose long side is cut to the longest aspect."""
 
     def limit(other: int) -> int:
-        return SIDE_STEP * int(longest_aspect * other / SIDE_STEP + 1e-9)
+        return step * int(longest_aspect * other / step + 1e-9)
 
     return Bucket(width=min(width, limit(height)), height=min(height, limit(width)))
 
 
-def _stepped(pixels: float) -> int:
-    return max(SIDE_STEP, round(pixels / SIDE_STEP) * SIDE_STEP)
+def _stepped(pixels: float, step: int) -> int:
+    return max(step, round(pixels / step) * step)
 
 
 SMALLEST = 256
@@ -89,6 +90,8 @@ class Shape:
 class BucketLimits:
     """Limits of every bucket."""
 
+    step: int
+    """Pixels per side of one image token."""
     longest_aspect: float = LONGEST_ASPECT
     max_upscale: float = MOST_ENLARGED
     max_crop: float = MOST_CROPPED
@@ -122,8 +125,8 @@ def own_bucket(shape: Shape, limits: BucketLimits) -> OwnBucket:
     else:
         target_area = max(image_area, min(shape.resolution, SMALLEST) ** 2)
     aspect = width / height
-    area = largest_area(shape.resolution, limits.longest_aspect)
-    near = around(math.sqrt(target_area * aspect), math.sqrt(target_area / aspect), limits.longest_aspect)
+    area = largest_area(shape.resolution, limits.step, limits.longest_aspect)
+    near = around(math.sqrt(target_area * aspect), math.sqrt(target_area / aspect), limits.step, limits.longest_aspect)
     near = [bucket for bucket in near if bucket.area <= area] or near
     if target_area <= image_area * limits.max_upscale**2:
         allowed = limits.max_upscale + ROUNDING
@@ -144,9 +147,9 @@ def lost_in(width: float, height: float, bucket: Bucket) -> float:
 
 
 @lru_cache(maxsize=32)
-def largest_area(resolution: int, longest_aspect: float = LONGEST_ASPECT) -> int:
+def largest_area(resolution: int, step: int, longest_aspect: float = LONGEST_ASPECT) -> int:
     """Pixels of the largest bucket of a resolution, which must fit into memory."""
-    return max(bucket.area for bucket in buckets(resolution, longest_aspect))
+    return max(bucket.area for bucket in buckets(resolution, step, longest_aspect))
 
 
 def _nearest(choices: Iterable[Bucket], aspect: float, target_area: float) -> Bucket:

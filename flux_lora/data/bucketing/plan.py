@@ -36,6 +36,8 @@ MATTERS = 0.02
 class BucketOptions:
     """Options of bucketing and cropping."""
 
+    step: int
+    """Pixels per side of one image token: sides of buckets are multiples of it."""
     resolutions: tuple[int, ...]
     """Sides of squares whose areas buckets fill. Every image is shown at each of them."""
     batch_size: int = 1
@@ -126,7 +128,7 @@ def plan(
     shapes: Counter[Shape] = Counter()
     for sample, size in zip(samples, image_sizes, strict=True):
         shapes.update({Shape(*size, side): sample.repeats for side in options.resolutions})
-    limits = BucketLimits(options.longest_aspect, options.max_upscale, options.max_crop)
+    limits = BucketLimits(options.step, options.longest_aspect, options.max_upscale, options.max_crop)
     chosen = assign_buckets(shapes, limits, max(options.batch_size, options.world_size)) if shapes else {}
     keep = keep or partial(protected_box, crop=options.crop, alpha=options.alpha)
     prepared: list[Prepared] = []

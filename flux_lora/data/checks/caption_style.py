@@ -71,7 +71,7 @@ def without_boilerplate(caption: str) -> str:
 KEYWORD_LIST = Rule(
     "keyword-list",
     Severity.warning,
-    "Keywords between commas: T5 was trained on prose, and a list does not say what belongs to what.",
+    "Keywords between commas: FLUX was trained on prose, and a list does not say what belongs to what.",
 )
 BOILERPLATE_TEXT = Rule(
     "boilerplate",

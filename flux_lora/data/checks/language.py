@@ -135,7 +135,7 @@ def _is_compound(word: str) -> bool:
 OTHER_LANGUAGE = Rule(
     "other-language",
     Severity.warning,
-    "FLUX was taught with English captions, and T5 has no letters at all for many scripts.",
+    "FLUX was taught with English captions, and its text encoder has no letters at all for many scripts.",
 )
 MISSPELLED = Rule(
     "misspelled",

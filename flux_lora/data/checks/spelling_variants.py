@@ -15,7 +15,7 @@ from flux_lora.data.samples import Sample
 TWO_SPELLINGS = Rule(
     "two-spellings",
     Severity.warning,
-    "One thing is spelled in two ways: T5 reads two words, and each is learned from fewer images.",
+    "One thing is spelled in two ways: the model reads two words, and each is learned from fewer images.",
 )
 SPELLING_RULES: tuple[Rule, ...] = (TWO_SPELLINGS,)
 

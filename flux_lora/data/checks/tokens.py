@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CUT_BY_OTHER = Rule(
     "cut-by-clip",
     Severity.note,
-    "CLIP keeps 77 tokens, for one pooled vector. T5 reads the rest too, so little is lost.",
+    "A text encoder that sums the caption up truncates it. Another one reads the rest, so little is lost.",
 )
 CUT_BY_DECISIVE = Rule(
     "cut-by-t5",
@@ -27,7 +27,7 @@ CUT_BY_DECISIVE = Rule(
 UNREADABLE_LETTERS = Rule(
     "unreadable-letters",
     Severity.warning,
-    "FLUX.1's T5 has no token for some letters (ñ, ë, ø) and signs, and reads the same unknown token for all of them.",
+    "The text encoder has no token for some letters (as ñ, ë, ø) and signs, and reads the same unknown one for all.",
 )
 UNCOUNTED = Rule(
     "tokens-uncounted",

@@ -8,5 +8,6 @@ latents.py     pixels <-> latents
 velocity.py    packing, positions, guidance
 sampling.py    images by diffusers' FluxPipeline
 layers.py      linear layers, their shapes, and the groups that a LoRA may change
+programs.py    releases, and its parts in diffusers, ComfyUI, modelspec and sd-scripts
 diffusers_lora.py  LoRA files loaded by diffusers itself
 """

@@ -19,13 +19,24 @@ from flux_lora.models.family import (
     EncodeImage,
     Encoders,
     Pipeline,
+    Programs,
     PromptEmbeds,
+    Release,
     Shapes,
     Velocity,
 )
 from flux_lora.models.family import ModelSource as Source
-from flux_lora.models.flux1.layers import FIXED_WIDTHS, LAYER_GROUPS, PATCH, PIXELS_PER_LATENT, WIDTH, flux1_shapes
+from flux_lora.models.flux1.layers import (
+    FIXED_WIDTHS,
+    LAYER_GROUPS,
+    PATCH,
+    PIXELS_PER_LATENT,
+    WIDTH,
+    flux1_shapes,
+    fused_weights,
+)
 from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, local_folder, part_folder
+from flux_lora.models.flux1.programs import PROGRAMS, release_like
 from flux_lora.models.hub import fingerprint
 
 if TYPE_CHECKING:
@@ -44,10 +55,20 @@ class Flux1:
     layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
     unused_in_training: str = ""
     uses_cfg: bool = False
+    programs: Programs = PROGRAMS
+
+    def release_like(self, name: str) -> Release:
+        """Schnell where the name says so, else dev."""
+        return release_like(name)
 
     def linear_shapes(self) -> Shapes:
         """FLUX.1-dev's; schnell lacks the guidance embedder."""
         return flux1_shapes()
+
+    def adapted_modules(self) -> Collection[str]:
+        """diffusers' layers and BFL's."""
+        shapes = flux1_shapes()
+        return {*shapes, *fused_weights(shapes)}
 
     def recognises(self, source: Source) -> bool:
         """By the class that model_index.json names."""

@@ -26,7 +26,7 @@ from flux_lora.data.bucketing.buckets import (
 )
 from flux_lora.data.bucketing.clustering import empty_places
 
-LIMITS = BucketLimits()
+LIMITS = BucketLimits(16)
 sides = st.integers(64, 6000)
 sets = st.dictionaries(
     st.builds(Shape, sides, sides, st.sampled_from([512, 1024])), st.integers(1, 5), min_size=1, max_size=25
@@ -50,14 +50,14 @@ def test_every_shape_gets_a_bucket_that_it_fills_without_being_enlarged(shown, b
         own = own_bucket(shape, LIMITS)
         allowed = max(LIMITS.max_upscale, scale_into(shape.width, shape.height, own.bucket))
         assert scale_into(shape.width, shape.height, bucket) <= allowed + 1e-5
-        assert bucket.area <= largest_area(shape.resolution)
+        assert bucket.area <= largest_area(shape.resolution, LIMITS.step)
         assert bucket.area >= SMALLEST**2 * 0.8
 
 
 @few
 @given(sets, st.integers(1, 8), st.sampled_from([0.0, 0.1, 0.15, 0.25]))
 def test_sharing_a_bucket_never_crops_or_shrinks_an_image_beyond_the_limits(shown, batch_size, most_cropped):
-    limits = BucketLimits(max_crop=most_cropped)
+    limits = BucketLimits(16, max_crop=most_cropped)
     rungs = [LADDER[0], *(terms for terms in LADDER if terms.most_lost <= most_cropped)]
     for shape, bucket in assign_buckets(shown, limits, batch_size).items():
         own = own_bucket(shape, limits)
@@ -71,7 +71,7 @@ def test_sharing_a_bucket_never_crops_or_shrinks_an_image_beyond_the_limits(show
 @few
 @given(sets, st.integers(1, 8))
 def test_an_image_is_cropped_more_than_a_tenth_only_where_the_plain_way_costs_less_than_sparing_it(shown, batch_size):
-    sparing = assign_buckets(shown, BucketLimits(max_crop=0), batch_size)
+    sparing = assign_buckets(shown, BucketLimits(16, max_crop=0), batch_size)
     chosen = assign_buckets(shown, LIMITS, batch_size)
     enough = assignment_cost(shown, coarse_buckets(shown), batch_size) + BEHIND
     assert chosen == sparing or assignment_cost(shown, sparing, batch_size) > enough
@@ -83,7 +83,7 @@ def test_a_small_set_of_many_shapes_gives_more_where_its_batches_would_be_half_e
     sizes += [(1080, 1080), (1080, 1080), (960, 753), (1024, 753), (1024, 768), (1600, 1067), (1200, 630)]
     sizes += [(1024, 683), (1024, 683), (1200, 800), (1200, 800), (1200, 800)]
     shown = Counter(Shape(*size, 512) for size in sizes)
-    sparing, chosen = (assign_buckets(shown, BucketLimits(max_crop=most), 4) for most in (0.1, 0.25))
+    sparing, chosen = (assign_buckets(shown, BucketLimits(16, max_crop=most), 4) for most in (0.1, 0.25))
     plain = bucketing_cost(shown, coarse_buckets(shown), 4).total
     assert bucketing_cost(shown, sparing, 4).total > plain + 0.1
     assert bucketing_cost(shown, chosen, 4).total <= plain + BEHIND
@@ -111,7 +111,7 @@ def test_images_of_clearly_different_shapes_do_not():
 
 def test_three_images_of_two_shapes_are_not_cropped_where_no_batch_would_be_fuller_for_it():
     shown = {Shape(1200, 1590, 256): 1, Shape(1200, 1200, 256): 2}
-    chosen = assign_buckets(shown, BucketLimits(), 1)
+    chosen = assign_buckets(shown, BucketLimits(16), 1)
     assert max(lost_in(shape.width, shape.height, bucket) for shape, bucket in chosen.items()) < 0.05
 
 

@@ -6,7 +6,6 @@ from random import Random
 import pytest
 
 from flux_lora.data.bucketing.buckets import (
-    SIDE_STEP,
     SMALLEST,
     Bucket,
     BucketLimits,
@@ -21,20 +20,22 @@ MEGAPIXEL = 1024**2
 
 
 def own(width: int, height: int, resolution: int = 1024, **limits: float) -> Bucket:
-    return own_bucket(Shape(width, height, resolution), BucketLimits(**limits)).bucket
+    return own_bucket(Shape(width, height, resolution), BucketLimits(16, **limits)).bucket
 
 
 def test_ten_thousand_random_images_find_a_bucket_within_every_limit():
     random = Random(0)
     for _ in range(10_000):
         width, height = (int(2 ** random.uniform(4, 14)) for _ in range(2))
-        limits = BucketLimits(random.choice([1.0, 2.0, 3.0, 4.0]), random.choice([1.0, 1.05, 2.0]))
-        resolution = SIDE_STEP * random.randint(4, 96)
+        limits = BucketLimits(
+            random.choice([4, 16, 32]), random.choice([1.0, 2.0, 3.0, 4.0]), random.choice([1.0, 1.05, 2.0])
+        )
+        resolution = limits.step * random.randint(4, 96)
         alone = own_bucket(Shape(width, height, resolution), limits)
         bucket = alone.bucket
-        assert bucket.width % SIDE_STEP == bucket.height % SIDE_STEP == 0
+        assert bucket.width % limits.step == bucket.height % limits.step == 0
         assert max(bucket.width, bucket.height) <= limits.longest_aspect * min(bucket.width, bucket.height)
-        assert bucket.area <= largest_area(resolution, limits.longest_aspect)
+        assert bucket.area <= largest_area(resolution, limits.step, limits.longest_aspect)
         assert lost_in(width, height, bucket) >= -1e-9
         if alone.target_area > min(resolution, SMALLEST) ** 2:
             assert scale_into(width, height, bucket) <= limits.max_upscale + 1e-5

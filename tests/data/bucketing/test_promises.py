@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from flux_lora.config.choices import CropMode
 from flux_lora.data.batches import batches_per_epoch, sample_indices_at, share_of_rank
-from flux_lora.data.bucketing.buckets import SIDE_STEP, SMALLEST, largest_area, scale_into
+from flux_lora.data.bucketing.buckets import SMALLEST, largest_area, scale_into
 from flux_lora.data.bucketing.plan import MATTERS, BucketOptions, Plan, Prepared, plan
 from flux_lora.data.samples import Box, Sample
 
@@ -39,9 +39,11 @@ sides = st.integers(16, 9000) | st.sampled_from([64, 512, 1024, 1080, 4032, 3024
 shares = st.floats(0, 1)
 images = st.builds(Image, sides, sides, st.integers(1, 12), st.none() | st.tuples(shares, shares, shares, shares))
 sets = st.lists(images, min_size=1, max_size=24)
+STEP = 16
 bucket_options = st.builds(
     BucketOptions,
-    resolutions=st.lists(st.integers(4, 96).map(lambda steps: SIDE_STEP * steps), min_size=1, max_size=2, unique=True)
+    step=st.just(STEP),
+    resolutions=st.lists(st.integers(4, 96).map(lambda steps: STEP * steps), min_size=1, max_size=2, unique=True)
     .map(sorted)
     .map(tuple),
     batch_size=st.integers(1, 16),
@@ -71,10 +73,10 @@ def keeps_its_promises(of: list[Image], options: BucketOptions, epoch: int) -> N
     for one in made.prepared:
         width, height = one.size
         bucket = one.bucket
-        assert bucket.width % SIDE_STEP == bucket.height % SIDE_STEP == 0
+        assert bucket.width % STEP == bucket.height % STEP == 0
         long, short = max(bucket.width, bucket.height), min(bucket.width, bucket.height)
         assert long <= options.longest_aspect * short + SLACK
-        assert bucket.area <= largest_area(one.resolution, options.longest_aspect)
+        assert bucket.area <= largest_area(one.resolution, options.step, options.longest_aspect)
         assert one.scale == pytest.approx(scale_into(width, height, bucket))
         assert one.scale <= options.max_upscale + 1e-5 or _too_small(one.size, one.resolution, options)
         assert Box(0, 0, width, height).holds(one.box, slack=SLACK * max(width, height))
@@ -96,7 +98,7 @@ def _too_small(size: tuple[int, int], resolution: int, options: BucketOptions) -
     """Only then is an image enlarged more than allowed: it would be less than 256 x 256, or no side of 16 fits it."""
     width = min(size[0], options.longest_aspect * size[1])
     height = min(size[1], options.longest_aspect * size[0])
-    return width * height < min(resolution, SMALLEST) ** 2 or min(width, height) < 2 * SIDE_STEP
+    return width * height < min(resolution, SMALLEST) ** 2 or min(width, height) < 2 * STEP
 
 
 def _shows_everything(made: Plan, of: list[Image], options: BucketOptions, epoch: int) -> None:

@@ -22,7 +22,7 @@ def planned(
     samples = [
         Sample(image=file, caption="", repeats=repeats, mask=Path("mug.mask.png") if mask else None) for file in of_file
     ]
-    return plan(samples, wish or BucketOptions((512,)), sizes=of_file.__getitem__, keep=lambda _: mask)
+    return plan(samples, wish or BucketOptions(16, (512,)), sizes=of_file.__getitem__, keep=lambda _: mask)
 
 
 def findings(*sizes: tuple[int, int], allow_crop: float = 0.25, wish: BucketOptions | None = None) -> list[Finding]:
@@ -44,7 +44,7 @@ def test_an_image_that_must_be_enlarged_is_small():
 
 
 def test_an_image_enlarged_by_a_hair_is_not():
-    assert rules((250, 250), wish=BucketOptions((256,))) == []
+    assert rules((250, 250), wish=BucketOptions(16, (256,))) == []
 
 
 def test_an_image_with_under_half_of_the_pixels_is_small_and_one_with_most_of_them_is_only_noted():
@@ -74,7 +74,7 @@ def test_a_mask_that_does_not_fit_is_named_and_one_that_does_is_not():
 
 
 def boxed(box: Box) -> list[str]:
-    made = plan([Sample(image=MUG, caption="", box=box)], BucketOptions((512,)), sizes=lambda _: (4700, 1000))
+    made = plan([Sample(image=MUG, caption="", box=box)], BucketOptions(16, (512,)), sizes=lambda _: (4700, 1000))
     return [f"{each.rule}: {each.problem}" for each in judge_bucket_fit(made) if each.rule != "cropped"]
 
 
@@ -90,13 +90,13 @@ def test_a_box_that_does_not_fit_or_is_not_in_the_image_is_named_and_one_that_fi
 
 def test_an_image_alone_in_its_bucket_is_noted_where_batches_are_shared():
     sizes = [(3000, 3000)] * 4 + [(4000, 1100)]
-    assert rules(*sizes, wish=BucketOptions((512,), batch_size=4)) == ["lone-bucket"]
-    assert rules(*sizes, wish=BucketOptions((512,), batch_size=1)) == []
-    assert rules((3000, 3000), wish=BucketOptions((512,), batch_size=4)) == []
+    assert rules(*sizes, wish=BucketOptions(16, (512,), batch_size=4)) == ["lone-bucket"]
+    assert rules(*sizes, wish=BucketOptions(16, (512,), batch_size=1)) == []
+    assert rules((3000, 3000), wish=BucketOptions(16, (512,), batch_size=4)) == []
 
 
 def test_an_image_is_named_once_whatever_the_number_of_resolutions_and_crops():
-    made = planned((300, 300), wish=BucketOptions((512, 768, 1024)), repeats=3)
+    made = planned((300, 300), wish=BucketOptions(16, (512, 768, 1024)), repeats=3)
     found = list(judge_bucket_fit(made))
     assert [(each.rule, each.file) for each in found] == [("small", MUG)]
     assert "of the pixels asked for" in found[0].problem

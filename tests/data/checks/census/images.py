@@ -84,7 +84,9 @@ def fitted(
     def judged() -> list[Finding]:
         files = {Path(f"{number}.png"): size for number, size in enumerate(sizes)}
         listed = [Sample(image=file, caption="", mask=Path("mask.png") if keep else None, box=box) for file in files]
-        made = plan(listed, BucketOptions((512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep)
+        made = plan(
+            listed, BucketOptions(16, (512,), batch_size=batch_size), sizes=files.__getitem__, keep=lambda _: keep
+        )
         return list(judge_bucket_fit(made))
 
     return judged

@@ -1,0 +1,42 @@
+"""How other programs name FLUX.1's releases and parts: diffusers, ComfyUI, the hub, modelspec and sd-scripts."""
+
+from flux_lora.models.family import ComfyParts, Programs, Release
+
+HUB = "https://huggingface.co"
+
+DEV = Release(
+    name="FLUX.1-dev",
+    hub="black-forest-labs/FLUX.1-dev",
+    comfy="flux1-dev.safetensors",
+    architecture="flux-1-dev",
+    licence="flux-1-dev-non-commercial-license",
+    licence_link=f"{HUB}/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md",
+)
+SCHNELL = Release(
+    name="FLUX.1-schnell",
+    hub="black-forest-labs/FLUX.1-schnell",
+    comfy="flux1-schnell.safetensors",
+    architecture="flux-1-schnell",
+    licence="apache-2.0",
+    shifts_sigmas=False,
+)
+PROGRAMS = Programs(
+    diffusers_pipeline="FluxPipeline",
+    comfy=ComfyParts(
+        text_encoders=("t5xxl_fp16.safetensors", "clip_l.safetensors"),
+        text_type="flux",
+        text_tokens=256,
+        text_length_node="T5TokenizerOptions",
+        vae="ae.safetensors",
+        base_shift=0.5,
+        max_shift=1.15,
+    ),
+    implementation="https://github.com/black-forest-labs/flux",
+    sd_scripts="flux1",
+    releases=(DEV, SCHNELL),
+)
+
+
+def release_like(name: str) -> Release:
+    """The release that another base, by its name, was made from: schnell where it says so, else dev."""
+    return SCHNELL if "schnell" in name.lower() else DEV
