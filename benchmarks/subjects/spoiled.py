@@ -1,0 +1,167 @@
+"""Adapters of the gallery's subjects, good ones and ones spoiled on purpose, and what they draw.
+
+    python -m benchmarks.subjects.spoiled FOLDER 0 1 100
+
+For each subject three runs (held: with preservation; free: without; copied: two photos only, without), from which
+come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each draws the
+same prompts with the same seeds. What is there already is not made again. About ten minutes a subject on one core.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.subjects.folder import write_subject
+from benchmarks.subjects.subject import Subject, subject_of
+from flux_lora.adapter.attach import detach, load_into
+from flux_lora.adapter.files import read_adapter, write_dialect
+from flux_lora.adapter.layer_types import Adapter, LoRA, adapter_at_strength
+from flux_lora.config.compose import compose_config
+from flux_lora.evaluate.prompts import Suite
+from flux_lora.models.family import stack_prompt_embeds
+from flux_lora.render.pipeline import render
+from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.encoding import encode_dataset
+from flux_lora.runs.preflight import preflight
+from flux_lora.runs.run import Run, spec_of
+from flux_lora.runs.training import train_adapter
+from flux_lora.train.checkpoints import complete_checkpoints
+
+SCENES, UNRELATED, SEEDS = 6, 4, (1000, 1001, 1002, 1003)
+BASE = "base"
+NOISE = 0.5
+"""Of the noise in an adapter's factors, as a share of their own standard deviation."""
+RUNS: Mapping[str, tuple[str, ...]] = {
+    "held": ("train.steps=900", "train.save_every=300", "train.preservation=1.0", "train.class_images=48"),
+    "free": ("train.steps=600", "train.save_every=100", "train.preservation=0", "train.class_images=0"),
+    "copied": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
+}
+KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "copied": (500,)}
+COPIED_PHOTOS = 2
+
+
+def main() -> None:
+    """Make what is missing of the subjects whose numbers are given."""
+    folder, numbers = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
+    torch.set_num_threads(1)
+    for number in numbers:
+        make_adapters(subject_of(number), folder)
+
+
+def make_adapters(subject: Subject, folder: Path) -> None:
+    """Train, spoil and draw; one folder of images an adapter, under FOLDER/renders/<subject>."""
+    photos = folder / "photos" / subject.name
+    if not photos.is_dir():
+        write_subject(subject, folder / "photos")
+    runs = {name: _run(subject, photos, folder, name) for name in RUNS}
+    for run in runs.values():
+        _train(run)
+    first = runs["held"]
+    suite = suite_of(first)
+    spec = spec_of(first.config, suite.prompts, SEEDS)
+    place = folder / "renders" / subject.name
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "spec.json").write_text(json.dumps(asdict(spec)))
+    for name, adapter in {BASE: None, **_adapters(runs)}.items():
+        if not (place / name / "done").is_file():
+            _draw(first, spec, adapter, place / name)
+            print(f"{subject.name} {name}", flush=True)
+
+
+def suite_of(run: Run) -> Suite:
+    """The first prompts of the subject's own suite."""
+    full = preflight(run).suite
+    return replace(
+        full, trigger=full.trigger[:SCENES], class_=full.class_[:SCENES], unrelated=full.unrelated[:UNRELATED]
+    )
+
+
+def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
+    data = _first_photos(photos, folder) if name == "copied" else photos
+    settings = [
+        "recipe=demo",
+        f"data.folder={data}",
+        f"data.trigger={subject.trigger}",
+        f"data.class_word={subject.class_word}",
+        f"data.kind={subject.kind}",
+        f"run.dir={folder / 'runs' / subject.name / name}",
+        "preview.every=0",
+        "check.page=false",
+        "check.off=[{rule: held-out-twin, reason: flat drawings of one size at one place are nearly the same}]",
+        *RUNS[name],
+    ]
+    return Run(compose_config(settings))
+
+
+def _first_photos(photos: Path, folder: Path) -> Path:
+    """A folder with the first photos alone."""
+    place = folder / "few" / photos.name
+    if not place.is_dir():
+        shutil.copytree(photos / "held_out", place / "held_out")
+        shutil.copy(photos / "prompts.txt", place)
+        for file in sorted(photos.glob("*_*.png"))[:COPIED_PHOTOS]:
+            shutil.copy(file, place)
+            shutil.copy(file.with_suffix(".txt"), place)
+    return place
+
+
+def _train(run: Run) -> None:
+    kept = [checkpoint.step for checkpoint in complete_checkpoints(run.folder.root)]
+    if run.config.train.steps not in kept:
+        dataset = preflight(run)
+        run.begin()
+        train_adapter(run, encode_dataset(run, dataset))
+
+
+def _adapters(runs: Mapping[str, Run]) -> Mapping[str, Adapter]:
+    made = dict(_checkpoints(runs))
+    last = made["held-900"]
+    return {
+        **made,
+        "held-900-weak": adapter_at_strength(last, 0.3),
+        "held-900-strong": adapter_at_strength(last, 2.5),
+        "held-900-noisy": _noisy(last),
+    }
+
+
+def _checkpoints(runs: Mapping[str, Run]) -> Iterator[tuple[str, Adapter]]:
+    for name, run in runs.items():
+        for checkpoint in complete_checkpoints(run.folder.root):
+            if checkpoint.step in KEPT[name]:
+                yield f"{name}-{checkpoint.step}", read_adapter(checkpoint.adapter_file)
+
+
+def _noisy(adapter: Adapter) -> Adapter:
+    """Noise in every factor: what a file rounded or merged badly looks like."""
+    generator = torch.Generator().manual_seed(7)
+
+    def noisy(layer: LoRA) -> LoRA:
+        down, up = (
+            tensor + NOISE * tensor.std() * torch.randn(tensor.shape, generator=generator)
+            for tensor in (layer.down, layer.up)
+        )
+        return LoRA(down, up, layer.alpha)
+
+    return Adapter({name: noisy(layer) for name, layer in adapter.layers.items()})
+
+
+def _draw(run: Run, spec: RenderSpec, adapter: Adapter | None, place: Path) -> None:
+    pipeline = run.load_pipeline()
+    if adapter is not None:
+        load_into(pipeline.transformer, adapter)
+    place.mkdir(exist_ok=True)
+    for number, image in enumerate(render(pipeline, stack_prompt_embeds(run.encode_prompts(spec.prompts)), spec)):
+        image.save(place / f"{number:03d}.png")
+    if adapter is not None:
+        write_dialect(adapter, place / "adapter.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
+        detach(pipeline.transformer)
+    (place / "done").touch()
+
+
+if __name__ == "__main__":
+    main()
