@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 from flux_lora.config.compose import read_recipe
+from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.dataset import read_dataset
-from flux_lora.runs.evaluation import BASE, candidate_name, evaluation_spec, rendered_images
+from flux_lora.runs.evaluation import evaluation_spec, rendered_images
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
 from scripts.mini.captions import ground_words

@@ -2,9 +2,10 @@
 
     python -m benchmarks.subjects.spoiled FOLDER 0 1 100
 
-For each subject three runs (held: with preservation; free: without; copied: two photos only, without), from which
-come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each draws the
-same prompts with the same seeds. What is there already is not made again. About ten minutes a subject on one core.
+For each subject three runs (held: with preservation; free: without; pasted: two photos whose captions say nothing of
+their grounds), from which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its
+weights. Each draws the same prompts with the same seeds. What is there already is not made again. About ten minutes a
+subject on one core.
 """
 
 import json
@@ -34,15 +35,15 @@ from flux_lora.train.checkpoints import complete_checkpoints
 
 SCENES, UNRELATED, SEEDS = 6, 4, (1000, 1001, 1002, 1003)
 BASE = "base"
-NOISE = 0.5
+NOISE = 2.0
 """Of the noise in an adapter's factors, as a share of their own standard deviation."""
 RUNS: Mapping[str, tuple[str, ...]] = {
     "held": ("train.steps=900", "train.save_every=300", "train.preservation=1.0", "train.class_images=48"),
     "free": ("train.steps=600", "train.save_every=100", "train.preservation=0", "train.class_images=0"),
-    "copied": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
+    "pasted": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
 }
-KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "copied": (500,)}
-COPIED_PHOTOS = 2
+KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "pasted": (500,)}
+PASTED_PHOTOS = 2
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def suite_of(run: Run) -> Suite:
 
 
 def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
-    data = _first_photos(photos, folder) if name == "copied" else photos
+    data = _first_photos(photos, folder, subject) if name == "pasted" else photos
     settings = [
         "recipe=demo",
         f"data.folder={data}",
@@ -98,15 +99,16 @@ def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
     return Run(compose_config(settings))
 
 
-def _first_photos(photos: Path, folder: Path) -> Path:
-    """A folder with the first photos alone."""
+def _first_photos(photos: Path, folder: Path, subject: Subject) -> Path:
+    """A folder with the first photos alone, and captions of three words: what is behind becomes part of the trigger."""
     place = folder / "few" / photos.name
     if not place.is_dir():
         shutil.copytree(photos / "held_out", place / "held_out")
         shutil.copy(photos / "prompts.txt", place)
-        for file in sorted(photos.glob("*_*.png"))[:COPIED_PHOTOS]:
+        for file in sorted(photos.glob("*_*.png"))[:PASTED_PHOTOS]:
             shutil.copy(file, place)
-            shutil.copy(file.with_suffix(".txt"), place)
+            caption = f"a photo of a {subject.trigger} {subject.class_word}\n"
+            (place / file.name).with_suffix(".txt").write_text(caption)
     return place
 
 
@@ -124,7 +126,7 @@ def _adapters(runs: Mapping[str, Run]) -> Mapping[str, Adapter]:
     return {
         **made,
         "held-900-weak": adapter_at_strength(last, 0.3),
-        "held-900-strong": adapter_at_strength(last, 2.5),
+        "held-900-strong": adapter_at_strength(last, 4.0),
         "held-900-noisy": _noisy(last),
     }
 

@@ -1,6 +1,6 @@
-"""evaluate: score checkpoints and strengths against the base, and choose one."""
+"""evaluate: score checkpoints and strengths against the base, and choose one, or none."""
 
-from flux_lora.commands.terminal import Terminal, plain_console
+from flux_lora.commands.terminal import FELL_SHORT, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.checks.registry import refuse_errors
 from flux_lora.runs.dataset import read_dataset
@@ -10,11 +10,11 @@ from flux_lora.runs.summary import stage
 
 
 def evaluate(config: RunConfig) -> int:
-    """Render, score and choose; everything is kept under evaluation/."""
+    """Render, score and choose; everything is kept under evaluation/. 1 where no candidate passes."""
     run = Run(config, Terminal())
     dataset = read_dataset(run)
     refuse_errors(dataset.findings)
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
     plain_console().print(choice_in_words(evaluation.choice))
-    return 0
+    return 0 if evaluation.choice.passes else FELL_SHORT

@@ -1,11 +1,11 @@
 """run: all of it, from photos to a proven file and a page that shows what was learned."""
 
 from flux_lora.commands.console_reporter import ConsoleReporter
-from flux_lora.commands.terminal import WARNED, Terminal, plain_console
+from flux_lora.commands.terminal import FELL_SHORT, WARNED, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
-from flux_lora.runs.exporting import export_run, exported_in_words
+from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run
@@ -15,7 +15,10 @@ from flux_lora.runs.training import train_adapter
 
 
 def run(config: RunConfig) -> int:
-    """Check, prepare, train, evaluate, export, report; 1 if there are warnings and strict is set."""
+    """Check, prepare, train, evaluate, export, report.
+
+    1 if there are warnings and strict is set, and where no candidate passes: what learned nothing is not exported.
+    """
     run, terminal = Run(config, Terminal()), plain_console()
     dataset = preflight(run)
     if config.strict and dataset.has_warnings:
@@ -28,13 +31,16 @@ def run(config: RunConfig) -> int:
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
     terminal.print(choice_in_words(evaluation.choice))
-    with stage(run.folder, "export"):
-        exported = export_run(run)
-    terminal.print(*exported_in_words(exported), sep="\n")
+    exported = None
+    if is_worth_exporting(run):
+        with stage(run.folder, "export"):
+            exported = export_run(run)
+        terminal.print(*exported_in_words(exported), sep="\n")
     with stage(run.folder, "report"):
         write_run_report(run, dataset, evaluation, exported)
     note(run.folder, {"report": str(run.folder.report)})
     terminal.print(f"report: {run.folder.report.resolve()}")
-    for line in publish(config.export, exported.file, exported.beside):
-        terminal.print(line)
-    return 0
+    if exported and evaluation.choice.passes:
+        for line in publish(config.export, exported.file, exported.beside):
+            terminal.print(line)
+    return 0 if evaluation.choice.passes else FELL_SHORT

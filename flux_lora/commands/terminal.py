@@ -12,8 +12,8 @@ from rich.progress import Progress as Bar
 
 from flux_lora.data.progress import Progress
 
-WARNED, REFUSED = 1, 2
-"""Exit codes: warnings under strict=true; something that a person can put right."""
+WARNED, FELL_SHORT, REFUSED = 1, 1, 2
+"""Exit codes: warnings under strict=true; no candidate passes; something that a person can put right."""
 LONGEST_NAME = 40
 
 

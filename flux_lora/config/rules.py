@@ -93,6 +93,10 @@ def _shares(config: RunConfig) -> Iterator[Broken]:
         "data.max_crop": (config.data.max_crop, "0.25"),
         "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),
         "evaluate.min_adherence": (config.evaluate.min_adherence, "0.85"),
+        "evaluate.min_recognised": (config.evaluate.min_recognised, "0.2"),
+        "evaluate.max_bleeding": (config.evaluate.max_bleeding, "0.25"),
+        "evaluate.max_copying": (config.evaluate.max_copying, "0.2"),
+        "evaluate.max_artefacts": (config.evaluate.max_artefacts, "0.15"),
     }
     for key, (value, usual) in shares.items():
         if not 0 <= value <= 1:

@@ -47,7 +47,9 @@ class ModelConfig:
     render_guidance: float = 3.5
     """Guidance embedding when images are rendered."""
     scorer: str
-    """CLIP model that scores images: `mini`, a folder or a Hugging Face id."""
+    """CLIP model that scores prompt following and leakage: `mini`, a folder or a Hugging Face id."""
+    likeness: str = ""
+    """Vision model whose patches count for likeness beside colours: a DINOv2 or CLIP folder or id. Empty takes none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,7 @@ class EvaluateConfig:
     strengths: tuple[float, ...] = (1.0,)
     """Adapter strengths that each checkpoint is evaluated at."""
     checkpoints: int = 3
-    """How many checkpoints are evaluated, spread evenly and ending with the last."""
+    """Checkpoints judged in full. All get a look first, and the less alike half is dropped until so many are left."""
     seeds: int = 2
     """Images for each prompt. More makes the confidence intervals narrower, and takes longer."""
     steps: int = 20
@@ -132,6 +134,14 @@ class EvaluateConfig:
     """Leakage, 0 to 1: how far images without the trigger may move. A checkpoint above it is not chosen."""
     min_adherence: float = 0.85
     """Adherence: prompt following that has to be left, as a share of the base's."""
+    min_recognised: float = 0.2
+    """Share of images with the whole subject, at the lower end of its interval: below it nothing was learned."""
+    max_bleeding: float = 0.25
+    """Class bleeding: how much of the subject may be in images of its class that do not say the trigger."""
+    max_copying: float = 0.2
+    """Copying: share of images that may be laid out like a training photo."""
+    max_artefacts: float = 0.15
+    """Artefacts: share of images that may have faults which the base's have not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +166,8 @@ class ExportConfig:
     """Hugging Face repository to upload to: org/name. Only what was exported goes there."""
     public: bool = False
     """Whether a repository that is created is public; private otherwise."""
+    anyway: bool = False
+    """Export although nothing was learned; the metadata and the card then say so."""
     dry_run: bool = False
     """Show what push_to_hub would upload, and upload nothing."""
 

@@ -1,8 +1,13 @@
 """Scores of checkpoints, the choice among them, and the report.
 
-prompts.py   the prompts that are scored: a prompts file or the standard ones -> Suite
-clip.py      the scorer: CLIP embeddings of images and sentences
-scores.py    METRICS: likeness, adherence, leakage, each with a bootstrap interval
-choice.py    which checkpoint to ship, at which strength, and why; LIMITS
-report.py    the HTML report of a run
+prompts.py    the prompts that are scored: a prompts file or the standard ones -> Suite
+clip.py       the scorer: CLIP embeddings of images and sentences
+features.py   colours and a vision model's patches, place by place
+identity.py   which places are the subject's own, and how many of them an image has
+artefacts.py  grids, lines, noise, blur, blown colours, emptiness
+baseline.py   the base and the photos, measured once; images -> numbers
+estimate.py   means with bootstrap intervals
+scores.py     METRICS: likeness, prompt following, leakage and the others
+choice.py     learned, then limits, then likeness: what to ship, or nothing; LIMITS
+report.py     the HTML report of a run
 """

@@ -1,28 +1,48 @@
-"""Which checkpoint to ship, at which strength, and why.
+"""Which checkpoint to ship, at which strength, and why; or that there is nothing to ship.
 
-Limits first (what must not be spoilt), then likeness. Where likeness does not clearly differ, strength 1.0
-is taken, then what leaks least, and then the earlier checkpoint: it has had less time to learn backgrounds and
-poses.
+First whether anything was learned: an adapter that does nothing keeps every limit. A candidate has learned if the
+subject is there as a whole in enough of its images, by the lower end of the interval, and the held-out photos find
+them before the base's own. Then limits (what must not be spoilt), then likeness. Where likeness does not clearly
+differ, strength 1.0 is taken, then what leaks least, and then the earlier checkpoint: it has had less time to learn
+backgrounds and poses.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
-from flux_lora.evaluate.scores import METRICS, Metric, Score, difference
+from flux_lora.evaluate.estimate import difference
+from flux_lora.evaluate.scores import BY_NAME, Metric, Score
 
 CLEAR = 0.05
 """A gap of likeness that is worth more training even where the interval cannot exclude chance."""
-FAINT = 0.25
-"""Likeness below which more training is advised."""
+RISING = 0.05
+"""Likeness gained between the last two checkpoints that says training is not through."""
+
+
+class Verdict(StrEnum):
+    """What is to be done with the candidates."""
+
+    ship = "ship"
+    """One has learned the subject and keeps the limits."""
+    not_yet = "not yet"
+    """Some have learned it, and each spoils something."""
+    nothing = "nothing to ship"
+    """None has learned it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceLimits:
-    """What an adapter may spoil."""
+    """What an adapter has to reach, and what it may spoil."""
 
+    min_recognised: float = 0.2
+    """Share of images with the whole subject, at the lower end of the interval, from which it counts as learned."""
     max_leakage: float = 0.25
     min_adherence: float = 0.85
     """Prompt following that has to be left, as a share of the base."""
+    max_bleeding: float = 0.25
+    max_copying: float = 0.2
+    max_artefacts: float = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +64,7 @@ class Limit:
 
     def excess(self, score: Score, limits: ChoiceLimits) -> float:
         """How far beyond the bound, as a share of it; 0 within."""
-        share = score.of(self.metric).value / self.bound(limits)
+        share = score.of(self.metric).value / max(self.bound(limits), 1e-6)
         return max(0.0, 1 - share if self.metric.higher_is_better else share - 1)
 
     def bound(self, limits: ChoiceLimits) -> float:
@@ -52,21 +72,32 @@ class Limit:
         return vars(limits)[self.knob]
 
 
-def _metric(name: str) -> Metric:
-    return next(metric for metric in METRICS if metric.name == name)
-
-
 LIMITS = (
     Limit(
-        metric=_metric("leakage"),
+        metric=BY_NAME["leakage"],
         knob="max_leakage",
         advice="a lower strength, fewer steps, or targets limited to attention",
     ),
     Limit(
-        metric=_metric("adherence"),
+        metric=BY_NAME["adherence"],
         knob="min_adherence",
         share_of=" of the base",
         advice="captions that name the background, fewer steps, or an earlier checkpoint",
+    ),
+    Limit(
+        metric=BY_NAME["bleeding"],
+        knob="max_bleeding",
+        advice="train.preservation above 0 with more train.class_images, or a rarer trigger",
+    ),
+    Limit(
+        metric=BY_NAME["copying"],
+        knob="max_copying",
+        advice="more photos on other backgrounds, captions that name them, or fewer steps",
+    ),
+    Limit(
+        metric=BY_NAME["artefacts"],
+        knob="max_artefacts",
+        advice="a lower learning rate, a lower strength, or an earlier checkpoint",
     ),
 )
 """In the order in which messages name them. A metric without a row has no limit."""
@@ -82,26 +113,46 @@ def within_limits(score: Score, limits: ChoiceLimits) -> bool:
     return all(limit.keeps(score, limits) for limit in LIMITS)
 
 
+def has_learned(score: Score, limits: ChoiceLimits) -> bool:
+    """Whether the intervals exclude that the subject is not there."""
+    return score["recognised"].low >= limits.min_recognised and score["retrieval"].low > 0
+
+
 @dataclass(frozen=True)
 class Choice:
-    """The checkpoint to ship. passes: it keeps within the limits."""
+    """The checkpoint to ship, or the one that comes nearest to it."""
 
     step: int
     strength: float
     why: str
     passes: bool
+    """Whether the verdict is to ship."""
+    verdict: Verdict = Verdict.ship
+    strengths: tuple[float, float] = (1.0, 1.0)
+    """Lowest and highest strength at which this checkpoint was tried and is as good."""
 
 
 def choose_checkpoint(scores: Sequence[Score], limits: ChoiceLimits) -> Choice:
-    """The most alike of those within the limits; the least spoilt if there is none."""
-    within = [score for score in scores if _excess(score, limits) == 0]
+    """The most alike of those that have learned and keep the limits; else the nearest, and what to change."""
+    learned = [score for score in scores if has_learned(score, limits)]
+    if not learned:
+        best = max(scores, key=lambda score: (score["likeness"].value, -score.step))
+        return _choice(best, _why_nothing(best, scores, limits), Verdict.nothing, [best])
+    within = [score for score in learned if _excess(score, limits) == 0]
     if not within:
-        best = min(scores, key=lambda score: (_excess(score, limits), score.step))
-        return Choice(best.step, best.strength, _why_none(best, limits), passes=False)
-    top = max(within, key=lambda score: score.likeness.value)
+        best = min(learned, key=lambda score: (_excess(score, limits), score.step))
+        return _choice(best, _why_not_yet(best, limits), Verdict.not_yet, [best])
+    top = max(within, key=lambda score: score["likeness"].value)
     equals = [score for score in within if _no_clear_gap(top, score)]
-    chosen = min(equals, key=lambda score: (abs(score.strength - 1), _in_percent(score.leakage.value), score.step))
-    return Choice(chosen.step, chosen.strength, _why(chosen, top, len(within), len(scores), limits), passes=True)
+    chosen = min(equals, key=lambda score: (abs(score.strength - 1), _in_percent(score["leakage"].value), score.step))
+    why = _why(chosen, top, len(within), len(scores), limits)
+    return _choice(chosen, why, Verdict.ship, equals)
+
+
+def _choice(score: Score, why: str, verdict: Verdict, equals: Sequence[Score]) -> Choice:
+    strengths = [each.strength for each in equals if each.step == score.step]
+    span = (min(strengths), max(strengths))
+    return Choice(score.step, score.strength, why, verdict is Verdict.ship, verdict, span)
 
 
 def _excess(score: Score, limits: ChoiceLimits) -> float:
@@ -109,39 +160,40 @@ def _excess(score: Score, limits: ChoiceLimits) -> float:
 
 
 def _no_clear_gap(top: Score, other: Score) -> bool:
-    gap = difference(top.likeness, other.likeness)
+    gap = difference(top["likeness"], other["likeness"])
     return gap.low <= 0 and gap.value < CLEAR
 
 
 def _why(chosen: Score, top: Score, within: int, tried: int, limits: ChoiceLimits) -> str:
-    share = f"{within} of the {tried} candidates keep" if tried > 1 else "The one candidate keeps"
-    sentences = [f"{share} {_limits_in_words(limits)}."]
+    share = f"{within} of the {tried} candidates have" if tried > 1 else "The one candidate has"
+    keeping = "keep" if tried > 1 else "keeps"
+    sentences = [f"{share} learned the subject and {keeping} {_limits_in_words(limits)}."]
     if chosen == top:
-        sentences.append(f"This one is the most like the held-out images: {_range(chosen)}.")
+        sentences.append(f"This one is the most like the held-out photos: {_range(chosen)}.")
     else:
         sentences.append(
-            f"Step {top.step} at strength {top.strength:g} is the most like the held-out images ({_range(top)}), "
+            f"Step {top.step} at strength {top.strength:g} is the most like the held-out photos ({_range(top)}), "
             f"but not clearly more than this one ({_range(chosen)}), which {_better_in(chosen, top)}."
         )
-    if chosen.likeness.value < FAINT:
-        sentences.append("That is faint: train for more steps, or with a higher rank or learning rate.")
     return " ".join(sentences)
 
 
 def _limits_in_words(limits: ChoiceLimits) -> str:
-    return " and ".join(
+    bounds = [
         f"{limit.metric.title.lower()} at or {'above' if limit.metric.higher_is_better else 'below'} "
         f"{limit.bound(limits):.0%}{limit.share_of}"
         for limit in LIMITS
-    )
+    ]
+    return f"{', '.join(bounds[:-1])} and {bounds[-1]}"
 
 
 def _better_in(chosen: Score, top: Score) -> str:
     """What decided between two that are alike."""
     if abs(chosen.strength - 1) < abs(top.strength - 1):
         return "needs no other strength than 1" if chosen.strength == 1 else "is nearer to strength 1"
-    if _in_percent(chosen.leakage.value) < _in_percent(top.leakage.value):
-        return f"changes other images less ({chosen.leakage.value:.0%} against {top.leakage.value:.0%})"
+    mine, theirs = chosen["leakage"].value, top["leakage"].value
+    if _in_percent(mine) < _in_percent(theirs):
+        return f"changes other images less ({mine:.0%} against {theirs:.0%})"
     return "is earlier, and so has learned less that is not the thing"
 
 
@@ -149,7 +201,7 @@ def _in_percent(share: float) -> int:
     return round(100 * share)
 
 
-def _why_none(best: Score, limits: ChoiceLimits) -> str:
+def _why_not_yet(best: Score, limits: ChoiceLimits) -> str:
     broken = [limit for limit in LIMITS if not limit.keeps(best, limits)]
     faults = [
         f"{limit.metric.title.lower()} is {best.of(limit.metric).value:.0%} "
@@ -157,10 +209,38 @@ def _why_none(best: Score, limits: ChoiceLimits) -> str:
         for limit in broken
     ]
     return (
-        f"No candidate keeps within the limits. This one comes nearest: {' and '.join(faults)}, "
-        f"with a likeness of {_range(best)}. Try {'; or '.join(limit.advice for limit in broken)}."
+        f"The subject was learned, and no candidate that has it keeps within the limits. This one comes nearest: "
+        f"{' and '.join(faults)}, with a likeness of {_range(best)}. "
+        f"Try {'; or '.join(limit.advice for limit in broken)}."
+    )
+
+
+def _why_nothing(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> str:
+    whole = best["recognised"]
+    return (
+        f"No candidate has learned the subject. The nearest shows it as a whole in {whole.value:.0%} of its images "
+        f"(between {whole.low:.0%} and {whole.high:.0%}; {limits.min_recognised:.0%} or more are asked for at the "
+        f"lower end), with a likeness of {_range(best)}. {_what_to_change(best, scores)}"
+    )
+
+
+def _what_to_change(best: Score, scores: Sequence[Score]) -> str:
+    """Advice that follows from how likeness went over the steps."""
+    by_step = {score.step: score["likeness"].value for score in sorted(scores, key=lambda each: abs(each.strength - 1))}
+    steps = sorted(by_step)
+    if len(steps) > 1 and by_step[steps[-1]] - by_step[steps[-2]] >= RISING:
+        return (
+            f"Likeness still rises ({by_step[steps[-2]]:.0%} at step {steps[-2]}, {by_step[steps[-1]]:.0%} at "
+            f"{steps[-1]}): train for more steps."
+        )
+    if len(steps) > 1 and best.step != steps[-1]:
+        return f"Likeness falls after step {best.step}: try a lower learning rate, and photos that agree more."
+    return (
+        "It does not rise any more: try a lower train.preservation, a higher learning rate or rank, and see in the "
+        "dataset page whether every caption says the trigger and every photo shows the subject."
     )
 
 
 def _range(score: Score) -> str:
-    return f"{score.likeness.value:.0%}, between {score.likeness.low:.0%} and {score.likeness.high:.0%}"
+    found = score["likeness"]
+    return f"{found.value:.0%}, between {found.low:.0%} and {found.high:.0%}"

@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from flux_lora.atomic import write_text
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, limit_on, within_limits
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, has_learned, limit_on, within_limits
 from flux_lora.evaluate.scores import METRICS, Score
 
 
@@ -44,24 +44,19 @@ def bytes_in_words(count: int) -> str:
 def result_in_words(trigger: str, class_word: str, score: Score) -> str:
     """The result in two sentences."""
     return (
-        f"Say “{trigger}” and the image comes {_way(score.likeness.value)} from the base’s idea of "
-        f"“{class_word}” to the held-out photos. {_prompts(score.adherence.value)}, and images that do not say it "
-        f"changed by {percent(score.leakage.value)}."
+        f"Say “{trigger}” and {percent(score['recognised'].value)} of the images show it as a whole. Prompts are "
+        f"followed {percent(score['adherence'].value)} as well as by the base, and “{class_word}” without “{trigger}” "
+        f"has {percent(score['bleeding'].value)} of it."
     )
 
 
-def _way(share: float) -> str:
-    if share >= 1:
-        return f"all the way ({percent(share)})"
-    if share <= 0:
-        return f"none of the way ({percent(share)})"
-    return f"{percent(share)} of the way"
-
-
-def _prompts(share: float) -> str:
-    if share >= 1:
-        return f"Prompts are followed as well as before ({percent(share)})"
-    return f"Prompts are followed {percent(share)} as well as before"
+def scale_in_words(altered: float) -> str:
+    """What 0 % and 100 % of likeness are, and where something that is nearly the subject stands."""
+    return (
+        "Likeness is how much of what the photos share, and the base does not draw, is in an image. 0% is the base’s "
+        "own images of the class, 100% is one unseen photo beside the others. Copies of the photos in other colours "
+        f"or upside down reach {percent(altered)}: an image has to lie well above that."
+    )
 
 
 SMALL = 256
@@ -265,12 +260,19 @@ class Report:
     pairs: tuple[ComparedPair, ...]
     scores: tuple[Score, ...]
     doubts: tuple[str, ...] = ()
+    altered: float = 0.0
+    """Likeness of altered copies of the photos."""
+    dropped: tuple[tuple[int, float, int], ...] = ()
+    """Checkpoints that were only looked at: step, likeness, images."""
+    copies: tuple[ComparedPair, ...] = ()
+    """Images that resemble a training photo most, beside it: `base` is the photo."""
     limits: ChoiceLimits
     choice: Choice
     curve: Curve
     frames: tuple[Frame, ...] = ()
     frames_prompt: str = ""
-    file: ExportedFile
+    file: ExportedFile | None
+    """None where there is nothing to ship."""
     checks: tuple[FileCheck, ...]
     recipe: str
     snippet: str
@@ -297,7 +299,9 @@ def write_report(report: Report, file: Path) -> Path:
             metrics=[(metric, limit_on(metric)) for metric in METRICS],
             drawing=draw(report.curve.losses) if len(report.curve.losses) > 1 else None,
             marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
+            learned={id(score) for score in report.scores if has_learned(score, report.limits)},
             sentence=result_in_words(report.trigger, report.class_word, report.chosen),
+            scale=scale_in_words(report.altered),
             small=all(max(trio.lora.size) <= SMALL for trio in report.trios),
         )
     )
@@ -320,5 +324,6 @@ def _environment() -> Environment:
         duration=duration,
         size=bytes_in_words,
         within=within_limits,
+        id=id,
     )
     return environment

@@ -1,167 +1,94 @@
-"""Likeness, adherence and leakage of a checkpoint at a strength, each with a bootstrap interval.
+"""The scores of a checkpoint at a strength, each with a bootstrap interval over prompts and seeds.
 
-METRICS has a row per score; reports, model cards and summaries go through it. A new score is a function here, its
-row, and a field of Score. CLIP cosines of similar images crowd together (0.90 and 0.97 may be worlds apart), so no
-score is a raw cosine. Each is a share between two references measured with the same scorer:
+METRICS has a row per score; choice, reports, model cards and summaries go through it. A new score is a function here
+and its row. No score is a raw cosine: each is a share between two references that are measured alike, so that 0 % and
+100 % mean something, and `zero` and `full` say what.
 
-    likeness   0 % as the base, 100 % as alike to the held-out images as those are to each other
-    adherence  0 % the prompt does not matter, 100 % the base on the same prompts without the trigger
-    leakage    0 % the base's very image, 100 % as far from it as the base's image of another prompt
-
-Images of one prompt resemble each other, so the bootstrap draws whole prompts, not images.
-Shape letters: N images, H held-out images, P prompts, S seeds, R resamples, D embedding width.
+Shape letters: N images, P prompts, S seeds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from flux_lora.errors import DataError
-from flux_lora.evaluate.prompts import Suite
+from flux_lora.evaluate.baseline import SMALLEST_MARGIN, Baseline, Measured, PromptKind, SuiteImages, prompt_margin
+from flux_lora.evaluate.estimate import Estimate, estimate, ratio
 
-RESAMPLES = 2000
-SEED = 20_240_801
-TAIL = 0.025
-"""Cut at each end: intervals hold 95 of 100 resamples."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its 95 % interval, and the values it is the mean of: each[prompt][seed]."""
-
-    value: float
-    low: float
-    high: float
-    each: tuple[tuple[float, ...], ...] = ()
+RECOGNISED = 0.8
+"""Likeness of an image in which the subject is there as a whole. Near-twins (one part gone, one colour changed) and
+ordinary things of the class stay below; see benchmarks/results/judged.md."""
+COPY_MARGIN = 0.08
+"""Layout similarity to a training photo, above what unseen photos and the base reach, that is called a copy."""
 
 
-def estimate(each_PS: Tensor) -> Estimate:
-    """The mean over prompts and seeds, and its bootstrap interval."""
-    means_P = each_PS.mean(dim=1)
-    low, high = interval(lambda draws_RP: means_P[draws_RP].mean(dim=1), len(means_P))
-    return Estimate(float(means_P.mean()), low, high, _nested(each_PS))
+def likeness(measured: Measured, baseline: Baseline) -> Estimate:
+    """How much of the subject is there; more than the photos have of each other counts as all of it."""
+    return estimate(_per_prompt(measured.likeness[baseline.rows(["trigger"])].clamp_max(1), baseline))
 
 
-def ratio(each_PS: Tensor, reference_PS: Tensor) -> Estimate:
-    """The mean as a share of a reference's mean on the same prompts."""
-    means_P, references_P = each_PS.mean(dim=1), reference_PS.mean(dim=1)
-
-    def share(draws_RP: Tensor) -> Tensor:
-        return means_P[draws_RP].mean(dim=-1) / references_P[draws_RP].mean(dim=-1)
-
-    low, high = interval(share, len(means_P))
-    all_prompts = torch.arange(len(means_P))
-    return Estimate(float(share(all_prompts)), low, high, _nested(each_PS / references_P.mean()))
+def recognised(measured: Measured, baseline: Baseline) -> Estimate:
+    """Share of the images in which the subject is there as a whole."""
+    return estimate(_per_prompt((measured.likeness[baseline.rows(["trigger"])] >= RECOGNISED).float(), baseline))
 
 
-def difference(one: Estimate, other: Estimate) -> Estimate:
-    """How much more one has than the other, image by image (same prompts, same seeds)."""
-    return estimate(torch.tensor(one.each) - torch.tensor(other.each))
+def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
+    """Mean average precision with which the held-out photos find an image among negatives, above that of the base's.
+
+    One image is sought among the base's class images and altered copies of the photos, so its average precision is
+    1 / rank (the measure of Finer-Personalization Rank, 2025). 0 is what the base's own class images reach.
+    """
+    negatives = baseline.negatives.sort().values
+    own = _precision(baseline.base.likeness[baseline.rows(["class_"])], negatives)
+    found = _precision(measured.likeness[baseline.rows(["trigger"])], negatives)
+    return estimate(_per_prompt((found - own.mean()) / (1 - own.mean()).clamp_min(SMALLEST_MARGIN), baseline))
 
 
-def interval(statistic: Callable[[Tensor], Tensor], count: int) -> tuple[float, float]:
-    """Percentile bootstrap: the middle 95 % of a statistic (prompt numbers RP -> R). Seeded, so it repeats."""
-    generator = torch.Generator().manual_seed(SEED)
-    draws_RP = torch.randint(count, (RESAMPLES, count), generator=generator)
-    low, high = torch.quantile(statistic(draws_RP).double(), torch.tensor([TAIL, 1 - TAIL], dtype=torch.double))
-    return float(low), float(high)
-
-
-def _nested(values_PS: Tensor) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in values_PS.tolist())
-
-
-SMALLEST_SPAN = 0.02
-"""Smallest difference of mean cosines that is divided by: a smaller one is the scorer's noise."""
-
-PromptKind = Literal["trigger", "class_", "unrelated"]
-"""Fields of Suite and of SuiteImages."""
-TRIGGER: tuple[PromptKind, ...] = ("trigger",)
-WITHOUT_TRIGGER: tuple[PromptKind, ...] = ("class_", "unrelated")
-
-
-class Scorer(Protocol):
-    """Unit-length embeddings of images and sentences in one space; evaluate.clip has the real one."""
-
-    def image_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Embed images: ND, rows of length 1."""
-        ...
-
-    def text_features(self, sentences: Sequence[str]) -> Tensor:
-        """Embed sentences: ND, rows of length 1."""
-        ...
-
-
-@dataclass(frozen=True)
-class SuiteImages:
-    """One image for each prompt of a suite and each seed; all seeds of a prompt stand together."""
-
-    trigger: tuple[Image.Image, ...]
-    class_: tuple[Image.Image, ...]
-    unrelated: tuple[Image.Image, ...]
-
-    def of(self, kinds: Sequence[PromptKind]) -> tuple[Image.Image, ...]:
-        """The images of these kinds of prompts, one kind after the other."""
-        by_kind = {"trigger": self.trigger, "class_": self.class_, "unrelated": self.unrelated}
-        return tuple(image for kind in kinds for image in by_kind[kind])
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Measurements of the base and of the held-out images; every checkpoint is scored against them."""
-
-    centre: Tensor  # D
-    held_out: Tensor  # HD, centred
-    floor: float  # likeness of the base, a cosine
-    ceiling: float  # likeness of the held-out images to each other
-    prompts: Tensor  # PD, of the class prompts
-    prompt_margin: Tensor  # PS, of the base's class images
-    untouched: Tensor  # ND, the base's class and unrelated images
-    spread: float  # mean distance of the base's images of different prompts
-
-    @property
-    def seeds(self) -> int:
-        """How many seeds each prompt was rendered with."""
-        return self.prompt_margin.shape[1]
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """A warning for each score whose references lie too close together."""
-        warnings = []
-        if self.ceiling - self.floor < SMALLEST_SPAN:
-            warnings.append(
-                "Likeness says little here: to the scorer the held-out images are hardly more alike "
-                f"({self.ceiling:.2f}) than the base's renders are to them ({self.floor:.2f})."
-            )
-        if float(self.prompt_margin.mean()) < SMALLEST_SPAN:
-            warnings.append("Adherence says little here: the scorer cannot tell the base's own images apart by prompt.")
-        return tuple(warnings)
-
-
-def likeness(features_ND: Tensor, baseline: Baseline) -> Estimate:
-    """Similarity to the held-out images, between the base's and theirs to each other."""
-    span = max(baseline.ceiling - baseline.floor, SMALLEST_SPAN)
-    cosines_N = _held_out_cosine(features_ND, baseline.held_out, baseline.centre)
-    return estimate(((cosines_N - baseline.floor) / span).reshape(-1, baseline.seeds))
-
-
-def adherence(features_ND: Tensor, baseline: Baseline) -> Estimate:
-    """CLIP margin of the own prompt over the others, as a share of the base's."""
-    margins_PS = _prompt_margin(features_ND, baseline.prompts).reshape(-1, baseline.seeds)
-    if float(baseline.prompt_margin.mean()) < SMALLEST_SPAN:
-        return estimate(margins_PS / SMALLEST_SPAN)
+def adherence(measured: Measured, baseline: Baseline) -> Estimate:
+    """CLIP margin of the own prompt over the others, as a share of the base's; no image counts for more than that."""
+    margins_N = prompt_margin(measured.embeddings[baseline.rows(["trigger"])], baseline.prompts)
+    margins_PS = _per_prompt(margins_N, baseline).minimum(baseline.prompt_margin)
+    if float(baseline.prompt_margin.mean()) < SMALLEST_MARGIN:
+        return estimate(margins_PS / SMALLEST_MARGIN)
     return ratio(margins_PS, baseline.prompt_margin)
 
 
-def leakage(features_ND: Tensor, baseline: Baseline) -> Estimate:
+def leakage(measured: Measured, baseline: Baseline) -> Estimate:
     """Cosine distance to the base's image of the same prompt and seed, as a share of that between prompts."""
-    distances_N = (1 - (features_ND * baseline.untouched).sum(dim=-1)) / baseline.spread
-    return estimate(distances_N.reshape(-1, baseline.seeds))
+    rows = baseline.rows(["class_", "unrelated"])
+    distances_N = 1 - (measured.embeddings[rows] * baseline.base.embeddings[rows]).sum(dim=-1)
+    return estimate(_per_prompt(distances_N / baseline.spread, baseline))
+
+
+def bleeding(measured: Measured, baseline: Baseline) -> Estimate:
+    """How much of the subject is in images of its class that do not ask for it."""
+    return estimate(_per_prompt(measured.likeness[baseline.rows(["class_"])].clamp(0, 1), baseline))
+
+
+def lift(measured: Measured, baseline: Baseline) -> Estimate:
+    """Likeness with the trigger less that of the same prompt and seed without it."""
+    with_trigger, without = (measured.likeness[baseline.rows([kind])].clamp(0, 1) for kind in ("trigger", "class_"))
+    return estimate(_per_prompt(with_trigger - without, baseline))
+
+
+def copying(measured: Measured, baseline: Baseline) -> Estimate:
+    """Share of the images that are laid out like one training photo, more than any unseen photo or base's image is."""
+    nearest = measured.nearest[baseline.rows(["trigger"])]
+    return estimate(_per_prompt((nearest > baseline.copying_level + COPY_MARGIN).float(), baseline))
+
+
+def variety(measured: Measured, baseline: Baseline) -> Estimate:
+    """Spread over seeds, as a share of the base's; no prompt counts for more than that."""
+    count = baseline.counts[0]
+    base_P1 = baseline.base.variety[:count, None].clamp_min(1e-3)
+    return ratio(measured.variety[:count, None].minimum(base_P1), base_P1)
+
+
+def artefacts(measured: Measured, baseline: Baseline) -> Estimate:
+    """Share of all images with a grid, lines, noise, blur, blown colours or nothing in them, beyond the base's."""
+    faulty = torch.from_numpy(measured.artefacts.any(axis=1)).float()
+    return estimate(_per_prompt(faulty, baseline))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +96,7 @@ class Metric:
     """A score: how it is computed, and what people are told about it."""
 
     name: str
-    """Its field in Score and its key in scores.jsonl and summary.json."""
+    """Its key in Score.estimates, scores.jsonl and summary.json."""
     title: str
     zero: str
     """What 0 % means, for a table."""
@@ -178,23 +105,43 @@ class Metric:
     meaning: str
     """The same as a sentence."""
     higher_is_better: bool
-    prompts: tuple[PromptKind, ...]
+    measure: Callable[[Measured, Baseline], Estimate]
+    prompts: tuple[PromptKind, ...] = ("trigger",)
     """Whose images are measured; Estimate.each has their prompts in this order."""
-    measure: Callable[[Tensor, Baseline], Estimate]
-    """(image embeddings ND, baseline) -> estimate"""
+    leads: bool = False
+    """Whether it stands in the first lines of a page."""
 
 
 METRICS = (
     Metric(
         name="likeness",
         title="Likeness",
-        zero="what the base draws",
-        full="as alike to the photos as those are to each other",
-        meaning="How alike the images are to photos that training never saw: 0% is what the base draws, "
-        "100% is as alike as those photos are to each other.",
+        zero="nothing of it, as in what the base draws of the class",
+        full="as much of it as the held-out photos have of each other",
+        meaning="How much of the subject is in the images: 0% is what the base draws of the class, "
+        "100% is as much as photos that training never saw have of each other.",
         higher_is_better=True,
-        prompts=TRIGGER,
         measure=likeness,
+        leads=True,
+    ),
+    Metric(
+        name="recognised",
+        title="Recognised",
+        zero="no image shows it as a whole",
+        full="every image does",
+        meaning="The share of images in which the subject is there as a whole, every part in its colour.",
+        higher_is_better=True,
+        measure=recognised,
+    ),
+    Metric(
+        name="retrieval",
+        title="Found again",
+        zero="the photos find the base's images as easily",
+        full="the photos find every image first",
+        meaning="How surely the held-out photos pick each image out of the base's own and of altered copies of "
+        "themselves: 0% is chance, 100% is always first.",
+        higher_is_better=True,
+        measure=retrieval,
     ),
     Metric(
         name="adherence",
@@ -204,8 +151,8 @@ METRICS = (
         meaning="How clearly each image tells its own prompt from the others: "
         "100% is what the base manages when the trigger is left out.",
         higher_is_better=True,
-        prompts=TRIGGER,
         measure=adherence,
+        leads=True,
     ),
     Metric(
         name="leakage",
@@ -215,94 +162,89 @@ METRICS = (
         meaning="How much images without the trigger changed: 0% is not at all, "
         "100% is as different as the image of another prompt.",
         higher_is_better=False,
-        prompts=WITHOUT_TRIGGER,
         measure=leakage,
+        prompts=("class_", "unrelated"),
+        leads=True,
+    ),
+    Metric(
+        name="bleeding",
+        title="Class bleeding",
+        zero="other things of the class stay ordinary",
+        full="every one has become the subject",
+        meaning="How much of the subject is in images of its class that do not say the trigger.",
+        higher_is_better=False,
+        measure=bleeding,
+        prompts=("class_",),
+    ),
+    Metric(
+        name="lift",
+        title="Trigger lift",
+        zero="the trigger changes nothing",
+        full="it is the only way to the subject",
+        meaning="Likeness with the trigger less likeness without it.",
+        higher_is_better=True,
+        measure=lift,
+    ),
+    Metric(
+        name="copying",
+        title="Copying",
+        zero="no image repeats a training photo",
+        full="every image does",
+        meaning="The share of images laid out like one training photo, more than unseen photos ever are.",
+        higher_is_better=False,
+        measure=copying,
+    ),
+    Metric(
+        name="variety",
+        title="Variety",
+        zero="all seeds give one image",
+        full="seeds differ as much as the base's",
+        meaning="How much images of one prompt differ from seed to seed, as a share of the base's.",
+        higher_is_better=True,
+        measure=variety,
+    ),
+    Metric(
+        name="artefacts",
+        title="Artefacts",
+        zero="no image has faults that the base's have not",
+        full="every image has",
+        meaning="The share of images with a grid, lines, noise, blur, blown colours or nothing in them.",
+        higher_is_better=False,
+        measure=artefacts,
+        prompts=("trigger", "class_", "unrelated"),
     ),
 )
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
 class Score:
-    """The scores of one checkpoint at one strength: a field for each of METRICS."""
+    """The scores of one checkpoint at one strength, by metric."""
 
     step: int
     strength: float
-    likeness: Estimate
-    adherence: Estimate
-    leakage: Estimate
+    estimates: Mapping[str, Estimate]
 
     def of(self, metric: Metric) -> Estimate:
-        """The field of this metric."""
-        return vars(self)[metric.name]
+        """The estimate of this metric."""
+        return self.estimates[metric.name]
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.estimates[name]
 
 
-def sort_images(images: Sequence[Image.Image], suite: Suite) -> SuiteImages:
-    """Renders of suite.prompts, in the order of RenderSpec.shots -> by kind."""
-    seeds, left = divmod(len(images), len(suite.prompts))
-    assert seeds and not left, f"{len(images)} images for {len(suite.prompts)} prompts"
-    first = len(suite.trigger) * seeds
-    second = first + len(suite.class_) * seeds
-    return SuiteImages(tuple(images[:first]), tuple(images[first:second]), tuple(images[second:]))
-
-
-def measure_baseline(scorer: Scorer, suite: Suite, base: SuiteImages, held_out: Sequence[Image.Image]) -> Baseline:
-    """Everything that stays the same for all checkpoints. Raises DataError for fewer than 2 held-out images."""
-    if len(held_out) < 2:
-        raise DataError(
-            f"likeness needs at least 2 held-out images and there are {len(held_out)}",
-            fix="move 3 or 4 of the images into a folder held_out inside data.folder, then train again",
-        )
-    photos_HD = scorer.image_features(held_out)
-    renders_ND = scorer.image_features(base.of(TRIGGER))
-    centre = (photos_HD.mean(dim=0) + renders_ND.mean(dim=0)) / 2
-    centred_HD = normalize(photos_HD - centre, dim=-1)
-    untouched_ND = scorer.image_features(base.of(WITHOUT_TRIGGER))
-    prompts_PD = scorer.text_features(suite.class_)
-    class_ND = untouched_ND[: len(base.class_)]
-    return Baseline(
-        centre=centre,
-        held_out=centred_HD,
-        floor=float(_held_out_cosine(renders_ND, centred_HD, centre).mean()),
-        ceiling=_mutual_cosine(centred_HD),
-        prompts=prompts_PD,
-        prompt_margin=_prompt_margin(class_ND, prompts_PD).reshape(len(suite.class_), -1),
-        untouched=untouched_ND,
-        spread=_spread(untouched_ND, len(suite.class_ + suite.unrelated)),
-    )
-
-
-def score(scorer: Scorer, baseline: Baseline, images: SuiteImages, *, step: int, strength: float) -> Score:
+def score(baseline: Baseline, images: SuiteImages, *, step: int, strength: float) -> Score:
     """Measure the images of one checkpoint at one strength."""
-    kinds = dict.fromkeys(metric.prompts for metric in METRICS)
-    features = {prompts: scorer.image_features(images.of(prompts)) for prompts in kinds}
-    estimates = {metric.name: metric.measure(features[metric.prompts], baseline) for metric in METRICS}
-    return Score(step=step, strength=strength, **estimates)
+    measured = baseline.measure(images)
+    return Score(step, strength, {metric.name: metric.measure(measured, baseline) for metric in METRICS})
 
 
-def _held_out_cosine(features_ND: Tensor, held_out_HD: Tensor, centre: Tensor) -> Tensor:
-    """Mean cosine of each image to the held-out ones, about the centre D: N."""
-    return (normalize(features_ND - centre, dim=-1) @ held_out_HD.T).mean(dim=1)
+def _per_prompt(values_N: Tensor, baseline: Baseline) -> Tensor:
+    """PS."""
+    return values_N.reshape(-1, baseline.seeds)
 
 
-def _mutual_cosine(held_out_HD: Tensor) -> float:
-    """Mean cosine of the held-out images to each other."""
-    cosines = held_out_HD @ held_out_HD.T
-    others = ~torch.eye(len(cosines), dtype=torch.bool)
-    return float(cosines[others].mean())
-
-
-def _prompt_margin(features_ND: Tensor, prompts_PD: Tensor) -> Tensor:
-    """Cosine of each image to its own prompt, less the mean of those to the other prompts: N."""
-    cosines_NP = features_ND @ prompts_PD.T
-    count = len(prompts_PD)
-    own = torch.arange(count).repeat_interleave(len(features_ND) // count).unsqueeze(1)
-    own_N = cosines_NP.gather(1, own).squeeze(1)
-    return own_N - (cosines_NP.sum(dim=1) - own_N) / (count - 1)
-
-
-def _spread(features_ND: Tensor, prompts: int) -> float:
-    """Mean cosine distance of images of different prompts made from the same seed."""
-    features_SPD = features_ND.reshape(prompts, -1, features_ND.shape[-1]).transpose(0, 1)
-    distances_SPP = 1 - features_SPD @ features_SPD.transpose(1, 2)
-    different = ~torch.eye(prompts, dtype=torch.bool)
-    return max(float(distances_SPP[:, different].mean()), SMALLEST_SPAN / 10)
+def _precision(likeness_N: Tensor, sorted_negatives: Tensor) -> Tensor:
+    """1 / rank of each image among the negatives: N. Itself does not count where it is one of them."""
+    above = len(sorted_negatives) - torch.searchsorted(sorted_negatives, likeness_N.contiguous(), right=True)
+    return 1 / (1 + above)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from itertools import product
 
@@ -89,11 +89,8 @@ class RenderSpec:
 
     def images(self, weights: Weights) -> tuple[ImageSpec, ...]:
         """The shots as these weights render them."""
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
-        common = {name: value for name, value in settings.items() if name not in ("prompts", "seeds")}
-        return tuple(
-            ImageSpec(prompt=shot.prompt, seed=shot.seed, weights=weights, **common) for shot in self.shots()
-        )
+        common = {name: value for name, value in vars(self).items() if name not in ("prompts", "seeds")}
+        return tuple(ImageSpec(prompt=shot.prompt, seed=shot.seed, weights=weights, **common) for shot in self.shots())
 
     def numbers_of(self, prompts: Sequence[int], seeds: int) -> tuple[int, ...]:
         """Which shots are of these prompts, by number, and of the first so many seeds."""

@@ -7,7 +7,8 @@ preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 training.py        learner, loop, checkpoints, previews
-evaluation.py      candidates rendered and scored; the choice
+candidates.py      checkpoints at strengths, their images, which are judged in full
+evaluation.py      candidates scored; the choice
 exporting.py       the chosen adapter in each dialect, proven
 sharing.py         workflow, snippet, card, zip, upload
 report.py          report.html

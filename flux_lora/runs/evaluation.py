@@ -1,26 +1,32 @@
 """Score checkpoints and strengths of a run against the base, and choose one; what is known of that afterwards."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
-from flux_lora.adapter.attach import load_into, set_strength
-from flux_lora.adapter.files import read_adapter
 from flux_lora.atomic import write_text
-from flux_lora.config.schema import RunConfig
-from flux_lora.data.images.decode import open_image
-from flux_lora.errors import RunError
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, choose_checkpoint
+from flux_lora.config.schema import ModelConfig, RunConfig
+from flux_lora.errors import ModelError, RunError
+from flux_lora.evaluate.baseline import Judges, measure_baseline, sort_images
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_checkpoint
 from flux_lora.evaluate.clip import load_scorer
-from flux_lora.evaluate.scores import METRICS, Baseline, Score, measure_baseline, score, sort_images
-from flux_lora.models.family import stack_prompt_embeds
-from flux_lora.render.pipeline import render
-from flux_lora.render.sheets import contact_sheet
+from flux_lora.evaluate.features import colour_tokens, load_place_model
+from flux_lora.evaluate.scores import METRICS, Score, score
 from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.candidates import (
+    Candidate,
+    Drawer,
+    Dropped,
+    budget_in_words,
+    candidate_name,
+    finalists,
+    photos_as_rendered,
+)
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.folder import RunFolder, write_json
 from flux_lora.runs.run import Run, spec_of
@@ -29,21 +35,6 @@ from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
 FIRST_SEED = 1000
 """Not a seed of training or previews."""
-BASE = "base"
-SHEET_ROWS = 12
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A checkpoint at a strength."""
-
-    checkpoint: Checkpoint
-    strength: float
-
-    @property
-    def name(self) -> str:
-        """What its folder of images is called."""
-        return candidate_name(self.checkpoint.step, self.strength)
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,10 @@ class EvaluationRecord:
     """Photos that training never saw."""
     doubts: tuple[str, ...]
     """Where the numbers stand on little."""
+    altered: float = 0.0
+    """Likeness of altered copies of the held-out photos: other colours, upside down."""
+    dropped: tuple[Dropped, ...] = ()
+    """Checkpoints that were only looked at."""
 
 
 @dataclass(frozen=True)
@@ -63,50 +58,64 @@ class Evaluation:
 
     scores: tuple[Score, ...]
     choice: Choice
-    doubts: tuple[str, ...]
+    record: EvaluationRecord
 
 
 def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     """Render base and candidates with the same prompts and noise, score and choose.
 
-    Everything is kept under evaluation/. Raises RunError where there is no checkpoint.
+    Every checkpoint gets a look first: its images with the trigger, for one seed; the less alike half is dropped, and
+    seeds are doubled, until evaluate.checkpoints are left. Those are judged in full, at every strength. Everything is
+    kept under evaluation/, and nothing that is there is rendered again. Raises RunError where there is no checkpoint.
     """
-    config, folder, suite, device = run.config, run.folder, dataset.suite, run.device
-    candidates = _candidates(config, folder)
+    config, suite = run.config, dataset.suite
+    checkpoints = _checkpoints(run.folder)
     spec = evaluation_spec(config, dataset)
-    embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
-    scorer = load_scorer(config.model.scorer, device.device)
-    pipeline = run.load_pipeline()
-    held_out = [open_image(sample.image, config.data.alpha) for sample in dataset.held_out]
+    judges, left_out = load_judges(config.model, run.device.device)
+    drawer = Drawer(run, spec)
     with run.feedback.status("rendering") as status:
         status(f"rendering {len(spec.shots())} images of the base")
-        base = sort_images(_kept(folder, BASE, render(pipeline, embeds, spec)), suite)
-        baseline = measure_baseline(scorer, suite, base, held_out)
+        base = sort_images(drawer.base(), suite)
+        run.feedback.say(budget_in_words(run, drawer, len(checkpoints)))
+        status("measuring the photos")
+        photos = photos_as_rendered(run, dataset, drawer.pipeline)
+        step = run.family.pixels_per_token
+        baseline = measure_baseline(judges, suite, base, photos, pixels_per_token=step)
+        judged, dropped = finalists(drawer, baseline, checkpoints, config.evaluate, status)
         scores = []
-        for candidate in candidates:
+        for candidate in (Candidate(each, strength) for each in judged for strength in config.evaluate.strengths):
             status(f"rendering {len(spec.shots())} images of {candidate.name}")
-            load_into(pipeline.transformer, read_adapter(candidate.checkpoint.adapter_file))
-            set_strength(pipeline.transformer, candidate.strength)
-            images = sort_images(_kept(folder, candidate.name, render(pipeline, embeds, spec)), suite)
-            scores.append(score(scorer, baseline, images, step=candidate.checkpoint.step, strength=candidate.strength))
-    write_json(asdict(EvaluationRecord(spec, len(held_out), baseline.doubts)), _record(folder))
-    return _decide(config, folder, scores, baseline)
+            images = sort_images(drawer.candidate(candidate), suite)
+            scores.append(score(baseline, images, step=candidate.checkpoint.step, strength=candidate.strength))
+    doubts = (*left_out, *baseline.doubts)
+    record = EvaluationRecord(spec, len(photos.held_out), doubts, baseline.altered, tuple(dropped))
+    write_json(asdict(record), _record(run.folder))
+    return _decide(config, run.folder, scores, record)
+
+
+def load_judges(model: ModelConfig, device: torch.device) -> tuple[Judges, tuple[str, ...]]:
+    """The models that images are measured with, and a sentence for each that cannot be had."""
+    scorer = load_scorer(model.scorer, device)
+    if not model.likeness:
+        return Judges(scorer, (colour_tokens,)), ()
+    try:
+        return Judges(scorer, (colour_tokens, load_place_model(model.likeness, device))), ()
+    except ModelError as missing:
+        return Judges(scorer, (colour_tokens,)), (f"Likeness is by colours alone: {missing.problem}.",)
 
 
 def choice_in_words(choice: Choice) -> str:
     """The choice in a sentence or two."""
-    return f"step {choice.step} at strength {choice.strength:g}. {choice.why}"
+    if choice.verdict is Verdict.nothing:
+        return f"nothing to ship. {choice.why}"
+    found = f"step {choice.step} at strength {choice.strength:g}. {choice.why}"
+    return found if choice.passes else f"not yet: {found}"
 
 
 def evaluation_spec(config: RunConfig, dataset: RunDataset) -> RenderSpec:
     """What every candidate is asked to draw."""
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + config.evaluate.seeds))
     return spec_of(config, dataset.suite.prompts, seeds, steps=config.evaluate.steps)
-
-
-def candidate_name(step: int, strength: float) -> str:
-    """What the folder of images of a checkpoint at a strength is called."""
-    return f"step-{step:06d}-strength-{strength:g}"
 
 
 def rendered_images(folder: RunFolder, name: str) -> list[Image.Image]:
@@ -120,7 +129,10 @@ def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:
         return None
     kept = json.loads(_record(folder).read_text(encoding="utf-8"))
     spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
-    return EvaluationRecord(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]))
+    dropped = tuple(Dropped(**each) for each in kept.get("dropped", ()))
+    return EvaluationRecord(
+        RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]), kept.get("altered", 0.0), dropped
+    )
 
 
 def chosen_images_folder(folder: RunFolder) -> Path | None:
@@ -140,42 +152,24 @@ def chosen_scores(folder: RunFolder) -> Mapping[str, Any]:
 
 def limits_of(config: RunConfig) -> ChoiceLimits:
     """What an adapter may spoil."""
-    return ChoiceLimits(max_leakage=config.evaluate.max_leakage, min_adherence=config.evaluate.min_adherence)
+    wanted = vars(config.evaluate)
+    return ChoiceLimits(**{field.name: wanted[field.name] for field in fields(ChoiceLimits)})
 
 
-def _candidates(config: RunConfig, folder: RunFolder) -> list[Candidate]:
+def _checkpoints(folder: RunFolder) -> tuple[Checkpoint, ...]:
     kept = complete_checkpoints(folder.root)
     if not kept:
         raise RunError(f"{folder.root} has no checkpoint to evaluate", fix=f"run: flux-lora train run={folder.root}")
-    count = min(config.evaluate.checkpoints, len(kept))
-    chosen = [kept[round((index + 1) * len(kept) / count) - 1] for index in range(count)]
-    return [Candidate(checkpoint, strength) for checkpoint in chosen for strength in config.evaluate.strengths]
+    return tuple(kept)
 
 
-def _kept(folder: RunFolder, name: str, images: Sequence[Image.Image]) -> list[Image.Image]:
-    """Written to evaluation/<name>/, with a sheet beside, and handed on."""
-    place: Path = folder.evaluation / name
-    place.mkdir(parents=True, exist_ok=True)
-    for old in place.glob("*.png"):
-        old.unlink()
-    for index, image in enumerate(images):
-        image.save(place / f"{index:03d}.png")
-    contact_sheet(list(_rows(images, SHEET_ROWS))).save(folder.evaluation / f"{name}.png")
-    return list(images)
-
-
-def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image.Image]]:
-    for first in range(0, len(images), length):
-        yield images[first : first + length]
-
-
-def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], baseline: Baseline) -> Evaluation:
+def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], record: EvaluationRecord) -> Evaluation:
     choice = choose_checkpoint(scores, limits_of(config))
     lines = [json.dumps(asdict(each)) for each in scores]
     write_text("".join(f"{line}\n" for line in lines), folder.evaluation / "scores.jsonl")
     write_json(asdict(choice), folder.evaluation / "choice.json")
     note(folder, {"chosen": asdict(choice), "scores": [_short(each) for each in scores]})
-    return Evaluation(tuple(scores), choice, baseline.doubts)
+    return Evaluation(tuple(scores), choice, record)
 
 
 def _record(folder: RunFolder) -> Path:

@@ -20,6 +20,7 @@ from flux_lora.adapter.quantized_merge import Forecast, forecast_in_words, forec
 from flux_lora.adapter.write_proven import DTYPES, check_room, export_paths, proof_in_words, write_proven
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ModelError, RunError
+from flux_lora.evaluate.choice import Verdict
 from flux_lora.runs.evaluation import chosen_images_folder, chosen_scores
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
@@ -59,6 +60,11 @@ def export_run(run: Run) -> Exported:
     The chosen checkpoint, or the last one if none was chosen.
     """
     config, folder, device = run.config, run.folder, run.device
+    if not is_worth_exporting(run):
+        raise RunError(
+            f"{folder.root} has nothing to ship: no checkpoint has learned the subject",
+            fix=f"see {folder.report}, or export the nearest all the same: export.anyway=true",
+        )
     checkpoint, strength = _chosen(folder)
     adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
     wanted = export_paths(config.export, folder.export, config.data.trigger)
@@ -83,6 +89,13 @@ def export_run(run: Run) -> Exported:
     note(folder, {"files": [_record(each, checkpoint, strength) for each in proofs]})
     note(folder, {"quantised": {each.rounding: asdict(each.whole) for each in expected}})
     return Exported(tuple(proofs), expected, beside)
+
+
+def is_worth_exporting(run: Run) -> bool:
+    """Whether something was learned, as far as it was judged, or is wanted anyway."""
+    chosen = read_summary(run.folder)["chosen"]
+    verdict = chosen.get("verdict") if isinstance(chosen, dict) else None
+    return verdict != Verdict.nothing or run.config.export.anyway
 
 
 def exported_in_words(shipped: Exported) -> Sequence[str]:
@@ -149,8 +162,8 @@ def _label(run: Run, title: str) -> Label:
 def _chosen_image(folder: RunFolder) -> Image.Image | None:
     """The first image that the chosen checkpoint drew while it was judged."""
     place = chosen_images_folder(folder)
-    file = place / "000.png" if place else None
-    return Image.open(file).convert("RGB") if file and file.is_file() else None
+    file = next(iter(sorted(place.glob("*.png"))), None) if place else None
+    return Image.open(file).convert("RGB") if file else None
 
 
 def _forecasts(run: Run, adapter: Adapter) -> tuple[Forecast, ...]:

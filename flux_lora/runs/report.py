@@ -23,9 +23,10 @@ from flux_lora.evaluate.report import (
     write_report,
 )
 from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
-from flux_lora.runs.evaluation import BASE, Evaluation, candidate_name, evaluation_spec, limits_of, rendered_images
+from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
@@ -40,7 +41,7 @@ MOST_TRIOS = 6
 MOST_PAIRS = 8
 
 
-def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported) -> Path:
+def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported | None) -> Path:
     """Write report.html."""
     config, folder = run.config, run.folder
     spec = evaluation_spec(config, dataset)
@@ -59,17 +60,19 @@ def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, expo
         trios=_trios(config, dataset, spec, base, lora),
         pairs=_pairs(dataset, spec, base, lora, evaluation),
         scores=evaluation.scores,
-        doubts=evaluation.doubts,
+        doubts=evaluation.record.doubts,
+        altered=evaluation.record.altered,
+        dropped=tuple((each.step, each.likeness, each.images) for each in evaluation.record.dropped),
         limits=limits_of(config),
         choice=evaluation.choice,
         curve=_curve(folder),
         frames=tuple(_frames(folder)),
         frames_prompt=preview_prompts(run, dataset)[0],
-        file=_exported(exported),
-        checks=_checks(exported),
+        file=_exported(exported) if exported else None,
+        checks=_checks(exported) if exported else (),
         recipe=folder.recipe.read_text(encoding="utf-8"),
-        snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec),
-        comfy=comfy_hint(base_of(run), exported.file.name, spec),
+        snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec) if exported else "",
+        comfy=comfy_hint(base_of(run), exported.file.name, spec) if exported else "",
     )
     return write_report(report, folder.report)
 
@@ -119,7 +122,7 @@ def _pairs(
     pairs = []
     for number in picked:
         place = (first + number) * seeds
-        change = chosen.leakage.each[number][0]
+        change = chosen["leakage"].each[number][0]
         pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
     return tuple(pairs)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from flux_lora.data.progress import Progress, no_progress
 from flux_lora.errors import RunError
 from flux_lora.models.device import DeviceAndDtype, device_and_dtype
 from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.folder import RunFolder
@@ -91,6 +93,13 @@ class Run:
     def encoders(self) -> Encoders:
         """The base's encoders with their fingerprints; no weights are loaded yet."""
         return self.family.encoders(self.source, device=self.device.device, dtype=self.device.dtype)
+
+    @cached_property
+    def base_fingerprint(self) -> str:
+        """Changes whenever the base would render other images: its transformer, VAE or text encoders."""
+        transformer = fingerprint(self.family.transformer_folder(self.source))
+        parts = (transformer, self.encoders.image_fingerprint, self.encoders.caption_fingerprint)
+        return sha256("|".join(parts).encode()).hexdigest()
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[PromptEmbeds]:
         """Prompt embeds, each a batch of one; from the cache where they were prepared."""

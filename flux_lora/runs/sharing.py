@@ -14,6 +14,7 @@ from flux_lora.adapter.write_proven import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.evaluate.scores import METRICS
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.render.kept import image_file
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
@@ -119,7 +120,7 @@ def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
     if place is None:
         return ()
     others = range(1, min(MOST_IMAGES, len(spec.prompts)))
-    files = [(spec.prompts[number], place / f"{number * len(spec.seeds):03d}.png") for number in others]
+    files = [(spec.prompts[number], image_file(place, spec, number * len(spec.seeds))) for number in others]
     return tuple(SharedImage(prompt, file) for prompt, file in files if file.is_file())
 
 

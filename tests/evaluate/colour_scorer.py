@@ -1,45 +1,38 @@
-"""A scorer for tests: an image is its background's colour and its middle's, a sentence names both."""
+"""A scorer for tests: an image is its corners' colours, a sentence the corners of its ground."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image
 from torch import Tensor
 
-GROUNDS = ("red", "green", "blue", "yellow")
-SIDE = 16
+from scripts.mini.captions import ground_words
+from scripts.mini.world import GROUNDS, Scene, draw_scene
 
 
-def image(ground: str, thing: str, seed: int = 0) -> Image.Image:
-    """A thing on a ground, a little different for each seed."""
-    image = Image.new("RGB", (SIDE, SIDE), _shaded(ground, seed))
-    ImageDraw.Draw(image).rectangle([4, 4, 11, 11], fill=_shaded(thing, seed + 1))
-    return image
-
-
-class ColourScorer:
-    """Two colours, on a crowded sphere: a large part that all have in common, as CLIP's embeddings do."""
+class GroundScorer:
+    """Corners and middle, on a crowded sphere: a large part that all have in common, as CLIP's embeddings do."""
 
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
-        """Background and middle, each minus grey."""
-        pixels = np.stack([np.asarray(image, dtype=np.float32) / 255 - 0.5 for image in images])
-        return _crowded(torch.from_numpy(np.concatenate([pixels[:, 0, 0], pixels[:, 8, 8]], axis=1)))
+        """Embed the four corners and the middle third."""
+        return _crowded([_seen(image) for image in images])
 
     def text_features(self, sentences: Sequence[str]) -> Tensor:
-        """The ground named last; a thing without a trigger is white."""
-        named = [[*_rgb(sentence.split()[-1]), *_rgb("white")] for sentence in sentences]
-        return _crowded(torch.tensor(named))
+        """Embed an empty scene of the ground that the sentence names; a plain gray one if it names none."""
+        return _crowded([_seen(draw_scene(Scene((), _ground(sentence), 0))) for sentence in sentences])
 
 
-def _crowded(colours: Tensor) -> Tensor:
+def _ground(sentence: str) -> tuple[str, str]:
+    return next((ground for ground in GROUNDS if ground_words(ground) in sentence), ("plain", "gray"))
+
+
+def _seen(image: Image.Image) -> np.ndarray:
+    pixels = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX), np.float32) / 255 - 0.5
+    corners = [pixels[y, x] for y in (2, 29) for x in (2, 7, 24, 29)]
+    return np.concatenate([*corners, 0.3 * pixels[10:22, 4:28].mean((0, 1))])
+
+
+def _crowded(rows: Sequence[np.ndarray]) -> Tensor:
+    colours = torch.from_numpy(np.stack(rows)).float()
     return torch.nn.functional.normalize(torch.cat([colours, torch.full((len(colours), 1), 1.5)], dim=1), dim=1)
-
-
-def _rgb(colour: str) -> list[float]:
-    return [channel / 255 - 0.5 for channel in ImageColor.getrgb(colour)]
-
-
-def _shaded(colour: str, seed: int) -> tuple[int, ...]:
-    shade = np.random.default_rng(seed).integers(-20, 20, 3)
-    return tuple(np.clip(np.array(ImageColor.getrgb(colour)) + shade, 0, 255).tolist())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from flux_lora.evaluate.scores import difference, estimate, ratio
+from flux_lora.evaluate.estimate import difference, estimate, ratio
 
 
 def test_an_interval_holds_its_mean_and_narrows_with_more_prompts() -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from flux_lora.evaluate.choice import Choice, ChoiceLimits
+from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.report import (
     ComparedPair,
     Curve,
@@ -22,20 +23,21 @@ from flux_lora.evaluate.report import (
     Trio,
     write_report,
 )
-from flux_lora.evaluate.scores import Estimate, Score
+from flux_lora.evaluate.scores import METRICS, Score
 
 RED, BLUE = Image.new("RGB", (32, 32), "red"), Image.new("RGB", (48, 32), "blue")
 HOSTILE = "<script>alert('x')</script>\" onload=\"{{ 7 * 7 }}"
 
 
 def _score(step: int, likeness: float, leakage: float = 0.08) -> Score:
-    return Score(
-        step,
-        1.0,
-        Estimate(likeness, likeness - 0.05, likeness + 0.05),
-        Estimate(0.97, 0.9, 1.0),
-        Estimate(leakage, 0, 1),
-    )
+    found = {metric.name: Estimate(0.1, 0.05, 0.15) for metric in METRICS}
+    found |= {
+        "likeness": Estimate(likeness, likeness - 0.05, likeness + 0.05),
+        "recognised": Estimate(likeness, likeness - 0.1, 1.0),
+        "adherence": Estimate(0.97, 0.9, 1.0),
+        "leakage": Estimate(leakage, 0, 1),
+    }
+    return Score(step, 1.0, found)
 
 
 @pytest.fixture
@@ -83,7 +85,8 @@ class _Page(HTMLParser):
 
 def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path: Path) -> None:
     words = _Page(write_report(report, tmp_path / "evaluation" / "report.html")).words
-    assert "Say “zorb” and the image comes 86% of the way" in words
+    assert "Say “zorb” and 86% of the images show it as a whole." in words
+    assert "Use step 200 at strength 1" in words
     assert "Because it is the most alike." in words
     assert "3 min 38 s" in words
 

@@ -16,6 +16,7 @@ from PIL import Image
 from flux_lora.__main__ import answer
 from flux_lora.adapter.files import read_contents
 from flux_lora.commands.run import run
+from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.share.validate import workflow_faults
@@ -34,7 +35,7 @@ def trained(tiny_flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(5, 8):
         photograph(folder / "photos" / "held_out" / f"{number}.png", number, "")
     (folder / "photos" / "prompts.txt").write_text(PROMPTS)
-    assert run(compose_config(settings(tiny_flux, folder / "photos", folder / "runs" / "mug"))) == 0
+    assert run(compose_config(settings(tiny_flux, folder / "photos", folder / "runs" / "mug"))) == FELL_SHORT
     return folder / "runs" / "mug"
 
 

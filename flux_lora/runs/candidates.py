@@ -1,0 +1,187 @@
+"""Candidates of a run: a checkpoint at a strength, its images, and which of them are worth judging in full."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from flux_lora.adapter.attach import load_into, set_strength
+from flux_lora.adapter.files import read_adapter
+from flux_lora.config.schema import EvaluateConfig
+from flux_lora.data.cache.preprocess import to_pixels
+from flux_lora.data.images.decode import open_image
+from flux_lora.data.images.masks import read_mask
+from flux_lora.evaluate.baseline import Baseline, Photos
+from flux_lora.evaluate.features import GRID
+from flux_lora.evaluate.identity import altered_copies
+from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.render.kept import render_kept
+from flux_lora.render.sheets import contact_sheet
+from flux_lora.render.spec import RenderSpec, Weights
+from flux_lora.runs.dataset import RunDataset
+from flux_lora.runs.run import Run
+from flux_lora.runs.summary import read_summary
+from flux_lora.train.checkpoints import Checkpoint
+
+BASE = "base"
+SHEET_ROWS = 12
+MOST_TRAINING_PHOTOS = 48
+"""More say nothing new of the subject, and each is compared with every image."""
+HALF_MASKED = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint at a strength."""
+
+    checkpoint: Checkpoint
+    strength: float
+
+    @property
+    def name(self) -> str:
+        """What its folder of images is called."""
+        return candidate_name(self.checkpoint.step, self.strength)
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A checkpoint that a look was enough for."""
+
+    step: int
+    likeness: float
+    images: int
+    """How many were looked at."""
+
+
+def candidate_name(step: int, strength: float) -> str:
+    """What the folder of images of a checkpoint at a strength is called."""
+    return f"step-{step:06d}-strength-{strength:g}"
+
+
+class Drawer:
+    """The base in memory, and images that are rendered once."""
+
+    def __init__(self, run: Run, spec: RenderSpec) -> None:
+        self.spec, self.pipeline = spec, run.load_pipeline()
+        self._folder, self._device = run.folder, run.config.hardware.dtype.value
+        self._base = run.base_fingerprint
+        self._embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
+        self.seconds_per_image = 0.0
+        """Of the base's images, if any were rendered."""
+
+    def base(self) -> list[Image.Image]:
+        """All images of the base. To be called before any candidate is in the transformer."""
+        began = time.monotonic()
+        images = self._images(BASE, Weights(base=self._base, dtype=self._device), None)
+        self.seconds_per_image = (time.monotonic() - began) / len(images)
+        return images
+
+    def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
+        """The images of these shots of a candidate, all if None."""
+        file = candidate.checkpoint.adapter_file
+        weights = Weights(base=self._base, dtype=self._device, adapter=_digest(file), strength=candidate.strength)
+        load_into(self.pipeline.transformer, read_adapter(file))
+        set_strength(self.pipeline.transformer, candidate.strength)
+        return self._images(candidate.name, weights, numbers)
+
+    def _images(self, name: str, weights: Weights, numbers: Sequence[int] | None) -> list[Image.Image]:
+        place = self._folder.evaluation / name
+        images = render_kept(self.pipeline, self._embeds, self.spec, weights, place, numbers=numbers)
+        if numbers is None:
+            contact_sheet(list(_rows(images, SHEET_ROWS))).save(self._folder.evaluation / f"{name}.png")
+        return images
+
+
+def finalists(
+    drawer: Drawer,
+    baseline: Baseline,
+    checkpoints: Sequence[Checkpoint],
+    wanted: EvaluateConfig,
+    status: Callable[[str], None],
+) -> tuple[list[Checkpoint], list[Dropped]]:
+    """Successive halving by likeness at the strength nearest to 1, with the same prompts and seeds for all."""
+    left, dropped, seeds = list(checkpoints), [], 1
+    strength = min(wanted.strengths, key=lambda each: abs(each - 1))
+    while len(left) > wanted.checkpoints:
+        numbers = drawer.spec.numbers_of(range(baseline.counts[0]), min(seeds, len(drawer.spec.seeds)))
+        seen: dict[int, float] = {}
+        for checkpoint in left:
+            status(f"a look at step {checkpoint.step}: {len(numbers)} images")
+            images = drawer.candidate(Candidate(checkpoint, strength), numbers)
+            seen[checkpoint.step] = float(baseline.look(images).clamp_max(1).mean())
+        count = max(wanted.checkpoints, -(-len(left) // 2))
+        ranked = sorted(left, key=lambda each: (-seen[each.step], each.step))
+        dropped += [Dropped(each.step, seen[each.step], len(numbers)) for each in ranked[count:]]
+        left, seeds = sorted(ranked[:count], key=lambda each: each.step), 2 * seeds
+    return left, dropped
+
+
+def budget_in_words(run: Run, drawer: Drawer, checkpoints: int) -> str:
+    """How long it will take, by the base's images."""
+    wanted, spec = run.config.evaluate, drawer.spec
+    judged = min(wanted.checkpoints, checkpoints) * len(wanted.strengths) * len(spec.shots())
+    looks = max(0, checkpoints - wanted.checkpoints) * len(spec.prompts) // 2
+    seconds = (judged + looks) * drawer.seconds_per_image
+    spent = read_summary(run.folder)["seconds"]
+    whole = sum(map(float, spent.values())) if isinstance(spent, dict) else 0.0
+    share = f", {seconds / (whole + seconds):.0%} of the run" if whole else ""
+    return f"evaluation: about {judged + looks} images, {max(1, round(seconds / 60))} min{share}"
+
+
+def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Photos:
+    """Held-out and training photos as the base's VAE gives them back, at about the size of the renders."""
+    alpha, side, step = run.config.data.alpha, run.config.data.resolution, run.family.pixels_per_token
+    encode = run.encoders.open_image_encoder()
+
+    def rendered(images: Sequence[Image.Image]) -> list[Image.Image]:
+        sized = [_sized(image, side, step) for image in images]
+        return [run.family.decode(pipeline.vae, encode(_pixels(image)).mean)[0] for image in sized]
+
+    every = max(1, len(dataset.samples) // MOST_TRAINING_PHOTOS)
+    held_out = [open_image(sample.image, alpha) for sample in dataset.held_out]
+    training = [open_image(sample.image, alpha) for sample in dataset.samples[::every]]
+    return Photos(
+        held_out=rendered(held_out),
+        training=rendered(training),
+        altered=rendered(altered_copies(held_out)),
+        masks=_masks([sample.mask for sample in dataset.held_out]),
+    )
+
+
+def _masks(files: Sequence[Path | None]) -> Tensor | None:
+    """HT; a photo without a mask is taken whole."""
+    if not any(files):
+        return None
+    rows = []
+    for file in files:
+        mask = read_mask(file).resize((GRID, GRID), Image.Resampling.BOX) if file else Image.new("L", (GRID, GRID), 255)
+        rows.append(torch.from_numpy(np.asarray(mask, np.float32).flatten() / 255))
+    return (torch.stack(rows) >= HALF_MASKED).float()
+
+
+def _sized(image: Image.Image, side: int, step: int) -> Image.Image:
+    """About side x side pixels in area, of whole image tokens."""
+    scale = side / (image.width * image.height) ** 0.5
+    width, height = (max(1, round(length * scale / step)) * step for length in image.size)
+    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """1CHW in [-1, 1]."""
+    return to_pixels(image)[None]
+
+
+def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image.Image]]:
+    for first in range(0, len(images), length):
+        yield images[first : first + length]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
