@@ -69,7 +69,19 @@ def do(verb: str, words: Sequence[str]) -> int:
         return follow_words(verb, ON_FILES[verb], words)
     if verb == "export" and any(word.startswith("adapter=") for word in words):
         return follow_words("export_adapter", ExportAdapterArgs, words)
+    if verb == "evaluate":
+        words = judging_a_file(words)
     return tend_cache(words) if verb == "cache" else follow(verb, words)
+
+
+def judging_a_file(words: Sequence[str]) -> list[str]:
+    """evaluate adapter=<file>: the file is judged in a run folder of its own, unless one is named."""
+    given = [word.partition("=")[2] for word in words if word.startswith("adapter=")]
+    if not given:
+        return list(words)
+    rest = [word for word in words if not word.startswith("adapter=")]
+    own = [] if any(word.startswith("run.dir=") for word in rest) else [f"run.dir=runs/judged-{Path(given[-1]).stem}"]
+    return [*rest, f"evaluate.adapter={given[-1]}", *own]
 
 
 def follow(verb: str, arguments: Sequence[str]) -> int:

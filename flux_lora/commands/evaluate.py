@@ -1,10 +1,15 @@
 """evaluate: score checkpoints and strengths against the base, and choose one, or none."""
 
+from pathlib import Path
+
+from flux_lora.adapter.files import read_contents
+from flux_lora.commands.lora_files import introduce
 from flux_lora.commands.terminal import FELL_SHORT, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.checks.registry import refuse_errors
 from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
+from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run
 from flux_lora.runs.summary import stage
 
@@ -14,7 +19,12 @@ def evaluate(config: RunConfig) -> int:
     run = Run(config, Terminal())
     dataset = read_dataset(run)
     refuse_errors(dataset.findings)
+    if config.evaluate.adapter:
+        introduce(config.evaluate.adapter, read_contents(Path(config.evaluate.adapter)), plain_console())
+        run.begin()
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
     plain_console().print(choice_in_words(evaluation.choice))
+    page = write_run_report(run, dataset, evaluation, None, run.folder.evaluation / "report.html")
+    plain_console().print(f"report: {page.resolve()}")
     return 0 if evaluation.choice.passes else FELL_SHORT

@@ -122,6 +122,8 @@ class PreviewConfig:
 class EvaluateConfig:
     """How checkpoints are compared."""
 
+    adapter: str = ""
+    """Another tool's LoRA to judge in place of checkpoints, in any dialect: flux-lora evaluate adapter=<file>."""
     strengths: tuple[float, ...] = (1.0,)
     """Adapter strengths that each checkpoint is evaluated at."""
     checkpoints: int = 3

@@ -10,8 +10,9 @@ alike is no likeness, and neither is what every thing of the class has. Places a
     likeness = (mean over own places of found - floor) / (ceiling - floor)
         floor: the base's class images; ceiling: the held-out photos, each looked for in the others
 
-A colour or a part that is missing costs its places, however well the rest is met. Photos are compared as the base's
-VAE gives them back, since renders come out of it.
+Places that look alike share their weight, so a part that is missing costs about as much as another, whatever its area.
+Photos are compared as the base's VAE gives them back, since renders come out of it: what that cannot hold is not asked
+for.
 Shape letters: N M images, H held-out photos, T tokens, D features.
 """
 
@@ -26,6 +27,8 @@ COMMON = 0.9
 """Quantile, over the base's images, of what they hold of a place: what some of them have is not the subject's own."""
 OWN = 0.25
 """A place is the subject's own if it stands out at least so much, as a share of the one that stands out most."""
+ALIKE = 0.8
+"""Cosine from which two places of one photo are the same kind of place."""
 SMALLEST_SPAN = 0.1
 """Of floor to ceiling; less is noise."""
 FAINTEST = 0.02
@@ -74,12 +77,20 @@ def learn_identity(
     own_HT = (apart_HT > OWN * apart_HT.amax(dim=1, keepdim=True).clamp_min(FAINTEST)).float()
     if masks_HT is not None:
         own_HT = own_HT * (masks_HT > 0)
-    own_HT = own_HT / own_HT.sum(dim=1, keepdim=True).clamp_min(1)
+    own_HT = _evened(own_HT, held_out_HTD)
     unscaled = Identity(held_out_HTD, common_HT, again_HT, own_HT, 0.0, 1.0)
     among_HH = unscaled.found(held_out_HTD)
     others_HH = ~torch.eye(len(held_out_HTD), dtype=torch.bool)
     floor, ceiling = float(unscaled.found(class_MTD).mean()), float(among_HH[others_HH].mean())
     return Identity(held_out_HTD, common_HT, again_HT, own_HT, floor, ceiling)
+
+
+def _evened(own_HT: Tensor, tokens_HTD: Tensor) -> Tensor:
+    """Weights that sum to 1 for each photo: places that look alike share one place's weight, so a cap counts as much
+    as a body."""
+    alike_HTT = torch.einsum("htd,hud->htu", tokens_HTD, tokens_HTD) > ALIKE
+    weights_HT = own_HT / (alike_HTT * own_HT[:, None]).sum(-1).clamp_min(1)
+    return weights_HT / weights_HT.sum(dim=1, keepdim=True).clamp_min(1e-6)
 
 
 def matches(queries_HTD: Tensor, images_NTD: Tensor) -> Tensor:

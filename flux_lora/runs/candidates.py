@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from flux_lora.adapter.attach import load_into, set_strength
+from flux_lora.adapter.dialects.peft import WEIGHTS
 from flux_lora.adapter.files import read_adapter
 from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.cache.preprocess import to_pixels
@@ -38,15 +39,17 @@ HALF_MASKED = 0.5
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint at a strength."""
+    """A checkpoint, or another tool's LoRA, at a strength."""
 
-    checkpoint: Checkpoint
+    step: int
+    """0 for the file of another tool."""
+    file: Path
     strength: float
 
     @property
     def name(self) -> str:
         """What its folder of images is called."""
-        return candidate_name(self.checkpoint.step, self.strength)
+        return candidate_name(self.step, self.strength)
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,10 @@ class Drawer:
 
     def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
         """The images of these shots of a candidate, all if None."""
-        file = candidate.checkpoint.adapter_file
-        weights = Weights(base=self._base, dtype=self._device, adapter=_digest(file), strength=candidate.strength)
-        load_into(self.pipeline.transformer, read_adapter(file))
+        weights = Weights(
+            base=self._base, dtype=self._device, adapter=_digest(candidate.file), strength=candidate.strength
+        )
+        load_into(self.pipeline.transformer, read_adapter(candidate.file))
         set_strength(self.pipeline.transformer, candidate.strength)
         return self._images(candidate.name, weights, numbers)
 
@@ -113,7 +117,7 @@ def finalists(
         seen: dict[int, float] = {}
         for checkpoint in left:
             status(f"a look at step {checkpoint.step}: {len(numbers)} images")
-            images = drawer.candidate(Candidate(checkpoint, strength), numbers)
+            images = drawer.candidate(Candidate(checkpoint.step, checkpoint.adapter_file, strength), numbers)
             seen[checkpoint.step] = float(baseline.look(images).clamp_max(1).mean())
         count = max(wanted.checkpoints, -(-len(left) // 2))
         ranked = sorted(left, key=lambda each: (-seen[each.step], each.step))
@@ -183,5 +187,6 @@ def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
+    """sha256 of a file, or of the weights in the folder that peft wrote."""
+    with (file / WEIGHTS if file.is_dir() else file).open("rb") as opened:
         return file_digest(opened, "sha256").hexdigest()

@@ -65,28 +65,30 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     """Render base and candidates with the same prompts and noise, score and choose.
 
     Every checkpoint gets a look first: its images with the trigger, for one seed; the less alike half is dropped, and
-    seeds are doubled, until evaluate.checkpoints are left. Those are judged in full, at every strength. Everything is
-    kept under evaluation/, and nothing that is there is rendered again. Raises RunError where there is no checkpoint.
+    seeds are doubled, until evaluate.checkpoints are left. Those are judged in full, at every strength. Another tool's
+    file (evaluate.adapter) takes the place of checkpoints. Everything is kept under evaluation/, and nothing that is
+    there is rendered again. Raises RunError where there is no checkpoint.
     """
     config, suite = run.config, dataset.suite
-    checkpoints = _checkpoints(run.folder)
+    checkpoints = () if config.evaluate.adapter else _checkpoints(run.folder)
     spec = evaluation_spec(config, dataset)
     judges, left_out = load_judges(config.model, run.device.device)
     drawer = Drawer(run, spec)
     with run.feedback.status("rendering") as status:
         status(f"rendering {len(spec.shots())} images of the base")
         base = sort_images(drawer.base(), suite)
-        run.feedback.say(budget_in_words(run, drawer, len(checkpoints)))
+        run.feedback.say(budget_in_words(run, drawer, max(1, len(checkpoints))))
         status("measuring the photos")
         photos = photos_as_rendered(run, dataset, drawer.pipeline)
         step = run.family.pixels_per_token
         baseline = measure_baseline(judges, suite, base, photos, pixels_per_token=step)
         judged, dropped = finalists(drawer, baseline, checkpoints, config.evaluate, status)
+        files = [(each.step, each.adapter_file) for each in judged] or [(0, Path(config.evaluate.adapter))]
         scores = []
-        for candidate in (Candidate(each, strength) for each in judged for strength in config.evaluate.strengths):
+        for candidate in (Candidate(*each, strength) for each in files for strength in config.evaluate.strengths):
             status(f"rendering {len(spec.shots())} images of {candidate.name}")
             images = sort_images(drawer.candidate(candidate), suite)
-            scores.append(score(baseline, images, step=candidate.checkpoint.step, strength=candidate.strength))
+            scores.append(score(baseline, images, step=candidate.step, strength=candidate.strength))
     doubts = (*left_out, *baseline.doubts)
     record = EvaluationRecord(spec, len(photos.held_out), doubts, baseline.altered, tuple(dropped))
     write_json(asdict(record), _record(run.folder))

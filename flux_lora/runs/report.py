@@ -41,8 +41,10 @@ MOST_TRIOS = 6
 MOST_PAIRS = 8
 
 
-def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported | None) -> Path:
-    """Write report.html."""
+def write_run_report(
+    run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported | None, place: Path | None = None
+) -> Path:
+    """Write the page; in the run folder, unless another place is given."""
     config, folder = run.config, run.folder
     spec = evaluation_spec(config, dataset)
     chosen = candidate_name(evaluation.choice.step, evaluation.choice.strength)
@@ -74,7 +76,7 @@ def write_run_report(run: Run, dataset: RunDataset, evaluation: Evaluation, expo
         snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec) if exported else "",
         comfy=comfy_hint(base_of(run), exported.file.name, spec) if exported else "",
     )
-    return write_report(report, folder.report)
+    return write_report(report, place or folder.report)
 
 
 def _stages(folder: RunFolder) -> tuple[StageSeconds, ...]:

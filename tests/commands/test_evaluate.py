@@ -1,0 +1,70 @@
+"""evaluate judges the checkpoints of a run, or a LoRA that any tool made."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from flux_lora.__main__ import answer, judging_a_file
+from flux_lora.adapter.attach import adapter_of, attach
+from flux_lora.adapter.files import write_dialect
+from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.commands.terminal import FELL_SHORT
+from flux_lora.errors import AdapterFileError
+from flux_lora.models.family import ModelSource
+from flux_lora.models.flux1.family import Flux1
+from tests import test_path
+from tests.test_path import settings
+
+photos = test_path.photos
+
+
+@pytest.fixture
+def adapter(tiny_flux: Path) -> Adapter:
+    """A LoRA that changes what the base draws."""
+    transformer = Flux1().load_transformer(ModelSource(str(tiny_flux)), device=torch.device("cpu"), dtype=torch.float32)
+    layers = ["transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_v"]
+    attach(transformer, layers, rank=2, alpha=2.0, generator=torch.Generator().manual_seed(0))
+    changed = {
+        name: LoRA(layer.down, torch.randn(layer.up.shape, generator=torch.Generator().manual_seed(1)), layer.alpha)
+        for name, layer in adapter_of(transformer).layers.items()
+    }
+    return Adapter(changed)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("dialect", ["diffusers", "kohya", "peft"])
+def test_a_lora_of_another_tool_is_judged_in_any_dialect(
+    adapter: Adapter,
+    tiny_flux: Path,
+    photos: Path,
+    tmp_path: Path,
+    dialect: str,
+):
+    file = tmp_path / ("theirs" if dialect == "peft" else "theirs.safetensors")
+    write_dialect(adapter, file, dialect=dialect, metadata={}, dtype=torch.float32)
+    before = sorted(path.read_bytes() for path in tmp_path.rglob("theirs*") if path.is_file())
+    folder = tmp_path / "runs" / "judged"
+    words = settings(tiny_flux, photos, folder, f"adapter={file}", "evaluate.strengths=[0.5,1.0]")
+    assert answer(["evaluate", *words]) == FELL_SHORT
+    lines = (folder / "evaluation" / "scores.jsonl").read_text().splitlines()
+    assert [(json.loads(line)["step"], json.loads(line)["strength"]) for line in lines] == [(0, 0.5), (0, 1.0)]
+    assert "Nothing to ship" in (folder / "evaluation" / "report.html").read_text()
+    assert before == sorted(path.read_bytes() for path in tmp_path.rglob("theirs*") if path.is_file())
+
+
+def test_a_file_that_is_no_lora_is_named(tiny_flux: Path, photos: Path, tmp_path: Path):
+    (tmp_path / "a.safetensors").write_bytes(b"no")
+    with pytest.raises(AdapterFileError, match="a.safetensors"):
+        answer(["evaluate", *settings(tiny_flux, photos, tmp_path / "r", f"adapter={tmp_path / 'a.safetensors'}")])
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_file_gets_a_run_folder_of_its_own_unless_one_is_named():
+    assert judging_a_file(["adapter=x/mug.safetensors"]) == [
+        "evaluate.adapter=x/mug.safetensors",
+        "run.dir=runs/judged-mug",
+    ]
+    assert judging_a_file(["run.dir=a", "adapter=b"]) == ["run.dir=a", "evaluate.adapter=b"]
+    assert judging_a_file(["run=runs/demo"]) == ["run=runs/demo"]
