@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flux_lora.config.assets import asset_folder
+from flux_lora.config.choices import SubjectKind
 from flux_lora.data.captioning.captioner import tidy, without_trigger
 from flux_lora.errors import DataError
 
@@ -25,30 +27,8 @@ SCORED = ("trigger", "unrelated")
 SECTIONS = (*SCORED, "kept")
 PLACEHOLDERS = ("{trigger}", "{class}")
 
-STANDARD_SCENES = (
-    "a photo of a {trigger} {class}",
-    "a {trigger} {class} on a wooden table",
-    "a {trigger} {class} in front of a white wall",
-    "a {trigger} {class} on the grass in a park",
-    "a {trigger} {class} on a beach at sunset",
-    "a {trigger} {class} in a city street at night",
-)
-STANDARD_UNRELATED = (
-    "a bowl of fruit on a kitchen table",
-    "a red bicycle leaning on a brick wall",
-    "a mountain lake in the morning",
-    "a cat asleep on a sofa",
-)
-STANDARD_KEPT = (
-    "a portrait of an old man in soft light",
-    "a woman walking a dog in a park",
-    "a wooden chair in an empty room",
-    "a street market in the rain",
-    "a bird on a branch, blurred background",
-    "a cup of coffee and a newspaper on a table",
-    "a lighthouse on a cliff above the sea",
-    "a watercolour painting of a village",
-)
+SUITES = {SubjectKind.character: "character.txt", SubjectKind.style: "style.txt"}
+"""Prompts files of data_templates/prompts by kind; product.txt for the others."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +38,7 @@ class Suite:
     trigger: tuple[str, ...]
     class_: tuple[str, ...]
     unrelated: tuple[str, ...]
-    kept: tuple[str, ...] = STANDARD_KEPT
+    kept: tuple[str, ...] = ()
     """Never rendered for scores: the adapter is trained to leave the base's images of these as they are."""
 
     @property
@@ -91,12 +71,17 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
             )
     suite = make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
     _refuse_scored_kept(sections["kept"], suite, file)
-    return replace(suite, kept=tuple(_fill(prompt, "", class_word) for prompt in sections["kept"]) or STANDARD_KEPT)
+    kept = sections["kept"] or _kept_by_default()
+    return replace(suite, kept=tuple(_fill(prompt, "", class_word) for prompt in kept))
 
 
-def standard_prompts(trigger: str, class_word: str) -> Suite:
-    """The suite of a folder without a prompts file."""
-    return make_suite(STANDARD_SCENES, STANDARD_UNRELATED, trigger, class_word)
+def standard_prompts(kind: SubjectKind, trigger: str, class_word: str) -> Suite:
+    """The suite of a folder without a prompts file, by the kind of subject."""
+    return read_prompts(_standard_file(kind), trigger, class_word)
+
+
+def _standard_file(kind: SubjectKind) -> Path:
+    return asset_folder("data_templates") / "prompts" / SUITES.get(kind, "product.txt")
 
 
 def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, class_word: str) -> Suite:
@@ -106,6 +91,12 @@ def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, cl
         class_=tuple(without_trigger(_fill(scene, trigger, class_word), trigger, class_word) for scene in scenes),
         unrelated=tuple(_fill(prompt, "", class_word) for prompt in unrelated),
     )
+
+
+def _kept_by_default() -> list[str]:
+    """What the standard suites have under [kept], for files without that section."""
+    lines = _standard_file(SubjectKind.product).read_text(encoding="utf-8").partition("[kept]")[2].splitlines()
+    return [line.strip() for line in lines if line.strip()]
 
 
 def _section(line: str, where: str) -> str:

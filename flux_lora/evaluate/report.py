@@ -193,6 +193,8 @@ class Trio:
     held_out: Image.Image
     base: Image.Image
     lora: Image.Image
+    made: str = ""
+    """How the render was made, as ImageSpec's JSON."""
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,6 @@ class Report:
     """Likeness of altered copies of the photos."""
     dropped: tuple[tuple[int, float, int], ...] = ()
     """Checkpoints that were only looked at: step, likeness, images."""
-    copies: tuple[ComparedPair, ...] = ()
-    """Images that resemble a training photo most, beside it: `base` is the photo."""
     limits: ChoiceLimits
     choice: Choice
     curve: Curve

@@ -229,4 +229,4 @@ def _suite(wanted: DataConfig) -> Suite:
     file = Path(wanted.prompts).expanduser() if wanted.prompts else Path(wanted.folder).expanduser() / "prompts.txt"
     if wanted.prompts or file.is_file():
         return read_prompts(file, wanted.trigger, wanted.class_word)
-    return standard_prompts(wanted.trigger, wanted.class_word)
+    return standard_prompts(wanted.kind, wanted.trigger, wanted.class_word)

@@ -17,6 +17,7 @@ from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_chec
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.features import colour_tokens, load_place_model
 from flux_lora.evaluate.scores import METRICS, Score, score
+from flux_lora.render.kept import spec_in
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import (
     Candidate,
@@ -110,7 +111,8 @@ def choice_in_words(choice: Choice) -> str:
     """The choice in a sentence or two."""
     if choice.verdict is Verdict.nothing:
         return f"nothing to ship. {choice.why}"
-    found = f"step {choice.step} at strength {choice.strength:g}. {choice.why}"
+    what = f"step {choice.step}" if choice.step else "the file"
+    found = f"{what} at strength {choice.strength:g}. {choice.why}"
     return found if choice.passes else f"not yet: {found}"
 
 
@@ -123,6 +125,12 @@ def evaluation_spec(config: RunConfig, dataset: RunDataset) -> RenderSpec:
 def rendered_images(folder: RunFolder, name: str) -> list[Image.Image]:
     """The images of a candidate, or of the base, in the order of the spec's shots."""
     return [Image.open(file).convert("RGB") for file in sorted((folder.evaluation / name).glob("*.png"))]
+
+
+def specs_of_images(folder: RunFolder, name: str) -> list[str]:
+    """How each of these images was made, as its own text says; empty where it does not."""
+    found = [spec_in(file) for file in sorted((folder.evaluation / name).glob("*.png"))]
+    return [spec.to_json() if spec else "" for spec in found]
 
 
 def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:

@@ -26,7 +26,7 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
-from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images
+from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, specs_of_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
@@ -59,7 +59,7 @@ def write_run_report(
         scorer=config.model.scorer,
         stages=_stages(folder),
         dataset=_dataset(config, dataset),
-        trios=_trios(config, dataset, spec, base, lora),
+        trios=_trios(config, dataset, spec, base, lora, specs_of_images(folder, chosen)),
         pairs=_pairs(dataset, spec, base, lora, evaluation),
         scores=evaluation.scores,
         doubts=evaluation.record.doubts,
@@ -95,14 +95,19 @@ def _dataset(config: RunConfig, dataset: RunDataset) -> Dataset:
 
 
 def _trios(
-    config: RunConfig, dataset: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image]
+    config: RunConfig,
+    dataset: RunDataset,
+    spec: RenderSpec,
+    base: list[Image.Image],
+    lora: list[Image.Image],
+    made: list[str],
 ) -> tuple[Trio, ...]:
     """The first seed of the first trigger prompts, beside held-out photos in turn."""
     photos = [open_image(sample.image, config.data.alpha) for sample in dataset.held_out]
     shots, seeds = spec.shots(), len(spec.seeds)
     places = range(0, min(MOST_TRIOS, len(dataset.suite.trigger)) * seeds, seeds)
     return tuple(
-        Trio(shots[place].prompt, photos[number % len(photos)], base[place], lora[place])
+        Trio(shots[place].prompt, photos[number % len(photos)], base[place], lora[place], made[place])
         for number, place in enumerate(places)
     )
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from flux_lora.config.choices import SubjectKind
 from flux_lora.errors import DataError
 from flux_lora.evaluate.prompts import make_suite, read_prompts, standard_prompts
 
@@ -71,7 +72,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_prompts(tmp_path / "prompts.txt", "zorb", "mug")
 
 
-def test_a_folder_without_prompts_gets_standard_ones() -> None:
-    suite = standard_prompts("ada", "woman")
+@pytest.mark.parametrize("kind", SubjectKind)
+def test_a_folder_without_prompts_gets_standard_ones_of_its_kind(kind: SubjectKind) -> None:
+    suite = standard_prompts(kind, "ada", "woman")
+    assert len(suite.trigger) >= 6 and len(suite.unrelated) >= 4 and len(suite.kept) >= 8
     assert all("ada woman" in prompt for prompt in suite.trigger)
     assert not any("ada" in prompt.split() for prompt in suite.class_ + suite.unrelated)
