@@ -63,6 +63,9 @@ class ConsoleReporter:
         """Say how many."""
         self._terminal.print(f"step {number}: {len(images)} preview(s)")
 
+    def measured(self, number: int, facts: Mapping[str, float]) -> None:
+        """The run says it in words."""
+
     def finished(self, status: str) -> None:
         """Leave the last line standing."""
         self._progress.stop()

@@ -132,6 +132,8 @@ class EvaluateConfig:
     """Images for each prompt. More makes the confidence intervals narrower, and takes longer."""
     steps: int = 20
     """Sampling steps of one image."""
+    held_out_losses: int = 10
+    """How often the loss on held-out photos is measured while training; 0 never. It says whether it learns at all."""
     max_leakage: float = 0.25
     """Leakage, 0 to 1: how far images without the trigger may move. A checkpoint above it is not chosen."""
     min_adherence: float = 0.85

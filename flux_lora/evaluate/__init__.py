@@ -8,6 +8,7 @@ artefacts.py  grids, lines, noise, blur, blown colours, emptiness
 baseline.py   the base and the photos, measured once; images -> numbers
 estimate.py   means with bootstrap intervals
 scores.py     METRICS: likeness, prompt following, leakage and the others
+held_out_loss.py  whether the loss on held-out photos falls
 choice.py     learned, then limits, then likeness: what to ship, or nothing; LIMITS
 report.py     the HTML report of a run
 """

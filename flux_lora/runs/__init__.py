@@ -6,6 +6,7 @@ dataset.py         images, held-out images, prompts, bucket plan, findings
 preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
+held_out.py        the loss on held-out photos while training
 training.py        learner, loop, checkpoints, previews
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice

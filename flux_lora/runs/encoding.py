@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
+from flux_lora.data.bucketing.plan import Prepared, plan
 from flux_lora.data.cache import EncodedDataset, EncodeOptions, StageProfile, encode_all, encode_share
 from flux_lora.data.captioning.captioner import without_trigger
 from flux_lora.data.progress import no_progress
@@ -27,6 +28,8 @@ class PreparedRun:
     dataset: RunDataset
     encoded: EncodedDataset
     """One for each of dataset.planned.prepared, in that order."""
+    held_out: EncodedDataset
+    """One for each held-out photo."""
     empty: PromptEmbeds
     """Of the empty caption."""
     class_images: tuple[ClassImage, ...]
@@ -41,14 +44,16 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
     if dataset.subject_boxes:
         dataset.subject_boxes.write(folder.cache)
     with run.feedback.progress("encoding", keeps=True) as progress:
-        made = encode_all(planned.prepared, run.encoders, folder.cache, wanted=options, progress=progress)
+        both = (*planned.prepared, *_held_out(run, dataset))
+        made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
+    made, held_out = made.split(len(planned.prepared))
     fingerprint = fingerprint_of(planned, made.encoded.keys)
     refuse_other_images(folder, fingerprint)
     write_manifest(folder, planned, made, class_images, fingerprint)
     if run.config.check.page:
         write_run_dataset_report(run, dataset)
     note(folder, {"encoding": [_in_numbers(profile) for profile in made.stages]})
-    return PreparedRun(dataset, made.encoded, run.encode_prompts([""])[0], class_images, fingerprint)
+    return PreparedRun(dataset, made.encoded, held_out, run.encode_prompts([""])[0], class_images, fingerprint)
 
 
 def encode_together(run: Run, group: ProcessGroup) -> bool:
@@ -111,6 +116,16 @@ def _encode_options(run: Run, dataset: RunDataset) -> tuple[EncodeOptions, tuple
     untriggered = [plain(caption) for one in dataset.planned.prepared for caption in one.sample.captions]
     images = class_images_of(run, class_prompts(untriggered, dataset.suite.kept))
     return replace(options, plain=plain, words=(*prompts, *(image.prompt for image in images))), images
+
+
+def _held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
+    """Held-out photos at the first resolution; one without a caption is asked for by trigger and class."""
+    if not run.config.evaluate.held_out_losses or not dataset.held_out:
+        return ()
+    words = f"a {run.config.data.trigger} {run.config.data.class_word}"
+    asked = [replace(each, caption=each.caption or words, repeats=1) for each in dataset.held_out]
+    options = dataset.planned.options
+    return plan(asked, replace(options, resolutions=options.resolutions[:1])).prepared
 
 
 def _in_numbers(profile: StageProfile) -> dict[str, object]:

@@ -46,6 +46,11 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
+    def held_out_loss(self) -> Path:
+        """One line each time it was measured: the loss of each held-out photo at each sigma."""
+        return self.root / "held_out_loss.jsonl"
+
+    @property
     def samples(self) -> Path:
         """Previews made while training."""
         return self.root / "samples"

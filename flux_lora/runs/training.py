@@ -15,6 +15,7 @@ from flux_lora.flow.sigmas import logit_normal, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.pipeline import render
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.regularization import preservation_samples, render_class_images
 from flux_lora.runs.run import Run, settings, spec_of
 from flux_lora.runs.summary import note
@@ -49,6 +50,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     )
     batches = batches_from(prepared.encoded, prepared.empty, options, prepared.dataset.planned.groups, start=start)
     previews = _Previews(run, prepared, pipeline)
+    held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
     reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
     status = "stopped"
     try:
@@ -57,6 +59,8 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
         steps = training_steps(learner, batches, draw, start=start, preservation=preservation)
         for step in islice(steps, config.train.steps - start):
             reporter.step(step)
+            if measured := held_out.after(step.number):
+                reporter.measured(step.number, measured)
             if _due(step.number, config.train.save_every, config.train.steps):
                 reporter.saved(checkpoints.save(folder.root, step.number, learner))
                 note(folder, {"steps": step.number})

@@ -52,6 +52,9 @@ class Reporter(Protocol):
     def previewed(self, number: int, images: Mapping[str, Image]) -> None:
         """Previews were rendered after step `number`, by what they show."""
 
+    def measured(self, number: int, facts: Mapping[str, float]) -> None:
+        """Something was measured after step `number`, by name."""
+
     def finished(self, status: str) -> None:
         """No more steps: done, or stopped before the last."""
 
@@ -75,6 +78,10 @@ class _Combined:
     def previewed(self, number: int, images: Mapping[str, Image]) -> None:
         for reporter in self._reporters:
             reporter.previewed(number, images)
+
+    def measured(self, number: int, facts: Mapping[str, float]) -> None:
+        for reporter in self._reporters:
+            reporter.measured(number, facts)
 
     def finished(self, status: str) -> None:
         for reporter in self._reporters:
@@ -115,6 +122,9 @@ class Jsonl:
 
     def previewed(self, number: int, images: Mapping[str, Image]) -> None:
         """Images are files of their own."""
+
+    def measured(self, number: int, facts: Mapping[str, float]) -> None:
+        """What is not of every step has a file of its own."""
 
     def finished(self, status: str) -> None:  # noqa: ARG002
         """Close the file."""
@@ -198,6 +208,9 @@ class _Tracked:
 
                 tracked = {label: TrackioImage(image) for label, image in images.items()}
                 self._tracker.log(tracked, step=number)
+
+    def measured(self, number: int, facts: Mapping[str, float]) -> None:
+        self._tracker.log(dict(facts), step=number)
 
     def finished(self, status: str) -> None:  # noqa: ARG002
         self._tracker.finish()

@@ -6,7 +6,7 @@ Each entry is written as soon as it is made: whoever stops this loses at most on
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -102,6 +102,12 @@ class EncodeResult:
     stages: tuple[StageProfile, ...]
     words: tuple[str, ...]
     """Names of the entries of the extra words. A manifest that does not hold them lets prune take them away."""
+
+    def split(self, count: int) -> "tuple[EncodeResult, EncodedDataset]":
+        """The first samples, and the others, whose entries are then among the extra names."""
+        first, others = self.encoded[:count], self.encoded[count:]
+        names = [name for keys in others.keys for name in (keys.latent, *keys.texts, *keys.plains, keys.mask) if name]
+        return replace(self, encoded=first, words=(*self.words, *names)), others
 
 
 def encode_all(

@@ -1,0 +1,64 @@
+"""The flow loss on held-out photos, as a question to training: is it learning what no training photo shows?
+
+Eight fixed sigmas and one fixed noise for each photo and sigma, as MLPerf's FLUX.1 validates: two tables differ by the
+adapter alone. What is said is by how much the loss fell, as a share; its interval is a bootstrap over photos of the
+ratio of the sums, which is the difference with the earlier table as control variate and its coefficient fitted.
+Falling loss says that something is learned, not which checkpoint is best: the scores do that.
+
+Shape letters: I photos, S sigmas.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from flux_lora.evaluate.estimate import Estimate, ratio
+
+SIGMAS = tuple((number + 0.5) / 8 for number in range(8))
+
+
+@dataclass(frozen=True)
+class LossTable:
+    """The loss of each photo at each sigma, with the adapter as it was after a step; step 0 is the base."""
+
+    step: int
+    losses: Tensor  # IS
+
+    def to_json(self) -> str:
+        """As one line."""
+        return json.dumps({"step": self.step, "losses": self.losses.tolist()})
+
+
+def read_tables(file: Path) -> Iterator[LossTable]:
+    """The tables that to_json wrote, a line each."""
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        kept = json.loads(line)
+        yield LossTable(kept["step"], torch.tensor(kept["losses"]))
+
+
+def fall(now: LossTable, before: LossTable) -> Estimate:
+    """By how much the loss is lower, as a share of what it was, with its interval over photos."""
+    left = ratio(now.losses, before.losses)
+    return Estimate(1 - left.value, 1 - left.high, 1 - left.low)
+
+
+def fall_by_sigma(now: LossTable, before: LossTable) -> tuple[Estimate, ...]:
+    """The same at each sigma."""
+    columns = zip(now.losses.T, before.losses.T, strict=True)
+    ratios = [ratio(one[:, None], other[:, None]) for one, other in columns]
+    return tuple(Estimate(1 - left.value, 1 - left.high, 1 - left.low) for left in ratios)
+
+
+def fall_in_words(now: LossTable, base: LossTable, last: LossTable | None) -> str:
+    """One line for the person who watches."""
+    found = fall(now, base)
+    text = f"step {now.step}: held-out loss is {_share(found)} below the base's"
+    return f"{text}, {_share(fall(now, last))} below step {last.step}'s" if last and last.step else text
+
+
+def _share(found: Estimate) -> str:
+    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"

@@ -1,0 +1,68 @@
+"""The held-out loss of a run while it trains: measured a few times, kept in held_out_loss.jsonl, said as it comes."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from flux_lora.atomic import write_text
+from flux_lora.data.batches import Batch
+from flux_lora.data.cache import EncodedSample
+from flux_lora.evaluate.held_out_loss import SIGMAS, LossTable, fall, fall_in_words, read_tables
+from flux_lora.flow.points import point_at
+from flux_lora.flow.randomness import generator_for
+from flux_lora.models.family import Velocity, stack_prompt_embeds
+from flux_lora.runs.run import Run
+from flux_lora.train.loss import flow_loss
+
+EARLY = 0.15
+"""Share of the steps after which a loss that has not clearly fallen is worth a word."""
+
+
+class HeldOutLoss:
+    """Measures at step 0 and then evaluate.held_out_losses times. Training's own random numbers are not touched."""
+
+    def __init__(self, run: Run, photos: Sequence[EncodedSample], predict: Velocity, *, start: int) -> None:
+        self._run, self._photos, self._predict = run, photos, predict
+        steps, times = run.config.train.steps, run.config.evaluate.held_out_losses
+        self._every = max(1, steps // times) if times and len(photos) > 1 else 0
+        self._file = run.folder.held_out_loss
+        self._tables = [table for table in read_tables(self._file) if table.step <= start]
+        self._warned = start > EARLY * steps
+        if self._every and not self._tables and start == 0:
+            self._keep(self._measured(0))
+
+    def after(self, step: int) -> dict[str, float]:
+        """Measure if it is time; what trackers get."""
+        if not self._every or not self._tables or (step % self._every and step != self._run.config.train.steps):
+            return {}
+        table, base, last = self._measured(step), self._tables[0], self._tables[-1]
+        self._keep(table)
+        found = fall(table, base)
+        self._run.feedback.say(fall_in_words(table, base, last))
+        if not self._warned and step >= EARLY * self._run.config.train.steps:
+            self._warned = True
+            if found.low <= 0:
+                self._run.feedback.say(
+                    f"after {step} steps the held-out photos are not clearly better predicted than by the base: "
+                    "see that captions say the trigger, or raise train.learning_rate"
+                )
+        return {"held_out_loss": float(table.losses.mean()), "held_out_fall": found.value}
+
+    def _keep(self, table: LossTable) -> None:
+        self._tables.append(table)
+        text = "".join(f"{each.to_json()}\n" for each in self._tables)
+        write_text(text, self._file)
+
+    @torch.no_grad()
+    def _measured(self, step: int) -> LossTable:
+        return LossTable(step, torch.stack([self._losses(number, each) for number, each in enumerate(self._photos)]))
+
+    def _losses(self, number: int, photo: EncodedSample) -> Tensor:
+        """S."""
+        device, dtype = self._run.device.device, self._run.device.dtype
+        latents = photo.latent[None].expand(len(SIGMAS), -1, -1, -1)
+        noise = torch.randn(latents.shape, generator=generator_for(0, number, "held-out loss"))
+        batch = Batch(latents, stack_prompt_embeds([photo.prompt_embeds[0]] * len(SIGMAS))).to(device, dtype)
+        point = point_at(batch.latents, noise.to(device), torch.tensor(SIGMAS))
+        return flow_loss(self._predict, batch, point).cpu()
