@@ -25,6 +25,8 @@ from flux_lora.runs.folder import RunFolder
 
 FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained. The others may change from one command to the next."""
+JUDGES = ("model.scorer", "model.likeness")
+"""Knobs in these sections that only judge what was trained."""
 
 
 class Feedback(Protocol):
@@ -133,7 +135,8 @@ class Run:
 def _refuse_another_recipe(folder: RunFolder, config: RunConfig) -> None:
     before = dict(_flat(asdict(read_recipe(folder.recipe))))
     now = dict(_flat(asdict(config)))
-    changed = [key for key in now if key.split(".")[0] in FIXED and now[key] != before.get(key)]
+    fixed = [key for key in now if key.split(".")[0] in FIXED and key not in JUDGES]
+    changed = [key for key in fixed if now[key] != before.get(key)]
     if changed:
         lines = [f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in changed]
         raise RunError(
