@@ -209,6 +209,14 @@ class ComparedPair:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """One prompt and seed as the base and every candidate draw it: label and image, the base first."""
+
+    prompt: str
+    cells: tuple[tuple[str, Image.Image], ...]
+
+
+@dataclass(frozen=True)
 class Frame:
     """The same prompt and seed at one step of training; step 0 is the base."""
 
@@ -266,6 +274,9 @@ class Report:
     """Likeness of altered copies of the photos."""
     dropped: tuple[tuple[int, float, int], ...] = ()
     """Checkpoints that were only looked at: step, likeness, images."""
+    compared: tuple[Compared, ...] = ()
+    held_out_loss: str = ""
+    """What the loss on held-out photos did, in words."""
     limits: ChoiceLimits
     choice: Choice
     curve: Curve

@@ -9,7 +9,9 @@ from PIL import Image
 from flux_lora.adapter.quantized_merge import forecast_in_words
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.images.decode import open_image
+from flux_lora.evaluate.held_out_loss import fall, read_tables
 from flux_lora.evaluate.report import (
+    Compared,
     ComparedPair,
     Curve,
     Dataset,
@@ -38,6 +40,7 @@ from flux_lora.train.reporters import read_metrics
 
 MOST_THUMBNAILS = 24
 MOST_TRIOS = 6
+MOST_COMPARED = 3
 MOST_PAIRS = 8
 
 
@@ -69,6 +72,8 @@ def write_run_report(
         choice=evaluation.choice,
         curve=_curve(folder),
         frames=tuple(_frames(folder)),
+        compared=_compared(folder, dataset, spec, evaluation),
+        held_out_loss=_held_out_loss(folder),
         frames_prompt=preview_prompts(run, dataset)[0],
         file=_exported(exported) if exported else None,
         checks=_checks(exported) if exported else (),
@@ -132,6 +137,30 @@ def _pairs(
         change = chosen["leakage"].each[number][0]
         pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
     return tuple(pairs)
+
+
+def _compared(folder: RunFolder, dataset: RunDataset, spec: RenderSpec, evaluation: Evaluation) -> tuple[Compared, ...]:
+    """The first trigger prompts with the first seed, by the base and by every candidate that was judged in full."""
+    drawn = {"Base": rendered_images(folder, BASE)}
+    for each in evaluation.scores:
+        label = f"{f'step {each.step:,}' if each.step else 'the file'} at {each.strength:g}"
+        drawn[label] = rendered_images(folder, candidate_name(each.step, each.strength))
+    prompts = dataset.suite.trigger[:MOST_COMPARED]
+    return tuple(
+        Compared(prompt, tuple((label, images[number * len(spec.seeds)]) for label, images in drawn.items()))
+        for number, prompt in enumerate(prompts)
+    )
+
+
+def _held_out_loss(folder: RunFolder) -> str:
+    tables = list(read_tables(folder.held_out_loss))
+    if len(tables) < 2:
+        return ""
+    found = fall(tables[-1], tables[0])
+    return (
+        f"On photos that training never saw the loss fell by {found.value:.0%} "
+        f"(between {found.low:.0%} and {found.high:.0%})."
+    )
 
 
 def _curve(folder: RunFolder) -> Curve:

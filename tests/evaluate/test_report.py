@@ -11,6 +11,7 @@ from PIL import Image
 from flux_lora.evaluate.choice import Choice, ChoiceLimits
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.report import (
+    Compared,
     ComparedPair,
     Curve,
     Dataset,
@@ -57,6 +58,8 @@ def report() -> Report:
             ComparedPair("a ball", "unrelated", BLUE, BLUE, 0.4),
         ),
         scores=(_score(100, 0.4), _score(200, 0.86)),
+        compared=(Compared("a zorb mug", (("Base", RED), ("step 100 at 1", BLUE))),),
+        held_out_loss="On photos that training never saw the loss fell by 30%.",
         limits=ChoiceLimits(),
         choice=Choice(200, 1.0, "Because it is the most alike.", passes=True),
         curve=Curve(tuple((step, 1 / step) for step in range(1, 201)), (100, 200)),
@@ -87,6 +90,7 @@ def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path:
     words = _Page(write_report(report, tmp_path / "evaluation" / "report.html")).words
     assert "Say “zorb” and 86% of the images show it as a whole." in words
     assert "Use step 200 at strength 1" in words
+    assert "step 100 at 1" in words and "the loss fell by 30%" in words
     assert "Because it is the most alike." in words
     assert "3 min 38 s" in words
 
@@ -95,7 +99,7 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Report, tm
     file = write_report(report, tmp_path / "report.html")
     tags = _Page(file).tags
     images = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert len(images) == 3 + 4 + 2 + 1
+    assert len(images) == 3 + 4 + 2 + 1 + 2
     assert all(source and source.startswith("data:image/webp;base64,") for source in images)
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
     assert not re.search(r"https?://", file.read_text(encoding="utf-8"))
