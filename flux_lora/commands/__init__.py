@@ -15,6 +15,7 @@ merge.py             several LoRAs in one
 resize.py            another rank
 extract.py           the difference of two models
 fuse.py              a LoRA inside its base
+render.py            images of prompts, with a LoRA or without
 reproduce.py         the recipe that a file holds
 lora_files.py        what the verbs on LoRA files share
 terminal.py          progress bars, status line, exit codes

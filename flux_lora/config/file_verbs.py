@@ -111,6 +111,33 @@ class FuseArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RenderArgs:
+    """Render prompts with a base, and a LoRA of any tool in it."""
+
+    prompts: tuple[str, ...]
+    """Each is rendered with each seed."""
+    model: str = "flux_dev"
+    """A file of recipes/model: mini, flux_dev, flux_schnell."""
+    path: str = ""
+    """The base, if it is elsewhere than the file of recipes/model says: a folder or a hub id."""
+    adapter: str = ""
+    """A LoRA file of any tool, or the folder that peft wrote; empty renders the base."""
+    strength: float = 1.0
+    """Strength of the LoRA."""
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of the noise, which is drawn on the CPU."""
+    width: int = 1024
+    """Pixels."""
+    height: int = 1024
+    """Pixels."""
+    steps: int = 20
+    """Sampling steps."""
+    out: str
+    """A new folder: a PNG an image, with how it was made in its text, and sheet.png. One that exists is left alone."""
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportAdapterArgs:
     """Export an adapter that another tool trained."""
 

@@ -22,6 +22,7 @@ VERBS = {
     "resize": "give a LoRA another rank, and say what is lost:  flux-lora resize file=a rank=8 out=b",
     "extract": "take the difference of two models as a LoRA:  flux-lora extract before=a after=b out=c",
     "fuse": "put a LoRA into the weights of its base:  flux-lora fuse base=a file=b out=c",
+    "render": "draw prompts, with a LoRA or without:  flux-lora render prompts='[a mug]' out=a",
     "reproduce": "write back the recipe that a LoRA was made by:  flux-lora reproduce file=mug.safetensors",
 }
 ON_FILES = {
@@ -31,6 +32,7 @@ ON_FILES = {
     "resize": file_verbs.ResizeArgs,
     "extract": file_verbs.ExtractArgs,
     "fuse": file_verbs.FuseArgs,
+    "render": file_verbs.RenderArgs,
     "reproduce": file_verbs.ReproduceArgs,
 }
 """Verbs that take files and no recipe, and the class of their arguments."""

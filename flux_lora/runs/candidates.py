@@ -88,7 +88,7 @@ class Drawer:
     def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
         """The images of these shots of a candidate, all if None."""
         weights = Weights(
-            base=self._base, dtype=self._device, adapter=_digest(candidate.file), strength=candidate.strength
+            base=self._base, dtype=self._device, adapter=weights_digest(candidate.file), strength=candidate.strength
         )
         load_into(self.pipeline.transformer, read_adapter(candidate.file))
         set_strength(self.pipeline.transformer, candidate.strength)
@@ -186,7 +186,7 @@ def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image
         yield images[first : first + length]
 
 
-def _digest(file: Path) -> str:
+def weights_digest(file: Path) -> str:
     """sha256 of a file, or of the weights in the folder that peft wrote."""
     with (file / WEIGHTS if file.is_dir() else file).open("rb") as opened:
         return file_digest(opened, "sha256").hexdigest()
