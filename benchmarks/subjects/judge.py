@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from benchmarks.subjects.subject import Part, draw_parts, lab
+from benchmarks.subjects.subject import Part, draw_parts
+from flux_lora.evaluate.features import lab
 from scripts.mini.things import OVERSAMPLING, Layer
 
 HALVES = tuple(8.0 * 1.09**step for step in range(12))

@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
+from flux_lora.evaluate.features import lab
 from scripts.mini.things import OVERSAMPLING, Colour, Layer
 from scripts.mini.world import COLOURS, GROUNDS, TINTS, Scene, draw_ground, spot
 
@@ -227,12 +228,3 @@ def _colour_apart(others: Sequence[Colour], random: Random, strange: bool) -> Co
 def lab_distance(one: Colour, other: Colour) -> float:
     """CIELAB (CIE 1976) distance of two sRGB colours."""
     return float(np.linalg.norm(lab(np.array(one) / 255) - lab(np.array(other) / 255)))
-
-
-def lab(rgb: np.ndarray) -> np.ndarray:
-    """sRGB in [0, 1] (..., 3) -> CIELAB, D65."""
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-    xyz = linear @ to_xyz.T / np.array([0.9505, 1.0, 1.089])
-    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)

@@ -93,7 +93,6 @@ class Measured:
     embeddings: Tensor  # ND, the scorer's
     likeness: Tensor  # N
     nearest: Tensor  # N, similarity of layout to the nearest training photo
-    nearest_photo: Tensor  # N, its number
     variety: Tensor  # P, mean distance of layout of the images of a prompt
     artefacts: NDArray[np.bool_]  # NK
 
@@ -145,12 +144,10 @@ class Baseline:
         """Everything that scores are made of."""
         everything = images.everything
         tokens_NTD = self.features(everything)
-        nearest = layout_similarity(tokens_NTD, self.training).max(dim=1)
         return Measured(
             embeddings=self.judges.scorer.image_features(everything),
             likeness=self.identity.likeness(tokens_NTD),
-            nearest=nearest.values,
-            nearest_photo=nearest.indices,
+            nearest=layout_similarity(tokens_NTD, self.training).amax(dim=1),
             variety=_variety(tokens_NTD, self.seeds),
             artefacts=artefacts(measure_artefacts(everything, self.pixels_per_token), self.base_artefacts),
         )
@@ -171,7 +168,7 @@ def measure_baseline(
     count, seeds = len(base.trigger), len(base.everything) // len(suite.prompts)
     of_class = slice(count, count + len(base.class_))
     identity = learn_identity(held_out, training, drawn, drawn[of_class], photos.masks)
-    nearest = layout_similarity(drawn, training).max(dim=1)
+    nearest = layout_similarity(drawn, training).amax(dim=1)
     base_artefacts = measure_artefacts(base.everything, pixels_per_token)
     embeddings = judges.scorer.image_features(base.everything)
     prompts = judges.scorer.text_features(suite.class_)
@@ -185,15 +182,14 @@ def measure_baseline(
         base=Measured(
             embeddings,
             likeness,
-            nearest.values,
-            nearest.indices,
+            nearest,
             _variety(drawn, seeds),
             artefacts(base_artefacts, base_artefacts),
         ),
         base_artefacts=base_artefacts,
         negatives=torch.cat([likeness[of_class], changed]),
         altered=float(changed.mean()),
-        copying_level=_copying_level(held_out, training, nearest.values[:count]),
+        copying_level=_copying_level(held_out, training, nearest[:count]),
         prompts=prompts,
         prompt_margin=prompt_margin(embeddings[of_class], prompts).reshape(len(suite.class_), -1),
         spread=_spread(embeddings[count:], len(suite.class_ + suite.unrelated)),
