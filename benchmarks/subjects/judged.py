@@ -154,8 +154,8 @@ def _page(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
     yield (
         "Subjects that the mini base has never seen, adapters good and spoiled on purpose "
         "(`benchmarks.subjects.spoiled`), judged by the package from pictures alone and by a judge that knows the "
-        "subject's parts. Subjects below 100 were tuned on: bounds and thresholds were set on them. The others decided "
-        "nothing and are reported."
+        "subject's parts. Subjects below 100 were tuned on: bounds and thresholds were set on them. The others are "
+        "reported; 100 and 101 were in sight meanwhile, the rest decided nothing."
     )
     for name, part in (("Reported", True), ("Tuned", False)):
         these = [one for one in judged if (one.subject.number in REPORTED) == part]
