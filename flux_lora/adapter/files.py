@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import file_digest
 from pathlib import Path
 
 import torch
@@ -167,6 +168,12 @@ def _entries(tensors: Mapping[str, Tensor]) -> dict[str, Entry]:
         entries[name] = Entry(DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), start, end)
         start = end
     return entries
+
+
+def weights_digest(file: Path) -> str:
+    """sha256 of a file, or of the weights in the folder that peft wrote."""
+    with (file / WEIGHTS if file.is_dir() else file).open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

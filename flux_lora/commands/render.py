@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flux_lora.adapter.attach import load_into, set_strength
-from flux_lora.adapter.files import read_contents
+from flux_lora.adapter.files import read_contents, weights_digest
 from flux_lora.commands.lora_files import introduce
 from flux_lora.commands.terminal import Terminal, plain_console
 from flux_lora.config.compose import compose_config
@@ -15,7 +15,6 @@ from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec, Weights
-from flux_lora.runs.candidates import weights_digest
 from flux_lora.runs.run import Run
 
 SHEET = "sheet.png"

@@ -171,7 +171,7 @@ class ExportConfig:
     public: bool = False
     """Whether a repository that is created is public; private otherwise."""
     anyway: bool = False
-    """Export although nothing was learned; the metadata and the card then say so."""
+    """Export the nearest checkpoint although nothing was learned."""
     dry_run: bool = False
     """Show what push_to_hub would upload, and upload nothing."""
 

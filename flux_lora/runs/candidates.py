@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from flux_lora.adapter.attach import load_into, set_strength
-from flux_lora.adapter.dialects.peft import WEIGHTS
-from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.files import read_adapter, weights_digest
 from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.data.images.decode import open_image
@@ -72,25 +70,26 @@ class Drawer:
 
     def __init__(self, run: Run, spec: RenderSpec) -> None:
         self.spec, self.pipeline = spec, run.load_pipeline()
-        self._folder, self._device = run.folder, run.config.hardware.dtype.value
+        self._folder, self._dtype = run.folder, run.config.hardware.dtype.value
         self._base = run.base_fingerprint
         self._embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
+        self._digests: dict[Path, str] = {}
         self.seconds_per_image = 0.0
         """Of the base's images, if any were rendered."""
 
     def base(self) -> list[Image.Image]:
         """All images of the base. To be called before any candidate is in the transformer."""
         began = time.monotonic()
-        images = self._images(BASE, Weights(base=self._base, dtype=self._device), None)
+        images = self._images(BASE, Weights(base=self._base, dtype=self._dtype), None)
         self.seconds_per_image = (time.monotonic() - began) / len(images)
         return images
 
     def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
         """The images of these shots of a candidate, all if None."""
-        weights = Weights(
-            base=self._base, dtype=self._device, adapter=weights_digest(candidate.file), strength=candidate.strength
-        )
-        load_into(self.pipeline.transformer, read_adapter(candidate.file))
+        file = candidate.file
+        digest = self._digests[file] = self._digests.get(file) or weights_digest(file)
+        weights = Weights(base=self._base, dtype=self._dtype, adapter=digest, strength=candidate.strength)
+        load_into(self.pipeline.transformer, read_adapter(file))
         set_strength(self.pipeline.transformer, candidate.strength)
         return self._images(candidate.name, weights, numbers)
 
@@ -145,7 +144,7 @@ def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Pho
 
     def rendered(images: Sequence[Image.Image]) -> list[Image.Image]:
         sized = [_sized(image, side, step) for image in images]
-        return [run.family.decode(pipeline.vae, encode(_pixels(image)).mean)[0] for image in sized]
+        return [run.family.decode(pipeline.vae, encode(to_pixels(image)[None]).mean)[0] for image in sized]
 
     every = max(1, len(dataset.samples) // MOST_TRAINING_PHOTOS)
     held_out = [open_image(sample.image, alpha) for sample in dataset.held_out]
@@ -176,17 +175,6 @@ def _sized(image: Image.Image, side: int, step: int) -> Image.Image:
     return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _pixels(image: Image.Image) -> Tensor:
-    """1CHW in [-1, 1]."""
-    return to_pixels(image)[None]
-
-
 def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image.Image]]:
     for first in range(0, len(images), length):
         yield images[first : first + length]
-
-
-def weights_digest(file: Path) -> str:
-    """sha256 of a file, or of the weights in the folder that peft wrote."""
-    with (file / WEIGHTS if file.is_dir() else file).open("rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()

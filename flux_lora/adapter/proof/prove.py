@@ -6,14 +6,13 @@ none. So every export ends here. Nothing is deleted where a proof fails; the mod
 
 import re
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 
 import torch
 
 from flux_lora.adapter.attach import detach
 from flux_lora.adapter.dialects.peft import WEIGHTS
-from flux_lora.adapter.files import read_adapter, read_tensors
+from flux_lora.adapter.files import read_adapter, read_tensors, weights_digest
 from flux_lora.adapter.header import read_header
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.adapter.loaders.diffusers import DIFFUSERS
@@ -92,12 +91,10 @@ def prove(file: Path, adapter: Adapter, *, dialect: str = "diffusers", base: Loa
             trained = _promised_part(adapter, in_diffusers)
             output_error, output_error_fp32 = output_errors(base, Adapter(loaded), trained)
             _check_output(file, output_error, OUTPUT_BOUND[base.dtype])
-    with weights.open("rb") as opened:
-        digest = file_digest(opened, "sha256").hexdigest()
     return Proof(
         file=str(file),
         bytes=weights.stat().st_size,
-        sha256=digest,
+        sha256=weights_digest(file),
         dialect=dialect,
         readers=tuple(readers.values()),
         gaps=tuple(gaps(dialect, adapter)),
