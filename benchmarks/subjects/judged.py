@@ -24,7 +24,6 @@ from flux_lora.evaluate.baseline import Baseline, Judges, Photos, measure_baseli
 from flux_lora.evaluate.choice import LIMITS, ChoiceLimits, choose_checkpoint, has_learned
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.features import colour_tokens
-from flux_lora.evaluate.identity import altered_copies
 from flux_lora.evaluate.prompts import Suite, read_prompts
 from flux_lora.evaluate.scores import Score, score
 from flux_lora.models.flux1.latents import encode_pixels
@@ -111,8 +110,7 @@ def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[
     suite = replace(
         full, trigger=full.trigger[:SCENES], class_=full.class_[:SCENES], unrelated=full.unrelated[:UNRELATED]
     )
-    held_out = _images(photos / "held_out")
-    as_rendered = Photos(_softened(held_out), _softened(_images(photos)), _softened(altered_copies(held_out)))
+    as_rendered = Photos(_softened(_images(photos / "held_out")), _softened(_images(photos)), _softened)
     judges = Judges(load_scorer("mini"), (colour_tokens,))
     return suite, measure_baseline(judges, suite, sort_images(base, suite), as_rendered, pixels_per_token=16)
 

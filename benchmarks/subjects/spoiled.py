@@ -2,10 +2,9 @@
 
     python -m benchmarks.subjects.spoiled FOLDER 0 1 100
 
-For each subject three runs (held: with preservation; free: without; pasted: two photos whose captions say nothing of
-their grounds), from which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its
-weights. Each draws the same prompts with the same seeds. What is there already is not made again. About ten minutes a
-subject on one core.
+For each subject three runs (held: with preservation; free: without; copied: one photo under the captions of all), from
+which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each draws
+the same prompts with the same seeds. What is there already is not made again. About ten minutes a subject on one core.
 """
 
 import json
@@ -40,10 +39,9 @@ NOISE = 2.0
 RUNS: Mapping[str, tuple[str, ...]] = {
     "held": ("train.steps=900", "train.save_every=300", "train.preservation=1.0", "train.class_images=48"),
     "free": ("train.steps=600", "train.save_every=100", "train.preservation=0", "train.class_images=0"),
-    "pasted": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
+    "copied": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
 }
-KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "pasted": (500,)}
-PASTED_PHOTOS = 2
+KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "copied": (500,)}
 
 
 def main() -> None:
@@ -83,7 +81,7 @@ def suite_of(run: Run) -> Suite:
 
 
 def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
-    data = _first_photos(photos, folder, subject) if name == "pasted" else photos
+    data = _one_photo(photos, folder) if name == "copied" else photos
     settings = [
         "recipe=demo",
         f"data.folder={data}",
@@ -99,16 +97,16 @@ def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
     return Run(compose_config(settings))
 
 
-def _first_photos(photos: Path, folder: Path, subject: Subject) -> Path:
-    """A folder with the first photos alone, and captions of three words: what is behind becomes part of the trigger."""
+def _one_photo(photos: Path, folder: Path) -> Path:
+    """A folder with one photo under the captions of all: whatever is asked for, it is this photo."""
     place = folder / "few" / photos.name
     if not place.is_dir():
         shutil.copytree(photos / "held_out", place / "held_out")
         shutil.copy(photos / "prompts.txt", place)
-        for file in sorted(photos.glob("*_*.png"))[:PASTED_PHOTOS]:
-            shutil.copy(file, place)
-            caption = f"a photo of a {subject.trigger} {subject.class_word}\n"
-            (place / file.name).with_suffix(".txt").write_text(caption)
+        captions = sorted(photos.glob("*_*.txt"))
+        for caption in captions:
+            shutil.copy(caption, place)
+            shutil.copy(captions[0].with_suffix(".png"), (place / caption.name).with_suffix(".png"))
     return place
 
 

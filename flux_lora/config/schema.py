@@ -138,8 +138,10 @@ class EvaluateConfig:
     """Leakage, 0 to 1: how far images without the trigger may move. A checkpoint above it is not chosen."""
     min_adherence: float = 0.85
     """Adherence: prompt following that has to be left, as a share of the base's."""
-    min_recognised: float = 0.2
-    """Share of images with the whole subject, at the lower end of its interval: below it nothing was learned."""
+    min_learned: float = 0.2
+    """Share of images with the whole subject; below it nothing was learned."""
+    min_recognised: float = 0.4
+    """Share of images with the whole subject that is asked of a checkpoint to ship."""
     max_bleeding: float = 0.25
     """Class bleeding: how much of the subject may be in images of its class that do not say the trigger."""
     max_copying: float = 0.2

@@ -5,7 +5,7 @@ A Baseline turns images of the suite into Measured numbers, image by image; scor
 Shape letters: N images, H held-out photos, P prompts, S seeds, T tokens, D features, K kinds of artefacts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,10 +20,15 @@ from flux_lora.errors import DataError
 from flux_lora.evaluate.artefacts import artefacts, measure_artefacts
 from flux_lora.evaluate.features import PlaceFeatures, TokensOf, centred_on
 from flux_lora.evaluate.identity import Identity, layout_similarity, learn_identity
+from flux_lora.evaluate.negatives import altered_copies, near_twins
 from flux_lora.evaluate.prompts import Suite
 
 SMALLEST_MARGIN = 0.02
 """Smallest mean prompt margin, a difference of cosines, that is divided by: a smaller one is the scorer's noise."""
+
+RECOGNISED = 0.75
+"""Share of its worst kind of place from which the subject is there as a whole; near-twins stay below, see
+benchmarks/results/judged.md."""
 
 PromptKind = Literal["trigger", "class_", "unrelated"]
 """Fields of Suite and of SuiteImages."""
@@ -80,8 +85,8 @@ class Photos:
 
     held_out: Sequence[Image.Image]
     training: Sequence[Image.Image]
-    altered: Sequence[Image.Image]
-    """Copies of the held-out ones that are not the subject any more; see identity.altered_copies."""
+    as_rendered: Callable[[Sequence[Image.Image]], list[Image.Image]]
+    """Does the same to other images: through the base's VAE and back."""
     masks: Tensor | None = None
     """HT, above 0 where the subject is in a held-out photo; None where no mask says."""
 
@@ -92,7 +97,9 @@ class Measured:
 
     embeddings: Tensor  # ND, the scorer's
     likeness: Tensor  # N
+    whole: Tensor  # N, likeness of the part that is found worst
     nearest: Tensor  # N, similarity of layout to the nearest training photo
+    photo: Tensor  # N, number of that photo
     variety: Tensor  # P, mean distance of layout of the images of a prompt
     artefacts: NDArray[np.bool_]  # NK
 
@@ -107,8 +114,10 @@ class Baseline:
     training: Tensor  # NTD
     base: Measured
     base_artefacts: NDArray[np.float64]  # NK
-    negatives: Tensor  # N, likeness of the base's class images and of the altered copies
+    negatives: Tensor  # N, likeness of the base's class images, altered copies and near-twins
     altered: float  # mean likeness of the altered copies
+    twins: float  # mean likeness of the near-twins
+    taken: float  # share of the near-twins that is taken for the subject
     copying_level: float  # most that a held-out photo or an image of the base resembles a training photo
     prompts: Tensor  # PD, of the class prompts
     prompt_margin: Tensor  # PS, of the base's class images
@@ -138,17 +147,21 @@ class Baseline:
 
     def look(self, images: Sequence[Image.Image]) -> Tensor:
         """Likeness alone: N."""
-        return self.identity.likeness(self.features(images))
+        return self.identity.likeness(self.features(images)).share
 
     def measure(self, images: SuiteImages) -> Measured:
         """Everything that scores are made of."""
         everything = images.everything
-        tokens_NTD = self.features(everything)
+        places = self.features(everything)
+        found = self.identity.likeness(places)
+        nearest = layout_similarity(places.tokens, self.training).max(dim=1)
         return Measured(
             embeddings=self.judges.scorer.image_features(everything),
-            likeness=self.identity.likeness(tokens_NTD),
-            nearest=layout_similarity(tokens_NTD, self.training).amax(dim=1),
-            variety=_variety(tokens_NTD, self.seeds),
+            likeness=found.share,
+            whole=found.whole,
+            nearest=nearest.values,
+            photo=nearest.indices,
+            variety=_variety(places.tokens, self.seeds),
             artefacts=artefacts(measure_artefacts(everything, self.pixels_per_token), self.base_artefacts),
         )
 
@@ -164,32 +177,37 @@ def measure_baseline(
         )
     features = centred_on(base.everything, judges.places)
     held_out, training = features(photos.held_out), features(photos.training or photos.held_out)
-    drawn, altered = features(base.everything), features(photos.altered)
+    drawn = features(base.everything)
     count, seeds = len(base.trigger), len(base.everything) // len(suite.prompts)
     of_class = slice(count, count + len(base.class_))
-    identity = learn_identity(held_out, training, drawn, drawn[of_class], photos.masks)
-    nearest = layout_similarity(drawn, training).amax(dim=1)
+    identity = learn_identity(held_out, training, drawn, of_class, photos.masks)
+    copies, twins = altered_copies(photos.held_out), near_twins(photos.held_out, identity)
+    others = identity.likeness(features(photos.as_rendered([*copies, *twins])))
+    nearest = layout_similarity(drawn.tokens, training.tokens).max(dim=1)
     base_artefacts = measure_artefacts(base.everything, pixels_per_token)
     embeddings = judges.scorer.image_features(base.everything)
     prompts = judges.scorer.text_features(suite.class_)
-    likeness = identity.likeness(drawn)
-    changed = identity.likeness(altered)
+    found = identity.likeness(drawn)
     return Baseline(
         judges=judges,
         features=features,
         identity=identity,
-        training=training,
+        training=training.tokens,
         base=Measured(
             embeddings,
-            likeness,
-            nearest,
-            _variety(drawn, seeds),
+            found.share,
+            found.whole,
+            nearest.values,
+            nearest.indices,
+            _variety(drawn.tokens, seeds),
             artefacts(base_artefacts, base_artefacts),
         ),
         base_artefacts=base_artefacts,
-        negatives=torch.cat([likeness[of_class], changed]),
-        altered=float(changed.mean()),
-        copying_level=_copying_level(held_out, training, nearest[:count]),
+        negatives=torch.cat([found.share[of_class], others.share]),
+        altered=float(others.share[: len(copies)].mean()),
+        twins=_mean_of_any(others.share[len(copies) :]),
+        taken=_mean_of_any(others.whole[len(copies) :] >= RECOGNISED),
+        copying_level=_copying_level(held_out.tokens, training.tokens, nearest.values[:count]),
         prompts=prompts,
         prompt_margin=prompt_margin(embeddings[of_class], prompts).reshape(len(suite.class_), -1),
         spread=_spread(embeddings[count:], len(suite.class_ + suite.unrelated)),
@@ -226,6 +244,11 @@ def _mean_beside(square: Tensor) -> Tensor:
     """Mean of what is not on the diagonal; 1 for a single row."""
     others = ~torch.eye(len(square), dtype=torch.bool)
     return square[others].mean() if len(square) > 1 else square.new_ones(())
+
+
+def _mean_of_any(values: Tensor) -> float:
+    """0 where there are none."""
+    return float(values.float().mean()) if len(values) else 0.0
 
 
 def _spread(features_ND: Tensor, prompts: int) -> float:

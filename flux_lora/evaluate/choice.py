@@ -1,8 +1,8 @@
 """Which checkpoint to ship, at which strength, and why; or that there is nothing to ship.
 
-First whether anything was learned: an adapter that does nothing keeps every limit. A candidate has learned if the
-subject is there as a whole in enough of its images, by the lower end of the interval, and the held-out photos find
-them before the base's own. Then limits (what must not be spoilt), then likeness. Where likeness does not clearly
+First whether anything was learned: an adapter that does nothing follows every prompt. A candidate has learned if the
+subject is there as a whole in enough of its images, surely in some, and the held-out photos find them before the
+base's own. Then limits (what must not be spoilt), then likeness. Where likeness does not clearly
 differ, strength 1.0 is taken, then what leaks least, and then the earlier checkpoint: it has had less time to learn
 backgrounds and poses.
 """
@@ -35,8 +35,10 @@ class Verdict(StrEnum):
 class ChoiceLimits:
     """What an adapter has to reach, and what it may spoil."""
 
-    min_recognised: float = 0.2
-    """Share of images with the whole subject, at the lower end of the interval, from which it counts as learned."""
+    min_learned: float = 0.2
+    """Share of images with the whole subject from which it counts as learned."""
+    min_recognised: float = 0.4
+    """Share of images with the whole subject that is asked of what ships."""
     max_leakage: float = 0.25
     min_adherence: float = 0.85
     """Prompt following that has to be left, as a share of the base."""
@@ -73,6 +75,12 @@ class Limit:
 
 
 LIMITS = (
+    Limit(
+        metric=BY_NAME["recognised"],
+        knob="min_recognised",
+        share_of=" of the images",
+        advice="more steps, a higher rank or learning rate, or a lower train.preservation",
+    ),
     Limit(
         metric=BY_NAME["leakage"],
         knob="max_leakage",
@@ -114,8 +122,9 @@ def within_limits(score: Score, limits: ChoiceLimits) -> bool:
 
 
 def has_learned(score: Score, limits: ChoiceLimits) -> bool:
-    """Whether the intervals exclude that the subject is not there."""
-    return score["recognised"].low >= limits.min_recognised and score["retrieval"].low > 0
+    """Whether enough images show the subject, and the intervals exclude that this is chance."""
+    whole = score["recognised"]
+    return whole.value >= limits.min_learned and whole.low > 0 and score["retrieval"].low > 0
 
 
 @dataclass(frozen=True)
@@ -219,8 +228,8 @@ def _why_nothing(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> 
     whole = best["recognised"]
     return (
         f"No candidate has learned the subject. The nearest shows it as a whole in {whole.value:.0%} of its images "
-        f"(between {whole.low:.0%} and {whole.high:.0%}; {limits.min_recognised:.0%} or more are asked for at the "
-        f"lower end), with a likeness of {_range(best)}. {_what_to_change(best, scores)}"
+        f"(between {whole.low:.0%} and {whole.high:.0%}; {limits.min_learned:.0%} or more are asked for), with a "
+        f"likeness of {_range(best)}. {_what_to_change(best, scores)}"
     )
 
 

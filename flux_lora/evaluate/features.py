@@ -7,8 +7,9 @@ unit length, centred on what the base draws, and weighs the same.
 Shape letters: N images, T tokens (GRID * GRID), D features of all kinds together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,10 @@ CELL = 4
 """Pixels a side of a token's colours."""
 BATCH_SIZE = 16
 """Images per forward pass."""
+SOFTNESS = 30.0
+"""CIELAB distance at which two colours are alike to 0.6 (Gaussian kernel)."""
+FREQUENCIES = 48
+"""Random Fourier features of each colour."""
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NORMALISATION = {
     CLIPModel: ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -40,6 +45,33 @@ TokensOf = Callable[[Sequence[Image.Image]], Tensor]
 
 
 @dataclass(frozen=True)
+class Places:
+    """The places of some images."""
+
+    tokens: Tensor  # NTD of unit length: the product of two is the mean of their cosines, kind by kind
+    aspects: tuple[float, ...]
+    """Width / height of each image."""
+
+    def __len__(self) -> int:
+        return len(self.aspects)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, float]]:
+        return zip(self.tokens, self.aspects, strict=True)
+
+    def __getitem__(self, wanted: slice) -> "Places":
+        return Places(self.tokens[wanted], self.aspects[wanted])
+
+    def one(self, number: int) -> tuple[Tensor, float]:
+        """One image's."""
+        return self.tokens[number], self.aspects[number]
+
+    def without(self, number: int) -> "Places":
+        """All images but one."""
+        others = [each for each in range(len(self)) if each != number]
+        return Places(self.tokens[others], tuple(self.aspects[each] for each in others))
+
+
+@dataclass(frozen=True)
 class PlaceFeatures:
     """Tokens of images, kind by kind, centred and scaled on the base's own images."""
 
@@ -47,13 +79,14 @@ class PlaceFeatures:
     centres: tuple[Tensor, ...]  # D of each kind
     scales: tuple[Tensor, ...]  # D of each kind
 
-    def __call__(self, images: Sequence[Image.Image]) -> Tensor:
-        """NTD of unit length: the product of two tokens is the mean of their cosines, kind by kind."""
+    def __call__(self, images: Sequence[Image.Image]) -> Places:
+        """Their places."""
         parts = [
             normalize((kind(images) - centre) / scale, dim=-1)
             for kind, centre, scale in zip(self.kinds, self.centres, self.scales, strict=True)
         ]
-        return torch.cat(parts, dim=-1) / len(parts) ** 0.5
+        tokens_NTD = torch.cat(parts, dim=-1) / len(parts) ** 0.5
+        return Places(tokens_NTD, tuple(image.width / image.height for image in images))
 
 
 def centred_on(images: Sequence[Image.Image], kinds: Sequence[TokensOf]) -> PlaceFeatures:
@@ -65,7 +98,12 @@ def centred_on(images: Sequence[Image.Image], kinds: Sequence[TokensOf]) -> Plac
 
 
 def colour_tokens(images: Sequence[Image.Image]) -> Tensor:
-    """Mean CIELAB of each place and of its four neighbours: NT15."""
+    """The mean colour of each place: NT x FREQUENCIES.
+
+    The cosine of two is about exp(-(d / SOFTNESS)^2 / 2) with their CIELAB distance d: random features of a Gaussian
+    kernel (Rahimi and Recht, "Random Features for Large-Scale Kernel Machines", 2007). So colours are near or far,
+    where a cosine of colours as they are takes dark red for light red.
+    """
     return torch.stack([_colours(image) for image in images])
 
 
@@ -116,12 +154,18 @@ def _pixels(images: Sequence[Image.Image], side: int, mean: Sequence[float], std
 
 
 def _colours(image: Image.Image) -> Tensor:
-    """T15: the place, above, below, left, right."""
+    """T x FREQUENCIES."""
     square = image.convert("RGB").resize((GRID * CELL, GRID * CELL), Image.Resampling.BOX)
     cells = lab(np.asarray(square, np.float64) / 255).reshape(GRID, CELL, GRID, CELL, 3).mean((1, 3))
-    padded = np.pad(cells, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    around = (padded[1:-1, 1:-1], padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return torch.from_numpy(np.concatenate(around, axis=-1)).float().flatten(0, 1)
+    waves, phases = _frequencies()
+    return torch.from_numpy(np.cos(cells @ waves + phases)).float().flatten(0, 1)
+
+
+@cache
+def _frequencies() -> tuple[np.ndarray, np.ndarray]:
+    """Waves 3 x FREQUENCIES and phases: the same ones always."""
+    random = np.random.default_rng(0)
+    return random.normal(size=(3, FREQUENCIES)) / SOFTNESS, random.uniform(0, 2 * np.pi, FREQUENCIES)
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ A Report is the whole input. The page it becomes needs no other file, no network
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image
 
 from flux_lora.atomic import write_text
 from flux_lora.evaluate.choice import Choice, ChoiceLimits, has_learned, limit_on, within_limits
+from flux_lora.evaluate.plots import along, draw_loss, draw_scores, draw_tradeoff
 from flux_lora.evaluate.scores import METRICS, Score
 
 
@@ -50,12 +50,14 @@ def result_in_words(trigger: str, class_word: str, score: Score) -> str:
     )
 
 
-def scale_in_words(altered: float) -> str:
+def scale_in_words(altered: float, twins: float, taken: float) -> str:
     """What 0 % and 100 % of likeness are, and where something that is nearly the subject stands."""
     return (
         "Likeness is how much of what the photos share, and the base does not draw, is in an image. 0% is the base’s "
         "own images of the class, 100% is one unseen photo beside the others. Copies of the photos in other colours "
-        f"or upside down reach {percent(altered)}: an image has to lie well above that."
+        f"or upside down reach {percent(altered)}. Near-twins, the photos with one part in another colour, reach "
+        f"{percent(twins)}, and {percent(taken)} of them would be taken for the subject: an image counts as recognised "
+        "by its worst part, not by its likeness."
     )
 
 
@@ -72,92 +74,6 @@ def image_data_uri(image: Image.Image, longest: int = 640) -> str:
     encoded = BytesIO()
     shrunk.save(encoded, "WEBP", lossless=max(shrunk.size) <= SMALL, quality=QUALITY)
     return "data:image/webp;base64," + b64encode(encoded.getvalue()).decode()
-
-
-MOST_POINTS = 400
-"""A line of the plot has no more than about twice as many."""
-WINDOW_SHARE = 20
-"""The smoothed line is a mean over 1/20 of the run: flow losses jump with the sigma that was drawn."""
-OUTLIERS = 0.02
-"""Share of the highest losses that do not widen the axis."""
-
-
-@dataclass(frozen=True)
-class AxisTick:
-    """A label and its position in percent from the left or the top."""
-
-    label: str
-    at: float
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """The loss plot: two SVG point lists in a 100 x 100 box, its axes, and the smoothed loss at both ends."""
-
-    raw: str
-    smooth: str
-    steps: tuple[AxisTick, ...]
-    losses: tuple[AxisTick, ...]
-    first: float
-    last: float
-
-
-def draw(points: Sequence[tuple[int, float]]) -> Drawing:
-    """Plot (step, loss) pairs; the few highest losses are cut at the top edge."""
-    steps = [step for step, _ in points]
-    losses = [loss for _, loss in points]
-    smooth = smoothed(losses)
-    kept = sorted(losses)[: max(1, round(len(losses) * (1 - OUTLIERS)))]
-    low, high = min(kept[0], *smooth, kept[-1]), max(kept[-1], *smooth)
-    room = (high - low) or 1.0
-    low, high = max(0.0, low - 0.06 * room), high + 0.06 * room
-
-    def polyline(values: Sequence[float]) -> str:
-        every = max(1, len(values) // MOST_POINTS)
-        indices = [*range(0, len(values) - 1, every), len(values) - 1]
-        return " ".join(f"{along(steps[n], steps):.2f},{_down(values[n], low, high):.2f}" for n in indices)
-
-    return Drawing(
-        raw=polyline(losses),
-        smooth=polyline(smooth),
-        steps=tuple(AxisTick(f"{step:,.0f}", along(step, steps)) for step in _rounds(0, steps[-1]) if step >= steps[0]),
-        losses=tuple(AxisTick(f"{loss:g}", _down(loss, low, high)) for loss in _rounds(low, high)),
-        first=smooth[0],
-        last=smooth[-1],
-    )
-
-
-def smoothed(losses: Sequence[float]) -> list[float]:
-    """Centred moving mean; at the ends the window shrinks on both sides."""
-    half = max(1, len(losses) // WINDOW_SHARE // 2)
-    sums = [0.0]
-    for loss in losses:
-        sums.append(sums[-1] + loss)
-    means = []
-    for n in range(len(losses)):
-        reach = min(half, max(n, half // 2), max(len(losses) - 1 - n, half // 2))
-        start, stop = max(0, n - reach), min(len(losses), n + reach + 1)
-        means.append((sums[stop] - sums[start]) / (stop - start))
-    return means
-
-
-def along(step: float, steps: Sequence[int]) -> float:
-    """Position of a step between the first and the last, in percent."""
-    return 100 * (step - steps[0]) / max(1, steps[-1] - steps[0])
-
-
-def _down(value: float, low: float, high: float) -> float:
-    return 100 * (high - min(max(value, low), high)) / (high - low)
-
-
-def _rounds(low: float, high: float) -> list[float]:
-    """About four round numbers between low and high, as axis ticks."""
-    rough = (high - low) / 4
-    power = 10.0 ** int(f"{rough:e}".split("e")[1])
-    unit = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
-    first = -(-low // unit)
-    count = int((high - first * unit) / unit + 1e-9) + 1
-    return [round((first + n) * unit, 10) for n in range(count)]
 
 
 @dataclass(frozen=True)
@@ -217,6 +133,25 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """The same seed with the trigger, with the class alone, and with neither: the prompt and the image of each, and how
+    much of the subject such images have on average."""
+
+    cells: tuple[tuple[str, Image.Image, float], ...]
+
+
+@dataclass(frozen=True)
+class BesidePhoto:
+    """An image beside the training photo that it is most like."""
+
+    prompt: str
+    image: Image.Image
+    photo: Image.Image
+    file: str
+    copied: bool
+
+
+@dataclass(frozen=True)
 class Frame:
     """The same prompt and seed at one step of training; step 0 is the base."""
 
@@ -272,6 +207,13 @@ class Report:
     doubts: tuple[str, ...] = ()
     altered: float = 0.0
     """Likeness of altered copies of the photos."""
+    twins: float = 0.0
+    """Likeness of the photos with one part in another colour."""
+    taken: float = 0.0
+    """Share of those that would be taken for the subject."""
+    ablation: Ablation | None = None
+    nearest: tuple[BesidePhoto, ...] = ()
+    """The images that are most like a training photo."""
     dropped: tuple[tuple[int, float, int], ...] = ()
     """Checkpoints that were only looked at: step, likeness, images."""
     compared: tuple[Compared, ...] = ()
@@ -308,11 +250,13 @@ def write_report(report: Report, file: Path) -> Path:
             report=report,
             chosen=report.chosen,
             metrics=[(metric, limit_on(metric)) for metric in METRICS],
-            drawing=draw(report.curve.losses) if len(report.curve.losses) > 1 else None,
+            drawing=draw_loss(report.curve.losses) if len(report.curve.losses) > 1 else None,
             marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
             learned={id(score) for score in report.scores if has_learned(score, report.limits)},
             sentence=result_in_words(report.trigger, report.class_word, report.chosen),
-            scale=scale_in_words(report.altered),
+            plots=draw_scores(report.scores, report.choice, report.limits),
+            dots=draw_tradeoff(report.scores, report.choice) if len(report.scores) > 1 else (),
+            scale=scale_in_words(report.altered, report.twins, report.taken),
             small=all(max(trio.lora.size) <= SMALL for trio in report.trios),
         )
     )

@@ -13,14 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flux_lora.evaluate.baseline import SMALLEST_MARGIN, Baseline, Measured, PromptKind, SuiteImages, prompt_margin
+from flux_lora.evaluate.baseline import (
+    RECOGNISED,
+    SMALLEST_MARGIN,
+    Baseline,
+    Measured,
+    PromptKind,
+    SuiteImages,
+    prompt_margin,
+)
 from flux_lora.evaluate.estimate import Estimate, estimate, ratio
 
-RECOGNISED = 0.8
-"""Likeness of an image in which the subject is there as a whole. Near-twins (one part gone, one colour changed) and
-ordinary things of the class stay below; see benchmarks/results/judged.md."""
-COPY_MARGIN = 0.08
-"""Layout similarity to a training photo, above what unseen photos and the base reach, that is called a copy."""
+COPY = 0.5
+"""How far an image's layout is like a training photo's, between the most that unseen photos and the base's images are
+and the photo itself, that is called a copy."""
+NEAREST_SHOWN = 3
+"""Images beside their nearest training photo, for the page."""
 
 
 def likeness(measured: Measured, baseline: Baseline) -> Estimate:
@@ -30,7 +38,7 @@ def likeness(measured: Measured, baseline: Baseline) -> Estimate:
 
 def recognised(measured: Measured, baseline: Baseline) -> Estimate:
     """Share of the images in which the subject is there as a whole."""
-    return estimate(_per_prompt((measured.likeness[baseline.rows(["trigger"])] >= RECOGNISED).float(), baseline))
+    return estimate(_per_prompt((measured.whole[baseline.rows(["trigger"])] >= RECOGNISED).float(), baseline))
 
 
 def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
@@ -62,8 +70,13 @@ def leakage(measured: Measured, baseline: Baseline) -> Estimate:
 
 
 def bleeding(measured: Measured, baseline: Baseline) -> Estimate:
-    """How much of the subject is in images of its class that do not ask for it."""
-    return estimate(_per_prompt(measured.likeness[baseline.rows(["class_"])].clamp(0, 1), baseline))
+    """How much more of the subject is in images of its class that do not ask for it than in the base's."""
+    return _spilt(measured, baseline, "class_")
+
+
+def elsewhere(measured: Measured, baseline: Baseline) -> Estimate:
+    """How much more of the subject is in images of other things than in the base's."""
+    return _spilt(measured, baseline, "unrelated")
 
 
 def lift(measured: Measured, baseline: Baseline) -> Estimate:
@@ -75,7 +88,12 @@ def lift(measured: Measured, baseline: Baseline) -> Estimate:
 def copying(measured: Measured, baseline: Baseline) -> Estimate:
     """Share of the images that are laid out like one training photo, more than any unseen photo or base's image is."""
     nearest = measured.nearest[baseline.rows(["trigger"])]
-    return estimate(_per_prompt((nearest > baseline.copying_level + COPY_MARGIN).float(), baseline))
+    return estimate(_per_prompt((nearest > _copied_from(baseline)).float(), baseline))
+
+
+def _copied_from(baseline: Baseline) -> float:
+    """The similarity of layout from which an image is a copy."""
+    return baseline.copying_level + COPY * (1 - baseline.copying_level)
 
 
 def variety(measured: Measured, baseline: Baseline) -> Estimate:
@@ -177,6 +195,16 @@ METRICS = (
         prompts=("class_",),
     ),
     Metric(
+        name="elsewhere",
+        title="Seen elsewhere",
+        zero="other things have nothing of it",
+        full="they have become the subject",
+        meaning="How much of the subject is in images of other things.",
+        higher_is_better=False,
+        measure=elsewhere,
+        prompts=("unrelated",),
+    ),
+    Metric(
         name="lift",
         title="Trigger lift",
         zero="the trigger changes nothing",
@@ -218,12 +246,26 @@ BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 
 
 @dataclass(frozen=True)
+class NearestPhoto:
+    """An image and the training photo whose layout is most like its own."""
+
+    image: int
+    """Its number among those of the suite."""
+    photo: int
+    """The photo's number among those that were compared."""
+    copied: bool
+    """Whether it is nearer than any unseen photo is."""
+
+
+@dataclass(frozen=True)
 class Score:
     """The scores of one checkpoint at one strength, by metric."""
 
     step: int
     strength: float
     estimates: Mapping[str, Estimate]
+    nearest: tuple[NearestPhoto, ...] = ()
+    """The images with the trigger that are most like a training photo, the nearest first."""
 
     def of(self, metric: Metric) -> Estimate:
         """The estimate of this metric."""
@@ -236,7 +278,23 @@ class Score:
 def score(baseline: Baseline, images: SuiteImages, *, step: int, strength: float) -> Score:
     """Measure the images of one checkpoint at one strength."""
     measured = baseline.measure(images)
-    return Score(step, strength, {metric.name: metric.measure(measured, baseline) for metric in METRICS})
+    estimates = {metric.name: metric.measure(measured, baseline) for metric in METRICS}
+    return Score(step, strength, estimates, _nearest_photos(measured, baseline))
+
+
+def _nearest_photos(measured: Measured, baseline: Baseline) -> tuple[NearestPhoto, ...]:
+    nearest = measured.nearest[baseline.rows(["trigger"])]
+    return tuple(
+        NearestPhoto(image, int(measured.photo[image]), bool(nearest[image] > _copied_from(baseline)))
+        for image in nearest.argsort(descending=True)[:NEAREST_SHOWN].tolist()
+    )
+
+
+def _spilt(measured: Measured, baseline: Baseline, kind: PromptKind) -> Estimate:
+    """How much more of the subject is in images of a kind than in the base's of the same prompts and seeds."""
+    rows = baseline.rows([kind])
+    more_N = measured.likeness[rows].clamp(0, 1) - baseline.base.likeness[rows].clamp(0, 1)
+    return estimate(_per_prompt(more_N.clamp_min(0), baseline))
 
 
 def _per_prompt(values_N: Tensor, baseline: Baseline) -> Tensor:

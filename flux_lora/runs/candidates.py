@@ -16,9 +16,9 @@ from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.data.images.decode import open_image
 from flux_lora.data.images.masks import read_mask
+from flux_lora.data.samples import Sample
 from flux_lora.evaluate.baseline import Baseline, Photos
 from flux_lora.evaluate.features import GRID
-from flux_lora.evaluate.identity import altered_copies
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
@@ -137,6 +137,11 @@ def budget_in_words(run: Run, drawer: Drawer, checkpoints: int) -> str:
     return f"evaluation: about {judged + looks} images, {max(1, round(seconds / 60))} min{share}"
 
 
+def compared_photos(dataset: RunDataset) -> Sequence[Sample]:
+    """The training photos that images are compared with."""
+    return dataset.samples[:: max(1, len(dataset.samples) // MOST_TRAINING_PHOTOS)]
+
+
 def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Photos:
     """Held-out and training photos as the base's VAE gives them back, at about the size of the renders."""
     alpha, side, step = run.config.data.alpha, run.config.data.resolution, run.family.pixels_per_token
@@ -146,13 +151,12 @@ def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Pho
         sized = [_sized(image, side, step) for image in images]
         return [run.family.decode(pipeline.vae, encode(to_pixels(image)[None]).mean)[0] for image in sized]
 
-    every = max(1, len(dataset.samples) // MOST_TRAINING_PHOTOS)
     held_out = [open_image(sample.image, alpha) for sample in dataset.held_out]
-    training = [open_image(sample.image, alpha) for sample in dataset.samples[::every]]
+    training = [open_image(sample.image, alpha) for sample in compared_photos(dataset)]
     return Photos(
         held_out=rendered(held_out),
         training=rendered(training),
-        altered=rendered(altered_copies(held_out)),
+        as_rendered=rendered,
         masks=_masks([sample.mask for sample in dataset.held_out]),
     )
 

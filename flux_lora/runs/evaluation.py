@@ -49,6 +49,10 @@ class EvaluationRecord:
     """Where the numbers stand on little."""
     altered: float = 0.0
     """Likeness of altered copies of the held-out photos: other colours, upside down."""
+    twins: float = 0.0
+    """Likeness of near-twins: held-out photos with one part in another colour."""
+    taken: float = 0.0
+    """Share of the near-twins that would be taken for the subject."""
     dropped: tuple[Dropped, ...] = ()
     """Checkpoints that were only looked at."""
 
@@ -91,7 +95,9 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
             images = sort_images(drawer.candidate(candidate), suite)
             scores.append(score(baseline, images, step=candidate.step, strength=candidate.strength))
     doubts = (*left_out, *baseline.doubts)
-    record = EvaluationRecord(spec, len(photos.held_out), doubts, baseline.altered, tuple(dropped))
+    record = EvaluationRecord(
+        spec, len(photos.held_out), doubts, baseline.altered, baseline.twins, baseline.taken, tuple(dropped)
+    )
     write_json(asdict(record), _record(run.folder))
     return _decide(config, run.folder, scores, record)
 
@@ -140,9 +146,8 @@ def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:
     kept = json.loads(_record(folder).read_text(encoding="utf-8"))
     spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
     dropped = tuple(Dropped(**each) for each in kept.get("dropped", ()))
-    return EvaluationRecord(
-        RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]), kept.get("altered", 0.0), dropped
-    )
+    others = {name: kept.get(name, 0.0) for name in ("altered", "twins", "taken")}
+    return EvaluationRecord(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]), **others, dropped=dropped)
 
 
 def chosen_images_folder(folder: RunFolder) -> Path | None:

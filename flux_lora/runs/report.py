@@ -11,6 +11,8 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.images.decode import open_image
 from flux_lora.evaluate.held_out_loss import fall, read_tables
 from flux_lora.evaluate.report import (
+    Ablation,
+    BesidePhoto,
     Compared,
     ComparedPair,
     Curve,
@@ -24,8 +26,9 @@ from flux_lora.evaluate.report import (
     Trio,
     write_report,
 )
+from flux_lora.evaluate.scores import Score
 from flux_lora.render.spec import RenderSpec
-from flux_lora.runs.candidates import BASE, candidate_name
+from flux_lora.runs.candidates import BASE, candidate_name, compared_photos
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
 from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, specs_of_images
@@ -67,6 +70,10 @@ def write_run_report(
         scores=evaluation.scores,
         doubts=evaluation.record.doubts,
         altered=evaluation.record.altered,
+        twins=evaluation.record.twins,
+        taken=evaluation.record.taken,
+        ablation=_ablation(dataset, spec, lora, _chosen(evaluation)),
+        nearest=_nearest(config, dataset, spec, lora, _chosen(evaluation)),
         dropped=tuple((each.step, each.likeness, each.images) for each in evaluation.record.dropped),
         limits=limits_of(config),
         choice=evaluation.choice,
@@ -121,11 +128,7 @@ def _pairs(
     dataset: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], evaluation: Evaluation
 ) -> tuple[ComparedPair, ...]:
     """The first seed of class and unrelated prompts, as many of each."""
-    chosen = next(
-        each
-        for each in evaluation.scores
-        if (each.step, each.strength) == (evaluation.choice.step, evaluation.choice.strength)
-    )
+    chosen = _chosen(evaluation)
     suite, seeds, shots = dataset.suite, len(spec.seeds), spec.shots()
     first = len(suite.trigger)
     kinds = ["class"] * len(suite.class_) + ["unrelated"] * len(suite.unrelated)
@@ -137,6 +140,36 @@ def _pairs(
         change = chosen["leakage"].each[number][0]
         pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
     return tuple(pairs)
+
+
+def _chosen(evaluation: Evaluation) -> Score:
+    wanted = (evaluation.choice.step, evaluation.choice.strength)
+    return next(each for each in evaluation.scores if (each.step, each.strength) == wanted)
+
+
+def _ablation(dataset: RunDataset, spec: RenderSpec, lora: list[Image.Image], chosen: Score) -> Ablation:
+    """The first prompt of each kind, with the first seed."""
+    suite, shots, seeds = dataset.suite, spec.shots(), len(spec.seeds)
+    starts = (0, len(suite.trigger), len(suite.trigger) + len(suite.class_))
+    shares = (chosen["likeness"].value, chosen["bleeding"].value, chosen["elsewhere"].value)
+    firsts = [start * seeds for start in starts]
+    return Ablation(tuple((shots[n].prompt, lora[n], share) for n, share in zip(firsts, shares, strict=True)))
+
+
+def _nearest(
+    config: RunConfig, dataset: RunDataset, spec: RenderSpec, lora: list[Image.Image], chosen: Score
+) -> tuple[BesidePhoto, ...]:
+    photos, shots = compared_photos(dataset), spec.shots()
+    return tuple(
+        BesidePhoto(
+            shots[each.image].prompt,
+            lora[each.image],
+            open_image(photos[each.photo].image, config.data.alpha),
+            photos[each.photo].image.name,
+            each.copied,
+        )
+        for each in chosen.nearest
+    )
 
 
 def _compared(folder: RunFolder, dataset: RunDataset, spec: RenderSpec, evaluation: Evaluation) -> tuple[Compared, ...]:

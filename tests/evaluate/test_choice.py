@@ -83,9 +83,9 @@ def test_if_none_passes_the_nearest_is_named_with_what_to_try() -> None:
 
 
 def test_what_has_not_learned_is_never_chosen_however_well_it_behaves():
-    """An adapter that does nothing keeps every limit."""
+    """An adapter that does nothing spoils nothing."""
     idle, spoiling = _score(100, 0.0), _score(200, 0.9, leakage=0.6)
-    assert within_limits(idle, LIMITS)
+    assert [limit.knob for limit in BOUNDS if not limit.keeps(idle, LIMITS)] == ["min_recognised"]
     choice = choose_checkpoint([idle, spoiling], LIMITS)
     assert (choice.step, choice.verdict, choice.passes) == (200, Verdict.not_yet, False)
 
@@ -106,6 +106,13 @@ def test_images_that_the_photos_find_no_sooner_than_the_base_s_have_not_learned(
     assert has_learned(_score(1, 0.9), LIMITS)
     assert not has_learned(_score(1, 0.9, retrieval=0.0), LIMITS)
     assert not has_learned(_score(1, 0.9, recognised=0.19), LIMITS)
+
+
+def test_what_shows_the_subject_too_rarely_has_learned_and_does_not_ship():
+    choice = choose_checkpoint([_score(100, 0.3)], LIMITS)
+    assert (choice.verdict, choice.passes) == (Verdict.not_yet, False)
+    assert "recognised is 30% (at least 40%)" in choice.why
+    assert "more steps" in choice.why
 
 
 def test_the_strengths_that_are_as_good_are_said():
@@ -129,7 +136,7 @@ def test_nothing_passes_that_has_not_learned_or_breaks_a_limit(rows: list[tuple[
 
 
 def test_every_limit_of_the_recipe_is_kept_or_broken_on_its_side():
-    assert {limit.knob for limit in BOUNDS} | {"min_recognised"} == {field.name for field in fields(ChoiceLimits)}
+    assert {limit.knob for limit in BOUNDS} | {"min_learned"} == {field.name for field in fields(ChoiceLimits)}
     good = _score(100, 0.9)
     assert within_limits(good, LIMITS)
     for limit in BOUNDS:
@@ -140,6 +147,7 @@ def test_every_limit_of_the_recipe_is_kept_or_broken_on_its_side():
 
 def test_a_choice_and_a_refusal_name_the_limits_with_their_numbers():
     why = choose_checkpoint([_score(100, 0.9)], LIMITS).why
-    assert "leakage at or below 25%, prompt following at or above 85% of the base, class bleeding at or below" in why
+    assert "recognised at or above 40% of the images, leakage at or below 25%, prompt following at or above" in why
+    assert "above 85% of the base, class bleeding at or below" in why
     why = choose_checkpoint([_score(100, 0.9, leakage=0.3, adherence=0.5)], LIMITS).why
     assert "leakage is 30% (at most 25%) and prompt following is 50% (at least 85%)" in why

@@ -11,6 +11,8 @@ from PIL import Image
 from flux_lora.evaluate.choice import Choice, ChoiceLimits
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.report import (
+    Ablation,
+    BesidePhoto,
     Compared,
     ComparedPair,
     Curve,
@@ -58,6 +60,11 @@ def report() -> Report:
             ComparedPair("a ball", "unrelated", BLUE, BLUE, 0.4),
         ),
         scores=(_score(100, 0.4), _score(200, 0.86)),
+        altered=0.1,
+        twins=0.6,
+        taken=0.05,
+        ablation=Ablation((("a zorb mug on grass", RED, 0.86), ("a mug on grass", BLUE, 0.1), ("a ball", BLUE, 0.0))),
+        nearest=(BesidePhoto("a zorb mug on grass", RED, BLUE, "one.png", copied=True),),
         compared=(Compared("a zorb mug", (("Base", RED), ("step 100 at 1", BLUE))),),
         held_out_loss="On photos that training never saw the loss fell by 30%.",
         limits=ChoiceLimits(),
@@ -99,10 +106,29 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Report, tm
     file = write_report(report, tmp_path / "report.html")
     tags = _Page(file).tags
     images = [attributes["src"] for tag, attributes in tags if tag == "img"]
-    assert len(images) == 3 + 4 + 2 + 1 + 2
+    assert len(images) == 3 + 3 + 4 + 2 + 2 + 1 + 2
     assert all(source and source.startswith("data:image/webp;base64,") for source in images)
     assert not [tag for tag, _ in tags if tag in ("script", "link", "iframe", "object")]
     assert not re.search(r"https?://", file.read_text(encoding="utf-8"))
+
+
+def test_the_page_says_what_near_twins_reach_what_the_trigger_does_and_what_was_copied(report: Report, tmp_path: Path):
+    words = _Page(write_report(report, tmp_path / "report.html")).words
+    assert "the photos with one part in another colour, reach 60%, and 5% of them would be taken" in words
+    assert "With the trigger, with the class alone, with neither" in words and "86% of the subject" in words
+    assert "Copies of training photos" in words and "a copy of one.png" in words
+    alone = replace(report, nearest=(replace(report.nearest[0], copied=False),))
+    assert "No copies of training photos" in _Page(write_report(alone, tmp_path / "other.html")).words
+
+
+def test_five_hundred_images_stay_below_twenty_megabytes(report: Report, tmp_path: Path) -> None:
+    """At a real model's size, and with more grain than a photograph has."""
+    noise = Image.effect_noise((1024, 1024), 60).convert("RGB")
+    noise = Image.blend(Image.linear_gradient("L").resize((1024, 1024)).convert("RGB"), noise, 0.6)
+    many = replace(
+        report, compared=tuple(Compared("a zorb", tuple((str(n), noise) for n in range(50))) for _ in range(10))
+    )
+    assert write_report(many, tmp_path / "report.html").stat().st_size < 20 * 10**6
 
 
 def test_what_users_write_stays_text(report: Report, tmp_path: Path) -> None:

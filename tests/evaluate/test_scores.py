@@ -11,11 +11,10 @@ from PIL import Image, ImageFilter
 from benchmarks.subjects.subject import Part, draw_subject, subject_of
 from benchmarks.subjects.twins import near_twins
 from flux_lora.errors import DataError
-from flux_lora.evaluate.baseline import Baseline, Judges, Photos, SuiteImages, measure_baseline, sort_images
+from flux_lora.evaluate.baseline import RECOGNISED, Baseline, Judges, Photos, SuiteImages, measure_baseline, sort_images
 from flux_lora.evaluate.features import GRID, colour_tokens
-from flux_lora.evaluate.identity import altered_copies
 from flux_lora.evaluate.prompts import make_suite
-from flux_lora.evaluate.scores import METRICS, RECOGNISED, Score, score
+from flux_lora.evaluate.scores import METRICS, Score, score
 from scripts.mini.captions import ground_words
 from scripts.mini.world import GROUNDS, PLACES, Scene, Thing, draw_scene
 from tests.evaluate.colour_scorer import GroundScorer
@@ -68,7 +67,7 @@ def photos(count: int, first: int) -> list[Image.Image]:
 
 
 HELD_OUT, TRAINING = photos(4, 500), photos(12, 100)
-PHOTOS = Photos(HELD_OUT, TRAINING, altered_copies(HELD_OUT))
+PHOTOS = Photos(HELD_OUT, TRAINING, list)
 
 
 def judged(suite_photos: Photos = PHOTOS) -> Baseline:
@@ -106,12 +105,11 @@ def test_the_whole_subject_is_recognised_and_found_first(baseline: Baseline):
     assert found["bleeding"].value < 0.05
 
 
-def test_near_twins_are_less_alike_than_the_subject_and_mostly_not_recognised(baseline: Baseline):
-    """One small part of four that is missing is seen in likeness, and is not enough to fail an image."""
+def test_near_twins_are_less_alike_than_the_subject_and_not_recognised(baseline: Baseline):
     whole = score_of(baseline, Drawn(SUBJECT.parts))
     twins = [score_of(baseline, Drawn(parts)) for parts in TWINS.values()]
     assert all(twin["likeness"].high < whole["likeness"].low for twin in twins)
-    assert sum(twin["recognised"].value for twin in twins) / len(twins) < 0.45
+    assert sum(twin["recognised"].value for twin in twins) / len(twins) < 0.1
 
 
 def test_no_score_that_people_read_as_a_share_is_above_100_percent(baseline: Baseline):
@@ -141,7 +139,7 @@ def test_images_that_repeat_a_training_photo_are_copies(baseline: Baseline):
     pasted = replace(images, trigger=tuple(TRAINING[number // 3 % 2] for number in range(len(images.trigger))))
     found = score(baseline, pasted, step=1, strength=1.0)
     assert found["copying"].value == 1
-    assert found["variety"].value == pytest.approx(0, abs=1e-5)
+    assert found["variety"].value == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("spoil", ["grid", "noise", "blur", "empty", "saturation"])
@@ -179,21 +177,22 @@ def test_the_same_images_give_the_same_numbers(baseline: Baseline):
 
 def test_one_held_out_image_is_not_enough_and_the_fix_is_named():
     with pytest.raises(DataError) as caught:
-        judged(Photos(HELD_OUT[:1], TRAINING, altered_copies(HELD_OUT[:1])))
+        judged(Photos(HELD_OUT[:1], TRAINING, list))
     assert "held_out" in caught.value.fix
 
 
 def test_photos_of_what_the_base_draws_anyway_cast_doubt_on_likeness():
     plain = [draw_scene(scene_of("box", SCENES[number % 4], 40 + number)) for number in range(8)]
-    doubtful = judged(Photos(plain[:4], plain[4:], altered_copies(plain[:4])))
+    doubtful = judged(Photos(plain[:4], plain[4:], list))
     assert any("Likeness" in doubt for doubt in doubtful.doubts)
 
 
 def test_a_mask_keeps_the_ground_from_counting(baseline: Baseline):
     masks = torch.zeros(4, GRID * GRID)
     masks[:, : GRID * GRID // 2] = 1
-    masked = judged(Photos(HELD_OUT, TRAINING, altered_copies(HELD_OUT), masks))
-    assert not masked.identity.own[:, GRID * GRID // 2 :].any()
+    masked = judged(Photos(HELD_OUT, TRAINING, list, masks))
+    assert masked.identity.templates
+    assert all(template.places.max() < GRID * GRID // 2 for template in masked.identity.templates)
 
 
 def test_images_are_sorted_as_the_suite_was_rendered():
@@ -203,7 +202,12 @@ def test_images_are_sorted_as_the_suite_was_rendered():
     assert sorted_.unrelated[0] is images[16]
 
 
-def test_likeness_of_an_image_below_the_bound_is_not_recognised(baseline: Baseline):
-    found = score_of(baseline, Drawn(SUBJECT.parts))
-    likeness, recognised = np.array(found["likeness"].each), np.array(found["recognised"].each)
-    assert ((likeness >= RECOGNISED) == (recognised == 1)).all()
+def test_an_image_is_recognised_by_the_part_that_is_found_worst(baseline: Baseline):
+    measured = baseline.measure(Drawn(TWINS["foot and cap exchanged"]).images())
+    assert measured.likeness[: len(SCENES) * len(SEEDS)].mean() > 0.3
+    assert measured.whole[: len(SCENES) * len(SEEDS)].max() < RECOGNISED
+
+
+def test_near_twins_made_of_the_photos_are_told_from_the_subject(baseline: Baseline):
+    assert baseline.taken < 0.25
+    assert baseline.altered < baseline.twins < 0.9
