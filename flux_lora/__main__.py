@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flux_lora import __version__
-from flux_lora.config.file_verbs import ExportAdapterArgs
+from flux_lora.config.file_verbs import CompareRunsArgs, ExportAdapterArgs
 from flux_lora.config.help import ON_FILES, VERBS, overview, verb_help
 from flux_lora.config.knobs import knobs_of, nearest
 from flux_lora.errors import ConfigError, RunError, UserError
@@ -69,6 +69,8 @@ def do(verb: str, words: Sequence[str]) -> int:
         return follow_words(verb, ON_FILES[verb], words)
     if verb == "export" and any(word.startswith("adapter=") for word in words):
         return follow_words("export_adapter", ExportAdapterArgs, words)
+    if verb == "evaluate" and any(word.startswith("runs=") for word in words):
+        return follow_words("compare_runs", CompareRunsArgs, words)
     if verb == "evaluate":
         words = judging_a_file(words)
     return tend_cache(words) if verb == "cache" else follow(verb, words)

@@ -5,6 +5,7 @@ caption.py           propose captions
 prepare.py           encode into the cache
 train.py             train the adapter
 evaluate.py          score and choose a checkpoint
+compare_runs.py      runs side by side (evaluate runs=[...])
 export.py            write and prove the files of a run
 export_adapter.py    the same for another tool's adapter (export adapter=...)
 run.py               all of these, then the report

@@ -138,6 +138,16 @@ class RenderArgs:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CompareRunsArgs:
+    """Compare runs that were evaluated."""
+
+    runs: tuple[str, ...]
+    """Run folders, as [runs/a,runs/b]: one page sets what each chose side by side."""
+    out: str = "comparison.html"
+    """The page."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportAdapterArgs:
     """Export an adapter that another tool trained."""
 

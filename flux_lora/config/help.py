@@ -89,6 +89,8 @@ def verb_help(verb: str) -> str:
     lines = [f"flux-lora {verb} recipe=<name> [key=value ...]", f"  {VERBS[verb]}"]
     if verb == "export":
         lines += ["", "of an adapter that another tool trained:", *listed(knobs_of(file_verbs.ExportAdapterArgs)[:2])]
+    if verb == "evaluate":
+        lines += ["", "of several runs, side by side:", *listed(knobs_of(file_verbs.CompareRunsArgs))]
     return "\n".join([*lines, "", "groups", group_lines(), "", "knobs", *listed(all_knobs())])
 
 

@@ -14,4 +14,5 @@ held_out_loss.py  whether the loss on held-out photos falls
 choice.py     learned, then limits, then likeness: what to ship, or nothing; LIMITS
 plots.py      loss, scores and trade-off as positions to draw
 report.py     the HTML report of a run
+compared_runs.py  the HTML page of several runs side by side
 """

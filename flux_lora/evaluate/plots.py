@@ -153,7 +153,7 @@ def draw_tradeoff(scores: Sequence[Score], choice: Choice) -> tuple[TradeoffDot,
     widest = max(0.3, *(leakage for leakage, _ in places))
     return tuple(
         TradeoffDot(
-            f"{f'{score.step:,}' if score.step else 'file'} at {score.strength:g}",
+            score.candidate,
             100 * leakage / widest,
             _down(likeness, 0, 1),
             (score.step, score.strength) == (choice.step, choice.strength),

@@ -244,7 +244,7 @@ def write_report(report: Report, file: Path) -> Path:
     """Write the page, whole or not at all."""
     steps = [step for step, _ in report.curve.losses]
     page = (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -264,7 +264,7 @@ def write_report(report: Report, file: Path) -> Path:
     return file
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
     """Prompts, captions and triggers are other people's text, so everything is escaped."""
     environment = Environment(
         loader=PackageLoader("flux_lora.evaluate"),

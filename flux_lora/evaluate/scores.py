@@ -267,6 +267,11 @@ class Score:
     nearest: tuple[NearestPhoto, ...] = ()
     """The images with the trigger that are most like a training photo, the nearest first."""
 
+    @property
+    def candidate(self) -> str:
+        """The checkpoint, or another tool's file, and its strength: step 1,125 at 1."""
+        return f"{f'step {self.step:,}' if self.step else 'the file'} at {self.strength:g}"
+
     def of(self, metric: Metric) -> Estimate:
         """The estimate of this metric."""
         return self.estimates[metric.name]

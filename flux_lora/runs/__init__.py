@@ -10,6 +10,7 @@ held_out.py        the loss on held-out photos while training
 training.py        learner, loop, checkpoints, previews
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
+comparison.py      several runs side by side
 exporting.py       the chosen adapter in each dialect, proven
 sharing.py         workflow, snippet, card, zip, upload
 report.py          report.html

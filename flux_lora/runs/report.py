@@ -176,8 +176,7 @@ def _compared(folder: RunFolder, dataset: RunDataset, spec: RenderSpec, evaluati
     """The first trigger prompts with the first seed, by the base and by every candidate that was judged in full."""
     drawn = {"Base": rendered_images(folder, BASE)}
     for each in evaluation.scores:
-        label = f"{f'step {each.step:,}' if each.step else 'the file'} at {each.strength:g}"
-        drawn[label] = rendered_images(folder, candidate_name(each.step, each.strength))
+        drawn[each.candidate] = rendered_images(folder, candidate_name(each.step, each.strength))
     prompts = dataset.suite.trigger[:MOST_COMPARED]
     return tuple(
         Compared(prompt, tuple((label, images[number * len(spec.seeds)]) for label, images in drawn.items()))

@@ -60,7 +60,7 @@ def test_one_step_is_no_curve() -> None:
 
 def test_what_another_beats_in_both_is_off_the_pareto_front() -> None:
     dots = {dot.label: dot for dot in draw_tradeoff(SCORES, CHOICE)}
-    assert [label for label, dot in dots.items() if dot.beaten] == ["300 at 1"]
-    assert [label for label, dot in dots.items() if dot.chosen] == ["200 at 1"]
-    assert dots["300 at 1"].across == pytest.approx(100)
+    assert [label for label, dot in dots.items() if dot.beaten] == ["step 300 at 1"]
+    assert [label for label, dot in dots.items() if dot.chosen] == ["step 200 at 1"]
+    assert dots["step 300 at 1"].across == pytest.approx(100)
     assert all(0 <= dot.across <= 100 and 0 <= dot.down <= 100 for dot in dots.values())
