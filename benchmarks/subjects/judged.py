@@ -36,8 +36,12 @@ from scripts.mini.world import GROUNDS
 
 RESULT = Path(__file__).parents[1] / "results" / "judged.md"
 BOUNDS = ChoiceLimits()
-LEARNED = 0.2
-"""Share of strict images from which an adapter has learned its subject, in truth."""
+LEARNED, GOOD = 0.2, 0.5
+"""Share of strict images from which an adapter has learned its subject, in truth, and from which it is a good one."""
+SAME = 14.0
+"""Root mean square difference of 32 x 32 pixels, of 255, up to which an image is a training photo again."""
+COPIED = 0.2
+"""Share of such images from which an adapter copies, in truth."""
 BLED, CHANGED, LOST = 0.25, 0.5, 0.7
 """In truth: most class images that show the subject mildly; least scenes without the trigger that are the base's;
 least grounds that are followed."""
@@ -52,6 +56,8 @@ class Truth:
     parts: float
     """Share of the parts that are there, on average."""
     ground: float
+    copied: float
+    """Share of the images that are a training photo again."""
     class_mild: float
     class_same: float
     other_same: float
@@ -64,7 +70,19 @@ class Truth:
     @property
     def spoils(self) -> bool:
         """Whether it breaks something that is not the subject."""
-        return self.class_mild > BLED or self.other_same < CHANGED or self.ground < LOST
+        return self.class_mild > BLED or self.other_same < CHANGED or self.ground < LOST or self.copied > COPIED
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the truth about a subject's adapters is told by."""
+
+    subject: Subject
+    suite: Suite
+    base: Sequence[Image.Image]
+    photos: Sequence[Image.Image]
+    """Those trained on, as the base's VAE gives them back."""
+    judge: Judge
 
 
 @dataclass(frozen=True)
@@ -98,11 +116,13 @@ def _judge_subject(subject: Subject, folder: Path) -> Iterator[Judged]:
     renders = folder / "renders" / subject.name
     names = sorted(place.name for place in renders.iterdir() if (place / "done").is_file() and place.name != BASE)
     judge, base = load_judge(), _images(renders / BASE)
+    photos = _softened(_images(folder / "photos" / subject.name))
     suite, baseline = _baseline(subject, folder / "photos" / subject.name, base)
+    known = Known(subject, suite, base, photos, judge)
     for name in names:
         images = _images(renders / name)
         found = score(baseline, sort_images(images, suite), step=_step(name), strength=1.0)
-        yield Judged(subject, name, found, _truth(subject, suite, base, images, judge, renders / name))
+        yield Judged(subject, name, found, _truth(known, images, renders / name))
 
 
 def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[Suite, Baseline]:
@@ -115,29 +135,23 @@ def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[
     return suite, measure_baseline(judges, suite, sort_images(base, suite), as_rendered, pixels_per_token=16)
 
 
-def _truth(
-    subject: Subject,
-    suite: Suite,
-    base: Sequence[Image.Image],
-    images: Sequence[Image.Image],
-    judge: Judge,
-    place: Path,
-) -> Truth:
+def _truth(known: Known, images: Sequence[Image.Image], place: Path) -> Truth:
     """Kept beside the images: looking at them for parts takes a second each."""
     kept = place / "truth.json"
     if kept.is_file():
         return Truth(**json.loads(kept.read_text()))
     count = SCENES * len(SEEDS)
-    shown = [judge_image(image, subject.parts) for image in images[:count]]
-    in_class = [judge_image(image, subject.parts) for image in images[count : 2 * count]]
-    before, after = judge.see(base), judge.see(images)
+    shown = [judge_image(image, known.subject.parts) for image in images[:count]]
+    in_class = [judge_image(image, known.subject.parts) for image in images[count : 2 * count]]
+    before, after = known.judge.see(known.base), known.judge.see(images)
     same = [one == other for one, other in zip(before, after, strict=True)]
-    wanted = [next(g for g in GROUNDS if ground_words(g) in prompt) for prompt in suite.trigger for _ in SEEDS]
+    wanted = [next(g for g in GROUNDS if ground_words(g) in prompt) for prompt in known.suite.trigger for _ in SEEDS]
     truth = Truth(
         strict=_mean([each.strict for each in shown]),
         mild=_mean([each.mild for each in shown]),
         parts=_mean([each.share for each in shown]),
         ground=_mean([seen.ground == ground for seen, ground in zip(after, wanted, strict=False)]),
+        copied=_mean([_is_one_of(image, known.photos) for image in images[:count]]),
         class_mild=_mean([each.mild for each in in_class]),
         class_same=_mean(same[count : 2 * count]),
         other_same=_mean(same[2 * count :]),
@@ -146,14 +160,21 @@ def _truth(
     return truth
 
 
+def _is_one_of(image: Image.Image, photos: Sequence[Image.Image]) -> bool:
+    """Whether it is one of the photos, pixel by pixel at 32 x 32."""
+    pixels, *others = (np.asarray(each.convert("RGB").resize((32, 32)), np.float64) for each in (image, *photos))
+    return min(float(np.sqrt(np.square(pixels - other).mean())) for other in others) <= SAME
+
+
 def _page(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
     yield "# The evaluator against the truth"
     yield ""
     yield (
         "Subjects that the mini base has never seen, adapters good and spoiled on purpose "
         "(`benchmarks.subjects.spoiled`), judged by the package from pictures alone and by a judge that knows the "
-        "subject's parts. Subjects below 100 were tuned on: bounds and thresholds were set on them. The others are "
-        "reported; 100 and 101 were in sight meanwhile, the rest decided nothing."
+        "subject's parts. Bounds and thresholds were set on the tuned subjects alone; the reported ones were looked at "
+        "once, after that, and decided nothing. Which is which, and by what rule they were taken, stands in "
+        "`benchmarks/subjects/gallery.py`."
     )
     for name, part in (("Reported", True), ("Tuned", False)):
         these = [one for one in judged if (one.subject.number in REPORTED) == part]
@@ -171,7 +192,7 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     said = [has_learned(one.score, BOUNDS) for one in judged]
     so = [one.truth.strict >= LEARNED for one in judged]
     passed = [learned and not one.broken for learned, one in zip(said, judged, strict=True)]
-    good = [learned and not one.truth.spoils for learned, one in zip(so, judged, strict=True)]
+    good = [one.truth.strict >= GOOD and not one.truth.spoils for one in judged]
     spoiled = [one.truth.spoils for one in judged]
     strict, parts = [one.truth.strict for one in judged], [one.truth.parts for one in judged]
     yield "| claim | right | of |"
@@ -182,13 +203,18 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     bled = [one.truth.class_mild > BLED for one in judged]
     refused = [bool(one.broken) or not learned for learned, one in zip(said, judged, strict=True)]
     worthless = [one.truth.strict < LEARNED for one in judged]
-    bleeding, artefacts = ([name in one.broken for one in judged] for name in ("bleeding", "artefacts"))
+    copied = [one.truth.copied > COPIED for one in judged]
+    bleeding, artefacts, copying = (
+        [name in one.broken for one in judged] for name in ("bleeding", "artefacts", "copying")
+    )
     claims = {
         f"learned or not, as the truth judge says ({LEARNED:.0%} strict)": (agree, [True] * len(agree)),
         "spoiled ones do not pass": (refused, spoiled),
-        "good ones pass": (passed, good),
+        f"good ones pass ({GOOD:.0%} strict, nothing spoiled)": (passed, good),
         "class bleeding is named": (bleeding, bled),
         "no bleeding where there is none": (_not(bleeding), _not(bled)),
+        "copies are named": (copying, copied),
+        "no copying where there is none": (_not(copying), _not(copied)),
         "noise and strength 4 are named artefacts": (artefacts, noisy),
         "no artefacts in checkpoints of a calm run": (_not(artefacts), calm),
         f"never passes below {LEARNED:.0%} strict": (_not(passed), worthless),
@@ -235,18 +261,18 @@ def _choices(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
 
 
 def _table(judged: Sequence[Judged]) -> Iterator[str]:
-    columns = "subject | adapter | likeness | recognised | learned | breaks | strict | parts | grounds"
+    columns = "subject | adapter | likeness | recognised | learned | breaks | strict | parts | grounds | copied"
     yield f"| {columns} | class shows it | class as base | others as base |"
-    yield "| --- | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    yield "| --- | --- | ---: | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
     for one in judged:
         truth, found = one.truth, one.score
         whole = found["recognised"]
         recognised = f"{whole.value:.0%} ({whole.low:.0%} to {whole.high:.0%})"
-        numbers = (truth.strict, truth.parts, truth.ground, truth.class_mild, truth.class_same, truth.other_same)
+        shown, kept = (truth.strict, truth.parts, truth.ground, truth.copied), (truth.class_same, truth.other_same)
         yield (
             f"| {one.subject.name} | {one.name} | {found['likeness'].value:.0%} | {recognised} | "
             f"{'yes' if has_learned(found, BOUNDS) else 'no'} | {', '.join(one.broken)} | "
-            + " | ".join(f"{number:.0%}" for number in numbers)
+            + " | ".join(f"{number:.0%}" for number in (*shown, truth.class_mild, *kept))
             + " |"
         )
 

@@ -12,6 +12,7 @@ from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run
 from flux_lora.runs.summary import stage
+from flux_lora.runs.tracking import track_evaluation
 
 
 def evaluate(config: RunConfig) -> int:
@@ -24,6 +25,7 @@ def evaluate(config: RunConfig) -> int:
         run.begin()
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
+    track_evaluation(run, evaluation)
     plain_console().print(choice_in_words(evaluation.choice))
     page = write_run_report(run, dataset, evaluation, None, run.folder.evaluation / "report.html")
     plain_console().print(f"report: {page.resolve()}")

@@ -11,6 +11,7 @@ from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import publish
 from flux_lora.runs.summary import note, stage
+from flux_lora.runs.tracking import track_evaluation
 from flux_lora.runs.training import train_adapter
 
 
@@ -30,6 +31,7 @@ def run(config: RunConfig) -> int:
         train_adapter(run, prepared, ConsoleReporter())
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
+    track_evaluation(run, evaluation)
     terminal.print(choice_in_words(evaluation.choice))
     exported = None
     if is_worth_exporting(run):

@@ -129,6 +129,12 @@ def _saving(config: RunConfig) -> Iterator[Broken]:
             f"train.save_every is {train.save_every} but train.steps is {train.steps}: nothing would be saved midway",
             f"set train.save_every to {max(1, train.steps // 4)}",
         )
+    if train.evaluate_every < 0 or train.evaluate_every % max(1, train.save_every):
+        nearest = max(1, round(train.evaluate_every / max(1, train.save_every))) * train.save_every
+        yield (
+            f"train.evaluate_every is {train.evaluate_every}: checkpoints are scored, every {train.save_every} steps",
+            f"set train.evaluate_every={nearest}",
+        )
     if train.warmup_steps < 0 or train.warmup_steps >= max(1, train.steps):
         yield (
             f"train.warmup_steps is {train.warmup_steps} of {train.steps} steps: the full rate would never be reached",

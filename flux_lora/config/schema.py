@@ -92,6 +92,8 @@ class TrainConfig:
     """Class images that the base renders before the first step, for the preservation loss."""
     save_every: int = 250
     """Steps between checkpoints. Each is a candidate to choose from, and a run resumes from the last."""
+    evaluate_every: int = 0
+    """Steps between scores while training, which then ends where more bring nothing; 0 never. Costs images."""
     optimizer: OptimizerName = OptimizerName.adamw
     """adamw8bit needs bitsandbytes and CUDA, and saves little: only the adapter has optimizer state."""
     shift: float = 1.0

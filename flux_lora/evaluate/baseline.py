@@ -26,7 +26,7 @@ from flux_lora.evaluate.prompts import Suite
 SMALLEST_MARGIN = 0.02
 """Smallest mean prompt margin, a difference of cosines, that is divided by: a smaller one is the scorer's noise."""
 
-RECOGNISED = 0.75
+RECOGNISED = 0.8
 """Share of its worst kind of place from which the subject is there as a whole; near-twins stay below, see
 benchmarks/results/judged.md."""
 

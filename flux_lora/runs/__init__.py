@@ -7,6 +7,7 @@ preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 held_out.py        the loss on held-out photos while training
+early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        learner, loop, checkpoints, previews
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
@@ -16,5 +17,6 @@ sharing.py         workflow, snippet, card, zip, upload
 report.py          report.html
 dataset_report.py  dataset/report.html
 manifest.py        dataset/manifest.jsonl
+tracking.py        the evaluation in the run's tracker
 summary.py         summary.json
 """

@@ -68,8 +68,8 @@ def candidate_name(step: int, strength: float) -> str:
 class Drawer:
     """The base in memory, and images that are rendered once."""
 
-    def __init__(self, run: Run, spec: RenderSpec) -> None:
-        self.spec, self.pipeline = spec, run.load_pipeline()
+    def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None) -> None:
+        self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._folder, self._dtype = run.folder, run.config.hardware.dtype.value
         self._base = run.base_fingerprint
         self._embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
@@ -86,11 +86,15 @@ class Drawer:
 
     def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
         """The images of these shots of a candidate, all if None."""
+        load_into(self.pipeline.transformer, read_adapter(candidate.file))
+        set_strength(self.pipeline.transformer, candidate.strength)
+        return self.in_place(candidate, numbers)
+
+    def in_place(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
+        """The same where the transformer holds the candidate already, at its strength."""
         file = candidate.file
         digest = self._digests[file] = self._digests.get(file) or weights_digest(file)
         weights = Weights(base=self._base, dtype=self._dtype, adapter=digest, strength=candidate.strength)
-        load_into(self.pipeline.transformer, read_adapter(file))
-        set_strength(self.pipeline.transformer, candidate.strength)
         return self._images(candidate.name, weights, numbers)
 
     def _images(self, name: str, weights: Weights, numbers: Sequence[int] | None) -> list[Image.Image]:

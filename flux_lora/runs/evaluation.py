@@ -122,10 +122,10 @@ def choice_in_words(choice: Choice) -> str:
     return found if choice.passes else f"not yet: {found}"
 
 
-def evaluation_spec(config: RunConfig, dataset: RunDataset) -> RenderSpec:
-    """What every candidate is asked to draw."""
-    seeds = tuple(range(FIRST_SEED, FIRST_SEED + config.evaluate.seeds))
-    return spec_of(config, dataset.suite.prompts, seeds, steps=config.evaluate.steps)
+def evaluation_spec(config: RunConfig, dataset: RunDataset, *, seeds: int = 0) -> RenderSpec:
+    """What every candidate is asked to draw; with so many seeds, evaluate.seeds if 0."""
+    every_seed = range(FIRST_SEED, FIRST_SEED + (seeds or config.evaluate.seeds))
+    return spec_of(config, dataset.suite.prompts, tuple(every_seed), steps=config.evaluate.steps)
 
 
 def rendered_images(folder: RunFolder, name: str) -> list[Image.Image]:

@@ -25,7 +25,7 @@ from flux_lora.runs.folder import RunFolder
 
 FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained. The others may change from one command to the next."""
-JUDGES = ("model.scorer", "model.likeness")
+JUDGES = ("model.scorer", "model.likeness", "train.evaluate_every")
 """Knobs in these sections that only judge what was trained."""
 
 

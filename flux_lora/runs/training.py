@@ -14,6 +14,7 @@ from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import logit_normal, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.pipeline import render
+from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.regularization import preservation_samples, render_class_images
@@ -32,6 +33,9 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     `reporters` come beside metrics.jsonl and the recipe's tracker.
     """
     config, folder = run.config, run.folder
+    if step := stopped_early(run):
+        run.feedback.say(f"training ended at step {step}, where more brought nothing; train.evaluate_every=0 goes on")
+        return
     tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root)
     reporter = combined(Jsonl(folder.metrics), *reporters, tracker)
     pipeline = run.load_pipeline()
@@ -50,9 +54,10 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     )
     batches = batches_from(prepared.encoded, prepared.empty, options, prepared.dataset.planned.groups, start=start)
     previews = _Previews(run, prepared, pipeline)
+    early_stop = EarlyStop(run, prepared.dataset, pipeline)
     held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
     reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
-    status = "stopped"
+    status, over = "stopped", False
     try:
         preservation = _preservation(run, prepared, pipeline, learner, start)
         draw = counted_draw(config.train.seed, sigmas)
@@ -62,10 +67,14 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
             if measured := held_out.after(step.number):
                 reporter.measured(step.number, measured)
             if _due(step.number, config.train.save_every, config.train.steps):
-                reporter.saved(checkpoints.save(folder.root, step.number, learner))
+                saved = checkpoints.save(folder.root, step.number, learner)
+                reporter.saved(saved)
                 note(folder, {"steps": step.number})
+                over = early_stop.after(saved)
             if config.preview.every and step.number % config.preview.every == 0:
                 previews.show(step.number, reporter)
+            if over:
+                break
         status = "done"
     finally:
         reporter.finished(status)

@@ -1,6 +1,7 @@
 """evaluate judges the checkpoints of a run, or a LoRA that any tool made."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,21 @@ def test_a_file_gets_a_run_folder_of_its_own_unless_one_is_named():
     ]
     assert judging_a_file(["run.dir=a", "adapter=b"]) == ["run.dir=a", "evaluate.adapter=b"]
     assert judging_a_file(["run=runs/demo"]) == ["run=runs/demo"]
+
+
+@pytest.mark.skipif(find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_the_scores_and_what_was_drawn_are_in_the_tracker(
+    adapter: Adapter, tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    file, folder = tmp_path / "theirs.safetensors", tmp_path / "runs" / "judged"
+    write_dialect(adapter, file, dialect="diffusers", metadata={}, dtype=torch.float32)
+    words = settings(tiny_flux, photos, folder, f"adapter={file}", "tracker=tensorboard", "evaluate.strengths=[0.5]")
+    assert answer(["evaluate", *words]) == FELL_SHORT
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    line = json.loads((folder / "evaluation" / "scores.jsonl").read_text().splitlines()[0])
+    kept = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
+    assert kept["evaluation/leakage/0.5"] == pytest.approx(line["estimates"]["leakage"]["value"], abs=1e-6)
+    assert {tag.split(":")[0] for tag in events.Tags()["images"]} == {"base", "chosen"}
