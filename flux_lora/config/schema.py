@@ -126,6 +126,8 @@ class EvaluateConfig:
 
     adapter: str = ""
     """Another tool's LoRA to judge in place of checkpoints, in any dialect: flux-lora evaluate adapter=<file>."""
+    description: str = ""
+    """The subject in words, a red mug with a white band: the base draws that too, to see whether the LoRA beats it."""
     strengths: tuple[float, ...] = (1.0,)
     """Adapter strengths that each checkpoint is evaluated at."""
     checkpoints: int = 3

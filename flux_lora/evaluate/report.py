@@ -211,6 +211,8 @@ class Report:
     """Likeness of the photos with one part in another colour."""
     taken: float = 0.0
     """Share of those that would be taken for the subject."""
+    without_training: str = ""
+    """What the base reaches that is told what the subject looks like."""
     ablation: Ablation | None = None
     nearest: tuple[BesidePhoto, ...] = ()
     """The images that are most like a training photo."""

@@ -7,10 +7,11 @@ and its row. No score is a raw cosine: each is a share between two references th
 Shape letters: N images, P prompts, S seeds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from flux_lora.evaluate.baseline import (
@@ -285,6 +286,25 @@ def score(baseline: Baseline, images: SuiteImages, *, step: int, strength: float
     measured = baseline.measure(images)
     estimates = {metric.name: metric.measure(measured, baseline) for metric in METRICS}
     return Score(step, strength, estimates, _nearest_photos(measured, baseline))
+
+
+def without_training(baseline: Baseline, description: str, images: Sequence[Image.Image], chosen: Score) -> str:
+    """Whether the LoRA does better than the base that is told what the subject looks like; "" for no images."""
+    if not images:
+        return ""
+    found = baseline.identity.likeness(baseline.features(images))
+    seeds = len(images) // baseline.counts[0]
+    alike = estimate(found.share.clamp_max(1).reshape(-1, seeds))
+    whole = float((found.whole >= RECOGNISED).float().mean())
+    lora = chosen["likeness"]
+    earns = lora.low > alike.high
+    verdict = "so it earns its keep" if earns else "so these words do nearly as well, and training brought little"
+    return (
+        f"Without training, the base that is told “{description}” reaches a likeness of {alike.value:.0%} "
+        f"({alike.low:.0%} to {alike.high:.0%}) and shows the whole subject in {whole:.0%} of its images; with the "
+        f"LoRA it is {lora.value:.0%} ({lora.low:.0%} to {lora.high:.0%}) and {chosen['recognised'].value:.0%}, "
+        f"{verdict}."
+    )
 
 
 def _nearest_photos(measured: Measured, baseline: Baseline) -> tuple[NearestPhoto, ...]:

@@ -77,10 +77,10 @@ class Drawer:
         self.seconds_per_image = 0.0
         """Of the base's images, if any were rendered."""
 
-    def base(self) -> list[Image.Image]:
-        """All images of the base. To be called before any candidate is in the transformer."""
+    def base(self, name: str = BASE) -> list[Image.Image]:
+        """All images of the base, in a folder of this name. To be called before any candidate is in the transformer."""
         began = time.monotonic()
-        images = self._images(BASE, Weights(base=self._base, dtype=self._dtype), None)
+        images = self._images(name, Weights(base=self._base, dtype=self._dtype), None)
         self.seconds_per_image = (time.monotonic() - began) / len(images)
         return images
 

@@ -20,7 +20,7 @@ from flux_lora.evaluate.compared_runs import ComparedRun, RunsPage
 from flux_lora.evaluate.estimate import Estimate, difference
 from flux_lora.evaluate.scores import NearestPhoto, Score
 from flux_lora.runs.candidates import BASE, candidate_name
-from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images
+from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images, score_of
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.summary import read_summary
 
@@ -56,8 +56,7 @@ def read_judged_run(root: Path) -> JudgedRun:
     choice = Choice(**kept | {"verdict": Verdict(kept["verdict"]), "strengths": tuple(kept["strengths"])})
     lines = (folder.evaluation / "scores.jsonl").read_text(encoding="utf-8").splitlines()
     scores = [_score(json.loads(line)) for line in lines]
-    chosen = next(each for each in scores if (each.step, each.strength) == (choice.step, choice.strength))
-    return JudgedRun(folder, read_recipe(folder.recipe), record, choice, chosen)
+    return JudgedRun(folder, read_recipe(folder.recipe), record, choice, score_of(choice, scores))
 
 
 def compare_runs(runs: Sequence[JudgedRun]) -> RunsPage:

@@ -2,21 +2,25 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
 from flux_lora.atomic import write_text
 from flux_lora.config.schema import ModelConfig, RunConfig
+from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.errors import ModelError, RunError
-from flux_lora.evaluate.baseline import Judges, measure_baseline, sort_images
+from flux_lora.evaluate.baseline import Judges, Photos, SuiteImages, measure_baseline, sort_images
 from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_checkpoint
 from flux_lora.evaluate.clip import load_scorer
+from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
-from flux_lora.evaluate.scores import METRICS, Score, score
+from flux_lora.evaluate.scores import METRICS, Score, score, without_training
+from flux_lora.evaluate.second_opinion import Embed, disagreements, nearer
 from flux_lora.render.kept import spec_in
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import (
@@ -34,6 +38,8 @@ from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note, read_summary
 from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
+DESCRIBED = "described"
+"""Folder of what the base draws of evaluate.description."""
 FIRST_SEED = 1000
 """Not a seed of training or previews."""
 
@@ -55,6 +61,8 @@ class EvaluationRecord:
     """Share of the near-twins that would be taken for the subject."""
     dropped: tuple[Dropped, ...] = ()
     """Checkpoints that were only looked at."""
+    without_training: str = ""
+    """What the base reaches that is told what the subject looks like, in words."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +83,17 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     there is rendered again. Raises RunError where there is no checkpoint.
     """
     config, suite = run.config, dataset.suite
-    checkpoints = () if config.evaluate.adapter else _checkpoints(run.folder)
-    spec = evaluation_spec(config, dataset)
+    checkpoints, spec = _checkpoints(run), evaluation_spec(config, dataset)
     judges, left_out = load_judges(config.model, run.device.device)
     drawer = Drawer(run, spec)
     with run.feedback.status("rendering") as status:
         status(f"rendering {len(spec.shots())} images of the base")
         base = sort_images(drawer.base(), suite)
         run.feedback.say(budget_in_words(run, drawer, max(1, len(checkpoints))))
+        described = _described(run, dataset, drawer)
         status("measuring the photos")
         photos = photos_as_rendered(run, dataset, drawer.pipeline)
-        step = run.family.pixels_per_token
-        baseline = measure_baseline(judges, suite, base, photos, pixels_per_token=step)
+        baseline = measure_baseline(judges, suite, base, photos, pixels_per_token=run.family.pixels_per_token)
         judged, dropped = finalists(drawer, baseline, checkpoints, config.evaluate, status)
         files = [(each.step, each.adapter_file) for each in judged] or [(0, Path(config.evaluate.adapter))]
         scores = []
@@ -94,12 +101,39 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
             status(f"rendering {len(spec.shots())} images of {candidate.name}")
             images = sort_images(drawer.candidate(candidate), suite)
             scores.append(score(baseline, images, step=candidate.step, strength=candidate.strength))
-    doubts = (*left_out, *baseline.doubts)
+    choice = choose_checkpoint(scores, limits_of(config))
+    opinions = _opinions(run, judges, photos, base, candidate_name(choice.step, choice.strength))
     record = EvaluationRecord(
-        spec, len(photos.held_out), doubts, baseline.altered, baseline.twins, baseline.taken, tuple(dropped)
+        spec=spec,
+        held_out=len(photos.held_out),
+        doubts=(*left_out, *baseline.doubts, *disagreements(choice, opinions)),
+        altered=baseline.altered,
+        twins=baseline.twins,
+        taken=baseline.taken,
+        dropped=tuple(dropped),
+        without_training=without_training(baseline, config.evaluate.description, described, score_of(choice, scores)),
     )
-    write_json(asdict(record), _record(run.folder))
-    return _decide(config, run.folder, scores, record)
+    return _kept(run.folder, Evaluation(tuple(scores), choice, record))
+
+
+def _described(run: Run, dataset: RunDataset, drawer: Drawer) -> list[Image.Image]:
+    """What the base draws of the subject in words; nothing where evaluate.description is empty."""
+    description, data = run.config.evaluate.description, run.config.data
+    if not description:
+        return []
+    said = tuple(prompt.replace(f"{data.trigger} {data.class_word}", description) for prompt in dataset.suite.trigger)
+    return Drawer(run, replace(drawer.spec, prompts=said), drawer.pipeline).base(DESCRIBED)
+
+
+def _opinions(run: Run, judges: Judges, photos: Photos, base: SuiteImages, chosen: str) -> Mapping[str, Estimate]:
+    """Of models that take a picture as a whole: the scorer, and EfficientNet-Lite0 where the extra is installed."""
+    lora = rendered_images(run.folder, chosen)[: len(base.trigger)]
+    embeds: dict[str, Embed] = {"The scorer": judges.scorer.image_features}
+    if can_embed():
+        embed = load_embed()
+        embeds["EfficientNet"] = lambda images: torch.from_numpy(np.stack([embed(image) for image in images]))
+    prompts = len(base.trigger) // run.config.evaluate.seeds
+    return {name: nearer(each, photos.held_out, base.trigger, lora, prompts) for name, each in embeds.items()}
 
 
 def load_judges(model: ModelConfig, device: torch.device) -> tuple[Judges, tuple[str, ...]]:
@@ -146,8 +180,8 @@ def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:
     kept = json.loads(_record(folder).read_text(encoding="utf-8"))
     spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
     dropped = tuple(Dropped(**each) for each in kept.get("dropped", ()))
-    others = {name: kept.get(name, 0.0) for name in ("altered", "twins", "taken")}
-    return EvaluationRecord(RenderSpec(**spec), kept["held_out"], tuple(kept["doubts"]), **others, dropped=dropped)
+    lists = {"spec": RenderSpec(**spec), "doubts": tuple(kept["doubts"]), "dropped": dropped}
+    return EvaluationRecord(**kept | lists)
 
 
 def chosen_images_folder(folder: RunFolder) -> Path | None:
@@ -171,20 +205,29 @@ def limits_of(config: RunConfig) -> ChoiceLimits:
     return ChoiceLimits(**{field.name: wanted[field.name] for field in fields(ChoiceLimits)})
 
 
-def _checkpoints(folder: RunFolder) -> tuple[Checkpoint, ...]:
-    kept = complete_checkpoints(folder.root)
+def score_of(choice: Choice, scores: Sequence[Score]) -> Score:
+    """The score of the candidate that was chosen."""
+    return next(each for each in scores if (each.step, each.strength) == (choice.step, choice.strength))
+
+
+def _checkpoints(run: Run) -> tuple[Checkpoint, ...]:
+    if run.config.evaluate.adapter:
+        return ()
+    root = run.folder.root
+    kept = complete_checkpoints(root)
     if not kept:
-        raise RunError(f"{folder.root} has no checkpoint to evaluate", fix=f"run: flux-lora train run={folder.root}")
+        raise RunError(f"{root} has no checkpoint to evaluate", fix=f"run: flux-lora train run={root}")
     return tuple(kept)
 
 
-def _decide(config: RunConfig, folder: RunFolder, scores: Sequence[Score], record: EvaluationRecord) -> Evaluation:
-    choice = choose_checkpoint(scores, limits_of(config))
-    lines = [json.dumps(asdict(each)) for each in scores]
+def _kept(folder: RunFolder, evaluation: Evaluation) -> Evaluation:
+    """Written under evaluation/ and into the summary."""
+    lines = [json.dumps(asdict(each)) for each in evaluation.scores]
     write_text("".join(f"{line}\n" for line in lines), folder.evaluation / "scores.jsonl")
-    write_json(asdict(choice), folder.evaluation / "choice.json")
-    note(folder, {"chosen": asdict(choice), "scores": [_short(each) for each in scores]})
-    return Evaluation(tuple(scores), choice, record)
+    write_json(asdict(evaluation.record), _record(folder))
+    write_json(asdict(evaluation.choice), folder.evaluation / "choice.json")
+    note(folder, {"chosen": asdict(evaluation.choice), "scores": [_short(each) for each in evaluation.scores]})
+    return evaluation
 
 
 def _record(folder: RunFolder) -> Path:

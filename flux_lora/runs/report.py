@@ -31,7 +31,7 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import BASE, candidate_name, compared_photos
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
-from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, specs_of_images
+from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, score_of, specs_of_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
@@ -72,8 +72,9 @@ def write_run_report(
         altered=evaluation.record.altered,
         twins=evaluation.record.twins,
         taken=evaluation.record.taken,
-        ablation=_ablation(dataset, spec, lora, _chosen(evaluation)),
-        nearest=_nearest(config, dataset, spec, lora, _chosen(evaluation)),
+        without_training=evaluation.record.without_training,
+        ablation=_ablation(dataset, spec, lora, score_of(evaluation.choice, evaluation.scores)),
+        nearest=_nearest(config, dataset, spec, lora, score_of(evaluation.choice, evaluation.scores)),
         dropped=tuple((each.step, each.likeness, each.images) for each in evaluation.record.dropped),
         limits=limits_of(config),
         choice=evaluation.choice,
@@ -128,7 +129,7 @@ def _pairs(
     dataset: RunDataset, spec: RenderSpec, base: list[Image.Image], lora: list[Image.Image], evaluation: Evaluation
 ) -> tuple[ComparedPair, ...]:
     """The first seed of class and unrelated prompts, as many of each."""
-    chosen = _chosen(evaluation)
+    chosen = score_of(evaluation.choice, evaluation.scores)
     suite, seeds, shots = dataset.suite, len(spec.seeds), spec.shots()
     first = len(suite.trigger)
     kinds = ["class"] * len(suite.class_) + ["unrelated"] * len(suite.unrelated)
@@ -140,11 +141,6 @@ def _pairs(
         change = chosen["leakage"].each[number][0]
         pairs.append(ComparedPair(shots[place].prompt, kinds[number], base[place], lora[place], change))
     return tuple(pairs)
-
-
-def _chosen(evaluation: Evaluation) -> Score:
-    wanted = (evaluation.choice.step, evaluation.choice.strength)
-    return next(each for each in evaluation.scores if (each.step, each.strength) == wanted)
 
 
 def _ablation(dataset: RunDataset, spec: RenderSpec, lora: list[Image.Image], chosen: Score) -> Ablation:

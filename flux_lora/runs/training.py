@@ -8,6 +8,7 @@ from PIL import Image
 
 from flux_lora.adapter.attach import attach, linear_layers, set_strength, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
@@ -44,15 +45,9 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     learner = _learner(run, pipeline)
     last = checkpoints.latest_checkpoint(folder.root)
     start = checkpoints.restore(last, learner) if last else 0
-    sigmas = logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
-    options = BatchOptions(
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        caption_dropout=config.train.caption_dropout,
-        sample_latents=config.data.sample_latents,
-        mask_floor=config.data.mask_floor,
+    batches = batches_from(
+        prepared.encoded, prepared.empty, _batch_options(config), prepared.dataset.planned.groups, start=start
     )
-    batches = batches_from(prepared.encoded, prepared.empty, options, prepared.dataset.planned.groups, start=start)
     previews = _Previews(run, prepared, pipeline)
     early_stop = EarlyStop(run, prepared.dataset, pipeline)
     held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
@@ -60,7 +55,9 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     status, over = "stopped", False
     try:
         preservation = _preservation(run, prepared, pipeline, learner, start)
-        draw = counted_draw(config.train.seed, sigmas)
+        draw = counted_draw(
+            config.train.seed, logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
+        )
         steps = training_steps(learner, batches, draw, start=start, preservation=preservation)
         for step in islice(steps, config.train.steps - start):
             reporter.step(step)
@@ -78,6 +75,16 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
         status = "done"
     finally:
         reporter.finished(status)
+
+
+def _batch_options(config: RunConfig) -> BatchOptions:
+    return BatchOptions(
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        caption_dropout=config.train.caption_dropout,
+        sample_latents=config.data.sample_latents,
+        mask_floor=config.data.mask_floor,
+    )
 
 
 def _learner(run: Run, pipeline: Pipeline) -> Learner:

@@ -15,6 +15,7 @@ from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.family import ModelSource
 from flux_lora.models.flux1.family import Flux1
+from flux_lora.render.kept import spec_in
 from tests import test_path
 from tests.test_path import settings
 
@@ -87,3 +88,16 @@ def test_the_scores_and_what_was_drawn_are_in_the_tracker(
     kept = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
     assert kept["evaluation/leakage/0.5"] == pytest.approx(line["estimates"]["leakage"]["value"], abs=1e-6)
     assert {tag.split(":")[0] for tag in events.Tags()["images"]} == {"base", "chosen"}
+
+
+def test_the_base_that_is_told_what_the_subject_looks_like_stands_beside_the_lora(
+    adapter: Adapter, tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    file, folder = tmp_path / "theirs.safetensors", tmp_path / "runs" / "judged"
+    write_dialect(adapter, file, dialect="diffusers", metadata={}, dtype=torch.float32)
+    words = settings(tiny_flux, photos, folder, f"adapter={file}", "evaluate.description=a red box with a white cap")
+    assert answer(["evaluate", *words]) == FELL_SHORT
+    page = (folder / "evaluation" / "report.html").read_text()
+    assert "Without training, the base that is told “a red box with a white cap” reaches a likeness of" in page
+    specs = [spec_in(image) for image in sorted((folder / "evaluation" / "described").glob("*.png"))]
+    assert specs and all(spec and "a red box with a white cap" in spec.prompt for spec in specs)
