@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from flux_lora.errors import DataError
 from flux_lora.evaluate.artefacts import artefacts, measure_artefacts
 from flux_lora.evaluate.features import PlaceFeatures, TokensOf, centred_on
-from flux_lora.evaluate.identity import Identity, layout_similarity, learn_identity
+from flux_lora.evaluate.identity import Identity, Likeness, layout_similarity, learn_identity
 from flux_lora.evaluate.negatives import altered_copies, near_twins
 from flux_lora.evaluate.prompts import Suite
 
@@ -96,8 +96,7 @@ class Measured:
     """Numbers of the images of one candidate, in the order of Suite.prompts and then of seeds."""
 
     embeddings: Tensor  # ND, the scorer's
-    likeness: Tensor  # N
-    whole: Tensor  # N, likeness of the part that is found worst
+    found: Likeness  # N
     nearest: Tensor  # N, similarity of layout to the nearest training photo
     photo: Tensor  # N, number of that photo
     variety: Tensor  # P, mean distance of layout of the images of a prompt
@@ -114,7 +113,7 @@ class Baseline:
     training: Tensor  # NTD
     base: Measured
     base_artefacts: NDArray[np.float64]  # NK
-    negatives: Tensor  # N, likeness of the base's class images, altered copies and near-twins
+    negatives: Tensor  # N, closeness of the base's class images, altered copies and near-twins
     altered: float  # mean likeness of the altered copies
     twins: float  # mean likeness of the near-twins
     taken: float  # share of the near-twins that is taken for the subject
@@ -153,12 +152,10 @@ class Baseline:
         """Everything that scores are made of."""
         everything = images.everything
         places = self.features(everything)
-        found = self.identity.likeness(places)
         nearest = layout_similarity(places.tokens, self.training).max(dim=1)
         return Measured(
             embeddings=self.judges.scorer.image_features(everything),
-            likeness=found.share,
-            whole=found.whole,
+            found=self.identity.likeness(places),
             nearest=nearest.values,
             photo=nearest.indices,
             variety=_variety(places.tokens, self.seeds),
@@ -195,15 +192,14 @@ def measure_baseline(
         training=training.tokens,
         base=Measured(
             embeddings,
-            found.share,
-            found.whole,
+            found,
             nearest.values,
             nearest.indices,
             _variety(drawn.tokens, seeds),
             artefacts(base_artefacts, base_artefacts),
         ),
         base_artefacts=base_artefacts,
-        negatives=torch.cat([found.share[of_class], others.share]),
+        negatives=torch.cat([found.closeness[of_class], others.closeness]),
         altered=float(others.share[: len(copies)].mean()),
         twins=_mean_of_any(others.share[len(copies) :]),
         taken=_mean_of_any(others.whole[len(copies) :] >= RECOGNISED),

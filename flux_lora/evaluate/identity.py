@@ -80,6 +80,11 @@ class Likeness:
     share: Tensor  # N, 0 as in the base's class images, 1 as in the held-out photos, and above where it is more
     whole: Tensor  # N, the same of the kind of place that is found worst
 
+    @property
+    def closeness(self) -> Tensor:
+        """N, 0 to 1: both together, for telling the subject from what nearly looks like it."""
+        return (self.share.clamp(0, 1) + self.whole.clamp(0, 1)) / 2
+
 
 @dataclass(frozen=True)
 class Identity:

@@ -34,23 +34,23 @@ NEAREST_SHOWN = 3
 
 def likeness(measured: Measured, baseline: Baseline) -> Estimate:
     """How much of the subject is there; more than the photos have of each other counts as all of it."""
-    return estimate(_per_prompt(measured.likeness[baseline.rows(["trigger"])].clamp_max(1), baseline))
+    return estimate(_per_prompt(measured.found.share[baseline.rows(["trigger"])].clamp_max(1), baseline))
 
 
 def recognised(measured: Measured, baseline: Baseline) -> Estimate:
     """Share of the images in which the subject is there as a whole."""
-    return estimate(_per_prompt((measured.whole[baseline.rows(["trigger"])] >= RECOGNISED).float(), baseline))
+    return estimate(_per_prompt((measured.found.whole[baseline.rows(["trigger"])] >= RECOGNISED).float(), baseline))
 
 
 def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
     """Mean average precision with which the held-out photos find an image among negatives, above that of the base's.
 
-    One image is sought among the base's class images and altered copies of the photos, so its average precision is
+    One image is sought among the base's class images, altered copies and near-twins, so its average precision is
     1 / rank (the measure of Finer-Personalization Rank, 2025). 0 is what the base's own class images reach.
     """
     negatives = baseline.negatives.sort().values
-    own = _precision(baseline.base.likeness[baseline.rows(["class_"])], negatives)
-    found = _precision(measured.likeness[baseline.rows(["trigger"])], negatives)
+    own = _precision(baseline.base.found.closeness[baseline.rows(["class_"])], negatives)
+    found = _precision(measured.found.closeness[baseline.rows(["trigger"])], negatives)
     return estimate(_per_prompt((found - own.mean()) / (1 - own.mean()).clamp_min(SMALLEST_MARGIN), baseline))
 
 
@@ -82,7 +82,7 @@ def elsewhere(measured: Measured, baseline: Baseline) -> Estimate:
 
 def lift(measured: Measured, baseline: Baseline) -> Estimate:
     """Likeness with the trigger less that of the same prompt and seed without it."""
-    with_trigger, without = (measured.likeness[baseline.rows([kind])].clamp(0, 1) for kind in ("trigger", "class_"))
+    with_trigger, without = (measured.found.share[baseline.rows([kind])].clamp(0, 1) for kind in ("trigger", "class_"))
     return estimate(_per_prompt(with_trigger - without, baseline))
 
 
@@ -157,8 +157,8 @@ METRICS = (
         title="Found again",
         zero="the photos find the base's images as easily",
         full="the photos find every image first",
-        meaning="How surely the held-out photos pick each image out of the base's own and of altered copies of "
-        "themselves: 0% is chance, 100% is always first.",
+        meaning="How surely the held-out photos pick each image out of the base's own, of altered copies of "
+        "themselves and of near-twins: 0% is chance, 100% is always first.",
         higher_is_better=True,
         measure=retrieval,
     ),
@@ -318,7 +318,7 @@ def _nearest_photos(measured: Measured, baseline: Baseline) -> tuple[NearestPhot
 def _spilt(measured: Measured, baseline: Baseline, kind: PromptKind) -> Estimate:
     """How much more of the subject is in images of a kind than in the base's of the same prompts and seeds."""
     rows = baseline.rows([kind])
-    more_N = measured.likeness[rows].clamp(0, 1) - baseline.base.likeness[rows].clamp(0, 1)
+    more_N = measured.found.share[rows].clamp(0, 1) - baseline.base.found.share[rows].clamp(0, 1)
     return estimate(_per_prompt(more_N.clamp_min(0), baseline))
 
 
@@ -327,7 +327,7 @@ def _per_prompt(values_N: Tensor, baseline: Baseline) -> Tensor:
     return values_N.reshape(-1, baseline.seeds)
 
 
-def _precision(likeness_N: Tensor, sorted_negatives: Tensor) -> Tensor:
+def _precision(closeness_N: Tensor, sorted_negatives: Tensor) -> Tensor:
     """1 / rank of each image among the negatives: N. Itself does not count where it is one of them."""
-    above = len(sorted_negatives) - torch.searchsorted(sorted_negatives, likeness_N.contiguous(), right=True)
+    above = len(sorted_negatives) - torch.searchsorted(sorted_negatives, closeness_N.contiguous(), right=True)
     return 1 / (1 + above)

@@ -204,8 +204,8 @@ def test_images_are_sorted_as_the_suite_was_rendered():
 
 def test_an_image_is_recognised_by_the_part_that_is_found_worst(baseline: Baseline):
     measured = baseline.measure(Drawn(TWINS["foot and cap exchanged"]).images())
-    assert measured.likeness[: len(SCENES) * len(SEEDS)].mean() > 0.3
-    assert measured.whole[: len(SCENES) * len(SEEDS)].max() < RECOGNISED
+    assert measured.found.share[: len(SCENES) * len(SEEDS)].mean() > 0.3
+    assert measured.found.whole[: len(SCENES) * len(SEEDS)].max() < RECOGNISED
 
 
 def test_near_twins_made_of_the_photos_are_told_from_the_subject(baseline: Baseline):
