@@ -5,7 +5,7 @@ likeness against leakage, a dot for each candidate.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flux_lora.evaluate.choice import Choice, ChoiceLimits, limit_on
 from flux_lora.evaluate.scores import METRICS, Metric, Score
@@ -145,19 +145,61 @@ class TradeoffDot:
     chosen: bool
     beaten: bool
     """Whether another is at least as alike and leaks no more."""
+    labelled: bool = True
+    """Whether its label has room."""
 
 
-def draw_tradeoff(scores: Sequence[Score], choice: Choice) -> tuple[TradeoffDot, ...]:
-    """All candidates by likeness and leakage. Those that are not beaten are the Pareto front."""
+@dataclass(frozen=True)
+class Tradeoff:
+    """All candidates by likeness and leakage, and what the axes reach from and to."""
+
+    dots: tuple[TradeoffDot, ...]
+    likeness: tuple[float, float]
+    leakage: tuple[float, float]
+
+
+NARROWEST = 0.1
+"""Share that an axis of the trade-off spans at least."""
+LABEL_ROOM = (26.0, 9.0)
+"""Across and down, of a label in the box."""
+
+
+def draw_tradeoff(scores: Sequence[Score], choice: Choice) -> Tradeoff | None:
+    """Likeness against leakage; those that are not beaten are the Pareto front. None for a single candidate."""
+    if len(scores) < 2:
+        return None
     places = [(score["leakage"].value, score["likeness"].value) for score in scores]
-    widest = max(0.3, *(leakage for leakage, _ in places))
-    return tuple(
+    leakage, (lowest, highest) = (_axis([place[axis] for place in places]) for axis in (0, 1))
+    likeness = (lowest, min(highest, 1.0))
+    dots = [
         TradeoffDot(
             score.candidate,
-            100 * leakage / widest,
-            _down(likeness, 0, 1),
+            100 * (x - leakage[0]) / (leakage[1] - leakage[0]),
+            _down(y, *likeness),
             (score.step, score.strength) == (choice.step, choice.strength),
-            any(x <= leakage and y >= likeness and (x, y) != (leakage, likeness) for x, y in places),
+            any(a <= x and b >= y and (a, b) != (x, y) for a, b in places),
         )
-        for score, (leakage, likeness) in zip(scores, places, strict=True)
-    )
+        for score, (x, y) in zip(scores, places, strict=True)
+    ]
+    return Tradeoff(tuple(_with_room(dots)), likeness, leakage)
+
+
+def _axis(values: Sequence[float]) -> tuple[float, float]:
+    """From a little below the least to a little above the most."""
+    room = max(NARROWEST, max(values) - min(values)) * 0.1
+    middle, half = (max(values) + min(values)) / 2, max(NARROWEST, max(values) - min(values)) / 2 + room
+    return middle - half, middle + half
+
+
+def _with_room(dots: Sequence[TradeoffDot]) -> list[TradeoffDot]:
+    """The chosen one and the front have labels, as far as they do not lie over each other."""
+    shown: list[TradeoffDot] = []
+    for dot in sorted(dots, key=lambda each: (not each.chosen, each.beaten)):
+        near = any(
+            other.labelled
+            and abs(other.across - dot.across) < LABEL_ROOM[0]
+            and abs(other.down - dot.down) < LABEL_ROOM[1]
+            for other in shown
+        )
+        shown.append(replace(dot, labelled=dot.chosen or not (dot.beaten or near)))
+    return shown

@@ -257,7 +257,7 @@ def write_report(report: Report, file: Path) -> Path:
             learned={id(score) for score in report.scores if has_learned(score, report.limits)},
             sentence=result_in_words(report.trigger, report.class_word, report.chosen),
             plots=draw_scores(report.scores, report.choice, report.limits),
-            dots=draw_tradeoff(report.scores, report.choice) if len(report.scores) > 1 else (),
+            tradeoff=draw_tradeoff(report.scores, report.choice),
             scale=scale_in_words(report.altered, report.twins, report.taken),
             small=all(max(trio.lora.size) <= SMALL for trio in report.trios),
         )

@@ -59,8 +59,17 @@ def test_one_step_is_no_curve() -> None:
 
 
 def test_what_another_beats_in_both_is_off_the_pareto_front() -> None:
-    dots = {dot.label: dot for dot in draw_tradeoff(SCORES, CHOICE)}
+    plot = draw_tradeoff(SCORES, CHOICE)
+    assert plot
+    dots = {dot.label: dot for dot in plot.dots}
     assert [label for label, dot in dots.items() if dot.beaten] == ["step 300 at 1"]
     assert [label for label, dot in dots.items() if dot.chosen] == ["step 200 at 1"]
-    assert dots["step 300 at 1"].across == pytest.approx(100)
     assert all(0 <= dot.across <= 100 and 0 <= dot.down <= 100 for dot in dots.values())
+    assert not dots["step 300 at 1"].labelled and dots["step 200 at 1"].labelled
+
+
+def test_labels_of_the_trade_off_do_not_lie_over_each_other() -> None:
+    crowded = [score_of(100 * n, 0.8 + 0.001 * n, 0.1 + 0.001 * n) for n in range(1, 6)]
+    plot = draw_tradeoff([*crowded, score_of(900, 0.4, 0.01)], CHOICE)
+    assert plot and sum(dot.labelled for dot in plot.dots) == 2
+    assert draw_tradeoff(crowded[:1], CHOICE) is None
