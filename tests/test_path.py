@@ -21,6 +21,7 @@ from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import RunError
 from flux_lora.models.flux1.load import load_transformer
+from flux_lora.render.kept import spec_in
 from flux_lora.runs.exporting import export_run
 from flux_lora.runs.run import Run
 
@@ -136,6 +137,17 @@ def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: P
 
     page = (finished / "report.html").read_text()
     assert "zorb" in page and "<script" not in page
+
+
+def test_every_image_of_a_run_says_how_it_was_made(finished: Path):
+    """Previews, what was judged, and the example beside the file."""
+    files = [*finished.glob("samples/*/*.png"), *finished.glob("evaluation/*/*.png"), *finished.glob("**/example.png")]
+    assert {file.parts[len(finished.parts)] for file in files} >= {"samples", "evaluation"}
+    made = {file: spec_in(file) for file in files}
+    assert all(made.values()), [file for file, spec in made.items() if not spec]
+    last = max(finished.glob("checkpoints/step-*"))
+    previews = {spec.weights.adapter for file, spec in made.items() if spec and file.parent.name == last.name}
+    assert previews and "" not in previews
 
 
 def test_what_has_not_learned_ends_with_1_exports_nothing_and_the_page_opens_with_it(

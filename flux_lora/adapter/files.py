@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from flux_lora.adapter.dialects.alpha import parse_peft_config
-from flux_lora.adapter.dialects.module_tensors import from_checkpoint, is_checkpoint
+from flux_lora.adapter.dialects.module_tensors import from_checkpoint, is_checkpoint, to_checkpoint
 from flux_lora.adapter.dialects.notes import notes_on_adapter
 from flux_lora.adapter.dialects.peft import CONFIG, WEIGHTS, from_peft, peft_config
 from flux_lora.adapter.dialects.read import StateDictContents
@@ -174,6 +174,15 @@ def weights_digest(file: Path) -> str:
     """sha256 of a file, or of the weights in the folder that peft wrote."""
     with (file / WEIGHTS if file.is_dir() else file).open("rb") as opened:
         return file_digest(opened, "sha256").hexdigest()
+
+
+def adapter_digest(adapter: Adapter) -> str:
+    """sha256 of the tensors of an adapter that no file holds yet."""
+    digest = sha256()
+    for name, tensor in sorted(to_checkpoint(adapter).items()):
+        digest.update(name.encode())
+        digest.update(_bytes_of(tensor))
+    return digest.hexdigest()
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

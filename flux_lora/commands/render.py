@@ -14,7 +14,7 @@ from flux_lora.errors import ConfigError
 from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
-from flux_lora.render.spec import RenderSpec, Weights
+from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.run import Run
 
 SHEET = "sheet.png"
@@ -33,11 +33,11 @@ def render(ask: RenderArgs) -> int:
         steps=ask.steps,
         guidance=run.config.model.render_guidance,
     )
-    weights = Weights(base=run.base_fingerprint, dtype=run.config.hardware.dtype.value)
+    weights = run.weights()
     given = read_contents(Path(ask.adapter)) if ask.adapter else None
     if given:
         introduce(ask.adapter, given, terminal)
-        weights = replace(weights, adapter=weights_digest(Path(ask.adapter)), strength=ask.strength)
+        weights = run.weights(weights_digest(Path(ask.adapter)), ask.strength)
     encode = run.encoders.open_caption_encoder()
     embeds = stack_prompt_embeds([encode(prompt) for prompt in ask.prompts])
     del encode

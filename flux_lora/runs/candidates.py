@@ -70,8 +70,7 @@ class Drawer:
 
     def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None) -> None:
         self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
-        self._folder, self._dtype = run.folder, run.config.hardware.dtype.value
-        self._base = run.base_fingerprint
+        self._run, self._folder = run, run.folder
         self._embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
         self._digests: dict[Path, str] = {}
         self.seconds_per_image = 0.0
@@ -80,7 +79,7 @@ class Drawer:
     def base(self, name: str = BASE) -> list[Image.Image]:
         """All images of the base, in a folder of this name. To be called before any candidate is in the transformer."""
         began = time.monotonic()
-        images = self._images(name, Weights(base=self._base, dtype=self._dtype), None)
+        images = self._images(name, self._run.weights(), None)
         self.seconds_per_image = (time.monotonic() - began) / len(images)
         return images
 
@@ -94,8 +93,7 @@ class Drawer:
         """The same where the transformer holds the candidate already, at its strength."""
         file = candidate.file
         digest = self._digests[file] = self._digests.get(file) or weights_digest(file)
-        weights = Weights(base=self._base, dtype=self._dtype, adapter=digest, strength=candidate.strength)
-        return self._images(candidate.name, weights, numbers)
+        return self._images(candidate.name, self._run.weights(digest, candidate.strength), numbers)
 
     def _images(self, name: str, weights: Weights, numbers: Sequence[int] | None) -> list[Image.Image]:
         place = self._folder.evaluation / name

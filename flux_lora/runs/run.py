@@ -20,7 +20,7 @@ from flux_lora.models.device import DeviceAndDtype, device_and_dtype
 from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
-from flux_lora.render.spec import RenderSpec
+from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.folder import RunFolder
 
 FIXED = ("model", "data", "adapter", "train")
@@ -102,6 +102,11 @@ class Run:
         transformer = fingerprint(self.family.transformer_folder(self.source))
         parts = (transformer, self.encoders.image_fingerprint, self.encoders.caption_fingerprint)
         return sha256("|".join(parts).encode()).hexdigest()
+
+    def weights(self, adapter: str = "", strength: float = 1.0) -> Weights:
+        """What renders, for the text of its images; `adapter` is a digest, empty for the base alone."""
+        dtype = self.config.hardware.dtype.value
+        return Weights(base=self.base_fingerprint, dtype=dtype, adapter=adapter, strength=strength)
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[PromptEmbeds]:
         """Prompt embeds, each a batch of one; from the cache where they were prepared."""

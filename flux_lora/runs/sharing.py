@@ -7,14 +7,14 @@ from pathlib import Path
 from flux_lora import __version__
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.dialects.peft import CONFIG, WEIGHTS
-from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.files import read_adapter, weights_digest
 from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantized_merge import Forecast, forecast_in_words
 from flux_lora.adapter.write_proven import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.evaluate.scores import METRICS
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
-from flux_lora.render.kept import image_file
+from flux_lora.render.kept import image_file, save_image
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
@@ -111,7 +111,8 @@ def _images(run: Run, spec: RenderSpec, file: Path, pipeline: Pipeline) -> tuple
     load_into(pipeline.transformer, read_adapter(file))
     embeds = stack_prompt_embeds(run.encode_prompts(example.prompts))
     drawn = run.folder.evaluation / EXAMPLE
-    render(pipeline, embeds, example)[0].save(drawn)
+    (made,) = example.images(run.weights(weights_digest(file)))
+    save_image(render(pipeline, embeds, example)[0], drawn, made)
     return (SharedImage(example.prompts[0], drawn), *_judged(run.folder, spec))
 
 

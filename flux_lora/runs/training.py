@@ -6,7 +6,8 @@ from itertools import islice
 
 from PIL import Image
 
-from flux_lora.adapter.attach import attach, linear_layers, set_strength, trainable_layers
+from flux_lora.adapter.attach import adapter_of, attach, linear_layers, set_strength, trainable_layers
+from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
@@ -14,6 +15,7 @@ from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import logit_normal, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
@@ -137,7 +139,7 @@ class _Previews:
 
     def __init__(self, run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
         config, prompts = run.config, preview_prompts(run, prepared.dataset)
-        self._folder = run.folder.samples
+        self._run = run
         self._pipeline = pipeline
         self._embeds = stack_prompt_embeds(run.encode_prompts(prompts))
         self._spec = spec_of(
@@ -148,8 +150,9 @@ class _Previews:
         """Render and keep the previews of a step."""
         rendered = render(self._pipeline, self._embeds, self._spec)
         images: Mapping[str, Image.Image] = dict(zip(self._spec.prompts, rendered, strict=True))
-        folder = self._folder / f"step-{number:06d}"
+        folder = self._run.folder.samples / f"step-{number:06d}"
         folder.mkdir(parents=True, exist_ok=True)
-        for index, image in enumerate(images.values()):
-            image.save(folder / f"{index:02d}.png")
+        specs = self._spec.images(self._run.weights(adapter_digest(adapter_of(self._pipeline.transformer))))
+        for index, (image, spec) in enumerate(zip(rendered, specs, strict=True)):
+            save_image(image, folder / f"{index:02d}.png", spec)
         reporter.previewed(number, images)
