@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
 from PIL import Image
 
 from flux_lora.config.compose import read_recipe
@@ -22,6 +21,7 @@ from flux_lora.evaluate.scores import NearestPhoto, Score
 from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images, score_of
 from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.run import settings
 from flux_lora.runs.summary import read_summary
 
 MOST_PROMPTS = 4
@@ -105,16 +105,10 @@ def _answer(ranked: Sequence[JudgedRun], *, same: bool) -> str:
 
 def _differences(runs: Sequence[JudgedRun]) -> Mapping[str, tuple[str, ...]]:
     """By run, the settings that are not the same in all."""
-    flat = {run.name: dict(_flat(OmegaConf.to_container(OmegaConf.structured(run.config)))) for run in runs}
-    keys = [key for key in next(iter(flat.values())) if not key.startswith(OF_THE_FOLDER)]
-    differing = [key for key in keys if len({repr(settings[key]) for settings in flat.values()}) > 1]
-    return {name: tuple(f"{key}={settings[key]}" for key in differing) for name, settings in flat.items()}
-
-
-def _flat(tree: object, prefix: str = "") -> list[tuple[str, object]]:
-    if not isinstance(tree, dict):
-        return [(prefix.removesuffix("."), tree)]
-    return [pair for key, value in tree.items() for pair in _flat(value, f"{prefix}{key}.")]
+    flat = {run.name: settings(run.config) for run in runs}
+    keys = [key for key in flat[runs[0].name] if not key.startswith(OF_THE_FOLDER)]
+    differing = [key for key in keys if len({each[key] for each in flat.values()}) > 1]
+    return {name: tuple(f"{key}={each[key]}" for key in differing) for name, each in flat.items()}
 
 
 def _images(run: JudgedRun, name: str) -> tuple[Image.Image, ...]:
