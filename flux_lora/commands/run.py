@@ -6,6 +6,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
+from flux_lora.runs.lock import alone_in
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run
@@ -25,10 +26,11 @@ def run(config: RunConfig) -> int:
     if config.strict and dataset.has_warnings:
         return WARNED
     run.begin()
-    with stage(run.folder, "prepare"):
-        prepared = encode_dataset(run, dataset)
-    with stage(run.folder, "train", continues=True):
-        train_adapter(run, prepared, ConsoleReporter())
+    with alone_in(run.folder.root):
+        with stage(run.folder, "prepare"):
+            prepared = encode_dataset(run, dataset)
+        with stage(run.folder, "train", continues=True):
+            train_adapter(run, prepared, ConsoleReporter())
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
     track_evaluation(run, evaluation)

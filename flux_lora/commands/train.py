@@ -4,6 +4,7 @@ from flux_lora.commands.console_reporter import ConsoleReporter
 from flux_lora.commands.terminal import WARNED, Terminal
 from flux_lora.config.schema import RunConfig
 from flux_lora.runs.encoding import encode_dataset
+from flux_lora.runs.lock import alone_in
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.runs.summary import stage
@@ -17,8 +18,9 @@ def train(config: RunConfig) -> int:
     if config.strict and dataset.has_warnings:
         return WARNED
     run.begin()
-    with stage(run.folder, "prepare"):
-        prepared = encode_dataset(run, dataset)
-    with stage(run.folder, "train", continues=True):
-        train_adapter(run, prepared, ConsoleReporter())
+    with alone_in(run.folder.root):
+        with stage(run.folder, "prepare"):
+            prepared = encode_dataset(run, dataset)
+        with stage(run.folder, "train", continues=True):
+            train_adapter(run, prepared, ConsoleReporter())
     return 0

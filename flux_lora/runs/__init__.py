@@ -2,6 +2,7 @@
 
 run.py             Run: recipe, folder, device, family, encoders, opened once
 folder.py          where each file of a run lies
+lock.py            one process trains in a run folder
 dataset.py         images, held-out images, prompts, bucket plan, findings
 preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
