@@ -4,6 +4,9 @@ checkpoints/step-000250/
     adapter.safetensors     the float32 masters, as an Adapter
     optimizer.safetensors   the optimizer's tensors, by parameter number and path
     state.json              the step, and the optimizer's plain numbers
+
+The last RESUMABLE of them are complete. Of older ones the adapter is kept, which is a third of the space: they are
+candidates to choose from, and nobody goes on from there.
 """
 
 import json
@@ -27,6 +30,8 @@ FOLDER = "checkpoints"
 NAME = re.compile(r"step-(\d{6,})")
 ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
 VERSION = 1
+RESUMABLE = 2
+"""Checkpoints with the optimizer's tensors: the last, and one more should it not be readable."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,25 @@ def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     shutil.rmtree(folder, ignore_errors=True)
     half_written.rename(folder)
     sync_folder(folder.parent)
+    for older in [each for each in _resumable(run_dir) if each.step < step][: 1 - RESUMABLE]:
+        _keep_the_adapter_alone(older)
     return Checkpoint(step, folder)
+
+
+def _keep_the_adapter_alone(checkpoint: Checkpoint) -> None:
+    """The state first says that there is no more to go on from; then the optimizer's tensors go."""
+    state = {"version": VERSION, "step": checkpoint.step, "adapter_alone": True}
+    write_text(json.dumps(state), checkpoint.folder / STATE)
+    (checkpoint.folder / OPTIMIZER).unlink(missing_ok=True)
+
+
+def _resumable(run_dir: Path) -> list[Checkpoint]:
+    return [each for each in complete_checkpoints(run_dir) if not _adapter_alone(each.folder)]
+
+
+def _adapter_alone(folder: Path) -> bool:
+    state = json.loads((folder / STATE).read_text())
+    return isinstance(state, dict) and bool(state.get("adapter_alone", False))
 
 
 def complete_checkpoints(run_dir: Path) -> list[Checkpoint]:
@@ -72,11 +95,19 @@ def incomplete_checkpoints(run_dir: Path) -> list[tuple[Path, str]]:
 
 
 def latest_checkpoint(run_dir: Path) -> Checkpoint | None:
-    """Where to go on. Half-written folders are left alone, and logged."""
+    """Where to go on. Half-written folders are left alone, and logged.
+
+    Raises RunError where there are checkpoints, and none of them has the optimizer's state.
+    """
     for folder, problem in incomplete_checkpoints(run_dir):
         logger.warning("%s is ignored: %s", folder, problem)
-    checkpoints = complete_checkpoints(run_dir)
-    return checkpoints[-1] if checkpoints else None
+    resumable, complete = _resumable(run_dir), complete_checkpoints(run_dir)
+    if complete and not resumable:
+        raise RunError(
+            f"{complete[-1].folder} holds the adapter alone, and training cannot go on from there",
+            fix="put the later checkpoints back, or set run.dir to a new folder",
+        )
+    return resumable[-1] if resumable else None
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> int:
@@ -111,8 +142,7 @@ def _problem(folder: Path) -> str:
     if folder.name.endswith(HALF_WRITTEN):
         return "its writing was interrupted"
     try:
-        json.loads((folder / STATE).read_text())
-        for name in (ADAPTER, OPTIMIZER):
+        for name in (ADAPTER,) if _adapter_alone(folder) else (ADAPTER, OPTIMIZER):
             read_header(folder / name)
     except (OSError, ValueError):
         return f"{STATE} is missing or cut short"

@@ -86,13 +86,13 @@ def test_half_written_folders_are_ignored_and_said(tmp_path: Path, caplog: pytes
         checkpoints.save(tmp_path, step, learner)
     folders = sorted((tmp_path / "checkpoints").iterdir())
     folders[3].rename(folders[3].with_name("step-000004.partial"))
-    (folders[2] / "state.json").write_text('{"ver')
-    adapter = folders[1] / "adapter.safetensors"
+    (folders[1] / "state.json").write_text('{"ver')
+    adapter = folders[0] / "adapter.safetensors"
     adapter.write_bytes(adapter.read_bytes()[:-10])
     with caplog.at_level(logging.WARNING):
         latest = checkpoints.latest_checkpoint(tmp_path)
-    assert latest is not None and latest.step == 1
-    assert [checkpoint.step for checkpoint in checkpoints.complete_checkpoints(tmp_path)] == [1]
+    assert latest is not None and latest.step == 3
+    assert [checkpoint.step for checkpoint in checkpoints.complete_checkpoints(tmp_path)] == [3]
     said = [record.getMessage() for record in caplog.records if record.name == checkpoints.logger.name]
     assert len(said) == 3 and all("is ignored" in message for message in said)
 
@@ -105,6 +105,39 @@ def test_saving_a_step_again_replaces_it_and_clears_what_was_half_written(tmp_pa
     saved = checkpoints.save(tmp_path, 1, run.learner)
     assert [path.name for path in saved.folder.parent.iterdir()] == ["step-000001"]
     assert any(layer.up.any() for layer in read_adapter(saved.adapter_file).layers.values())
+
+
+def test_every_adapter_is_kept_and_the_optimizer_s_state_of_the_last_two(tmp_path: Path):
+    run = tiny_run()
+    for step in (1, 2, 3, 4):
+        next(run.steps())
+        checkpoints.save(tmp_path, step, run.learner)
+    kept = checkpoints.complete_checkpoints(tmp_path)
+    assert [checkpoint.step for checkpoint in kept] == [1, 2, 3, 4]
+    assert [(checkpoint.folder / "optimizer.safetensors").exists() for checkpoint in kept] == [False, False, True, True]
+    adapters = [read_adapter(checkpoint.adapter_file).layers for checkpoint in kept]
+    assert len({layer.up.sum().item() for layers in adapters for layer in [next(iter(layers.values()))]}) == 4
+    latest = checkpoints.latest_checkpoint(tmp_path)
+    assert latest is not None and latest.step == 4
+
+
+def test_a_run_whose_last_checkpoints_are_gone_does_not_begin_anew_in_silence(tmp_path: Path):
+    learner = tiny_run().learner
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, learner)
+    for step in (2, 3):
+        (tmp_path / "checkpoints" / f"step-{step:06d}").rename(tmp_path / f"away-{step}")
+    with pytest.raises(RunError, match="holds the adapter alone"):
+        checkpoints.latest_checkpoint(tmp_path)
+
+
+def test_a_death_between_the_state_and_the_optimizer_s_file_leaves_a_candidate(tmp_path: Path):
+    learner = tiny_run().learner
+    for step in (1, 2, 3):
+        checkpoints.save(tmp_path, step, learner)
+    left = tmp_path / "checkpoints" / "step-000001" / "optimizer.safetensors"
+    left.write_bytes(b"half")
+    assert [checkpoint.step for checkpoint in checkpoints.complete_checkpoints(tmp_path)] == [1, 2, 3]
 
 
 def test_steps_are_in_order_beyond_a_million(tmp_path: Path):
