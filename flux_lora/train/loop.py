@@ -20,10 +20,13 @@ class Step:
     number: int
     """Updates done, this one included."""
     loss: float
+    """Of learning alone: the flow-matching loss."""
     grad_norm: float
-    """Before clipping."""
+    """Of all that was asked for, before clipping."""
     learning_rate: float
     seconds: float
+    preservation: float = 0.0
+    """How far the base's answers moved where the trigger is not said: the preservation loss before its weight."""
 
 
 def training_steps(
@@ -43,17 +46,20 @@ def training_steps(
         began = perf_counter()
         question = _noised(batch, draw, done, place)
         loss = _reduced(flow_loss(learner.predict, *question), batch)
+        learner.accumulate(loss)  # its graph is gone before the next is made: activations of one question at a time
+        moved = loss.new_zeros(())
         if preservation:
             asked = _noised(next(preservation.batches), preservation.draw, done, place)
-            loss = loss + preservation.weight * preservation_loss(learner.predict, preservation.base, *asked).mean()
-        learner.accumulate(loss)
+            moved = preservation_loss(learner.predict, preservation.base, *asked).mean()
+            learner.accumulate(preservation.weight * moved)
         update = learner.step(done)
         yield Step(
             number=done + 1,
-            loss=update.loss,
+            loss=loss.item(),
             grad_norm=update.grad_norm,
             learning_rate=update.learning_rate,
             seconds=perf_counter() - began,
+            preservation=moved.item(),
         )
 
 

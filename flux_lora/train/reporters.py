@@ -190,8 +190,8 @@ class _Tracked:
             self._tracker.log({"recipe": table}, step=facts.start)
 
     def step(self, step: Step) -> None:
-        values = {"loss": step.loss, "grad_norm": step.grad_norm, "learning_rate": step.learning_rate}
-        self._tracker.log({**values, "seconds": step.seconds}, step=step.number)
+        values = {"loss": step.loss, "preservation": step.preservation, "grad_norm": step.grad_norm}
+        self._tracker.log({**values, "learning_rate": step.learning_rate, "seconds": step.seconds}, step=step.number)
 
     def saved(self, checkpoint: Checkpoint) -> None:
         """Checkpoints stay on this disk."""
