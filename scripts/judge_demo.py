@@ -28,12 +28,13 @@ def main() -> None:
     folder = RunFolder(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/demo"))
     config = read_recipe(folder.recipe)
     material = read_dataset(Run(config))
-    shots = evaluation_spec(config, material).shots()
+    spec = evaluation_spec(config, material)
+    shots = spec.shots()
     chosen = json.loads((folder.evaluation / "choice.json").read_text())
     judge = load_judge()
-    base = judge.see(rendered_images(folder, BASE))
+    base = judge.see(rendered_images(folder, BASE, spec))
     name = candidate_name(chosen["step"], chosen["strength"])
-    lora = judge.see(rendered_images(folder, name))
+    lora = judge.see(rendered_images(folder, name, spec))
     told = len(material.suite.trigger) * config.evaluate.seeds
     grounds = [_ground(shot.prompt) for shot in shots[:told]]
     shares = {

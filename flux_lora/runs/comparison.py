@@ -113,7 +113,8 @@ def _differences(runs: Sequence[JudgedRun]) -> Mapping[str, tuple[str, ...]]:
 
 def _images(run: JudgedRun, name: str) -> tuple[Image.Image, ...]:
     """The first seed of the first prompts."""
-    return tuple(rendered_images(run.folder, name)[:: len(run.record.spec.seeds)][:MOST_PROMPTS])
+    spec = run.record.spec
+    return tuple(rendered_images(run.folder, name, spec)[:: len(spec.seeds)][:MOST_PROMPTS])
 
 
 def _minutes(folder: RunFolder) -> float:

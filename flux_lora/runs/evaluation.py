@@ -21,7 +21,7 @@ from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
 from flux_lora.evaluate.scores import METRICS, Score, score, without_training
 from flux_lora.evaluate.second_opinion import Embed, disagreements, nearer
-from flux_lora.render.kept import spec_in
+from flux_lora.render.kept import image_file, spec_in
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import (
     Candidate,
@@ -102,7 +102,8 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
             images = sort_images(drawer.candidate(candidate), suite)
             scores.append(score(baseline, images, step=candidate.step, strength=candidate.strength))
     choice = choose_checkpoint(scores, limits_of(config))
-    opinions = _opinions(run, judges, photos, base, candidate_name(choice.step, choice.strength))
+    chosen = rendered_images(run.folder, candidate_name(choice.step, choice.strength), spec)
+    opinions = _opinions(judges, photos, base, sort_images(chosen, suite), len(spec.seeds))
     record = EvaluationRecord(
         spec=spec,
         held_out=len(photos.held_out),
@@ -125,15 +126,14 @@ def _described(run: Run, dataset: RunDataset, drawer: Drawer) -> list[Image.Imag
     return Drawer(run, replace(drawer.spec, prompts=said), drawer.pipeline).base(DESCRIBED)
 
 
-def _opinions(run: Run, judges: Judges, photos: Photos, base: SuiteImages, chosen: str) -> Mapping[str, Estimate]:
+def _opinions(judges: Judges, photos: Photos, base: SuiteImages, lora: SuiteImages, seeds: int) -> dict[str, Estimate]:
     """Of models that take a picture as a whole: the scorer, and EfficientNet-Lite0 where the extra is installed."""
-    lora = rendered_images(run.folder, chosen)[: len(base.trigger)]
     embeds: dict[str, Embed] = {"The scorer": judges.scorer.image_features}
     if can_embed():
         embed = load_embed()
         embeds["EfficientNet"] = lambda images: torch.from_numpy(np.stack([embed(image) for image in images]))
-    prompts = len(base.trigger) // run.config.evaluate.seeds
-    return {name: nearer(each, photos.held_out, base.trigger, lora, prompts) for name, each in embeds.items()}
+    prompts = len(base.trigger) // seeds
+    return {name: nearer(each, photos.held_out, base.trigger, lora.trigger, prompts) for name, each in embeds.items()}
 
 
 def load_judges(model: ModelConfig, device: torch.device) -> tuple[Judges, tuple[str, ...]]:
@@ -162,15 +162,20 @@ def evaluation_spec(config: RunConfig, dataset: RunDataset, *, seeds: int = 0) -
     return spec_of(config, dataset.suite.prompts, tuple(every_seed), steps=config.evaluate.steps)
 
 
-def rendered_images(folder: RunFolder, name: str) -> list[Image.Image]:
-    """The images of a candidate, or of the base, in the order of the spec's shots."""
-    return [Image.open(file).convert("RGB") for file in sorted((folder.evaluation / name).glob("*.png"))]
+def rendered_images(folder: RunFolder, name: str, spec: RenderSpec) -> list[Image.Image]:
+    """The images of a candidate, or of the base, in the order of the spec's shots. What an earlier evaluation with more
+    prompts or seeds left beside them is not among them."""
+    return [Image.open(file).convert("RGB") for file in _image_files(folder, name, spec)]
 
 
-def specs_of_images(folder: RunFolder, name: str) -> list[str]:
+def specs_of_images(folder: RunFolder, name: str, spec: RenderSpec) -> list[str]:
     """How each of these images was made, as its own text says; empty where it does not."""
-    found = [spec_in(file) for file in sorted((folder.evaluation / name).glob("*.png"))]
-    return [spec.to_json() if spec else "" for spec in found]
+    found = [spec_in(file) for file in _image_files(folder, name, spec)]
+    return [each.to_json() if each else "" for each in found]
+
+
+def _image_files(folder: RunFolder, name: str, spec: RenderSpec) -> list[Path]:
+    return [image_file(folder.evaluation / name, spec, number) for number in range(len(spec.shots()))]
 
 
 def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:

@@ -54,7 +54,7 @@ def write_run_report(
     config, folder = run.config, run.folder
     spec = evaluation_spec(config, dataset)
     chosen = candidate_name(evaluation.choice.step, evaluation.choice.strength)
-    base, lora = rendered_images(folder, BASE), rendered_images(folder, chosen)
+    base, lora = rendered_images(folder, BASE, spec), rendered_images(folder, chosen, spec)
     prompt = dataset.suite.trigger[0]
     report = Report(
         title=f"{config.data.trigger} {config.data.class_word}",
@@ -65,7 +65,7 @@ def write_run_report(
         scorer=config.model.scorer,
         stages=_stages(folder),
         dataset=_dataset(config, dataset),
-        trios=_trios(config, dataset, spec, base, lora, specs_of_images(folder, chosen)),
+        trios=_trios(config, dataset, spec, base, lora, specs_of_images(folder, chosen, spec)),
         pairs=_pairs(dataset, spec, base, lora, evaluation),
         scores=evaluation.scores,
         doubts=evaluation.record.doubts,
@@ -170,9 +170,9 @@ def _nearest(
 
 def _compared(folder: RunFolder, dataset: RunDataset, spec: RenderSpec, evaluation: Evaluation) -> tuple[Compared, ...]:
     """The first trigger prompts with the first seed, by the base and by every candidate that was judged in full."""
-    drawn = {"Base": rendered_images(folder, BASE)}
+    drawn = {"Base": rendered_images(folder, BASE, spec)}
     for each in evaluation.scores:
-        drawn[each.candidate] = rendered_images(folder, candidate_name(each.step, each.strength))
+        drawn[each.candidate] = rendered_images(folder, candidate_name(each.step, each.strength), spec)
     prompts = dataset.suite.trigger[:MOST_COMPARED]
     return tuple(
         Compared(prompt, tuple((label, images[number * len(spec.seeds)]) for label, images in drawn.items()))

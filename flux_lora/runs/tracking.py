@@ -30,4 +30,5 @@ def track_evaluation(run: Run, evaluation: Evaluation) -> None:
 
 
 def _first_seed(run: Run, evaluation: Evaluation, name: str) -> list[Image]:
-    return rendered_images(run.folder, name)[:: len(evaluation.record.spec.seeds)][:MOST_PROMPTS]
+    spec = evaluation.record.spec
+    return rendered_images(run.folder, name, spec)[:: len(spec.seeds)][:MOST_PROMPTS]

@@ -16,6 +16,9 @@ from flux_lora.errors import AdapterFileError
 from flux_lora.models.family import ModelSource
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.render.kept import spec_in
+from flux_lora.render.spec import image_spec_from_json
+from flux_lora.runs.comparison import read_judged_run
+from flux_lora.runs.evaluation import rendered_images, specs_of_images
 from tests import test_path
 from tests.test_path import settings
 
@@ -101,3 +104,20 @@ def test_the_base_that_is_told_what_the_subject_looks_like_stands_beside_the_lor
     assert "Without training, the base that is told “a red box with a white cap” reaches a likeness of" in page
     specs = [spec_in(image) for image in sorted((folder / "evaluation" / "described").glob("*.png"))]
     assert specs and all(spec and "a red box with a white cap" in spec.prompt for spec in specs)
+
+
+def test_judging_again_with_fewer_seeds_takes_no_image_of_the_others(
+    adapter: Adapter, tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    file, folder = tmp_path / "theirs.safetensors", tmp_path / "runs" / "judged"
+    write_dialect(adapter, file, dialect="diffusers", metadata={}, dtype=torch.float32)
+    for seeds in (2, 1):
+        words = settings(tiny_flux, photos, folder, f"adapter={file}", f"evaluate.seeds={seeds}")
+        assert answer(["evaluate", *words]) == FELL_SHORT
+    run = read_judged_run(folder)
+    spec = run.record.spec
+    assert len(spec.seeds) == 1
+    made = specs_of_images(run.folder, "base", spec)
+    shown = [image_spec_from_json(text) for text in made]
+    assert [(each.prompt, each.seed) for each in shown if each] == [(shot.prompt, shot.seed) for shot in spec.shots()]
+    assert len(rendered_images(run.folder, "base", spec)) == len(spec.prompts)
