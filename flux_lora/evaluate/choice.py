@@ -141,6 +141,11 @@ class Choice:
     """Lowest and highest strength at which this checkpoint was tried and is as good."""
 
 
+def score_of(choice: Choice, scores: Sequence[Score]) -> Score:
+    """The score of the candidate that was chosen among these."""
+    return next(each for each in scores if (each.step, each.strength) == (choice.step, choice.strength))
+
+
 def choose_checkpoint(scores: Sequence[Score], limits: ChoiceLimits) -> Choice:
     """The most alike of those that have learned and keep the limits; else the nearest, and what to change."""
     learned = [score for score in scores if has_learned(score, limits)]

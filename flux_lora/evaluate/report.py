@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from flux_lora.atomic import write_text
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, has_learned, limit_on, within_limits
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, has_learned, limit_on, score_of, within_limits
 from flux_lora.evaluate.plots import along, draw_loss, draw_scores, draw_tradeoff
 from flux_lora.evaluate.scores import METRICS, Score
 
@@ -236,10 +236,7 @@ class Report:
     @property
     def chosen(self) -> Score:
         """The score of the checkpoint that was chosen."""
-        choice = (self.choice.step, self.choice.strength)
-        found = [score for score in self.scores if (score.step, score.strength) == choice]
-        assert found, "the choice is one of the scores"
-        return found[0]
+        return score_of(self.choice, self.scores)
 
 
 def write_report(report: Report, file: Path) -> Path:

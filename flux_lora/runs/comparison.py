@@ -14,12 +14,12 @@ from PIL import Image
 from flux_lora.config.compose import read_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
-from flux_lora.evaluate.choice import Choice, Verdict
+from flux_lora.evaluate.choice import Choice, Verdict, score_of
 from flux_lora.evaluate.compared_runs import ComparedRun, RunsPage
 from flux_lora.evaluate.estimate import Estimate, difference
 from flux_lora.evaluate.scores import NearestPhoto, Score
 from flux_lora.runs.candidates import BASE, candidate_name
-from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images, score_of
+from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import settings
 from flux_lora.runs.summary import read_summary

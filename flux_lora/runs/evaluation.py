@@ -1,7 +1,7 @@
 """Score checkpoints and strengths of a run against the base, and choose one; what is known of that afterwards."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from flux_lora.config.schema import ModelConfig, RunConfig
 from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.errors import ModelError, RunError
 from flux_lora.evaluate.baseline import Judges, Photos, SuiteImages, measure_baseline, sort_images
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_checkpoint
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_checkpoint, score_of
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
@@ -208,11 +208,6 @@ def limits_of(config: RunConfig) -> ChoiceLimits:
     """What an adapter may spoil."""
     wanted = vars(config.evaluate)
     return ChoiceLimits(**{field.name: wanted[field.name] for field in fields(ChoiceLimits)})
-
-
-def score_of(choice: Choice, scores: Sequence[Score]) -> Score:
-    """The score of the candidate that was chosen."""
-    return next(each for each in scores if (each.step, each.strength) == (choice.step, choice.strength))
 
 
 def _checkpoints(run: Run) -> tuple[Checkpoint, ...]:

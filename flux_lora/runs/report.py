@@ -9,6 +9,7 @@ from PIL import Image
 from flux_lora.adapter.quantized_merge import forecast_in_words
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.images.decode import open_image
+from flux_lora.evaluate.choice import score_of
 from flux_lora.evaluate.held_out_loss import fall, read_tables
 from flux_lora.evaluate.report import (
     Ablation,
@@ -31,7 +32,7 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import BASE, candidate_name, compared_photos
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
-from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, score_of, specs_of_images
+from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, specs_of_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
