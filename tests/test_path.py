@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import FluxPipeline, FluxTransformer2DModel
 from PIL import Image, ImageDraw
 
 from flux_lora.adapter.attach import load_into
@@ -20,6 +21,7 @@ from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import RunError
+from flux_lora.models.flux1 import load
 from flux_lora.models.flux1.load import load_transformer
 from flux_lora.render.kept import spec_in
 from flux_lora.runs.exporting import export_run
@@ -137,6 +139,20 @@ def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: P
 
     page = (finished / "report.html").read_text()
     assert "zorb" in page and "<script" not in page
+
+
+def test_a_whole_run_loads_its_base_once(
+    tiny_flux: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    loaded: list[str] = []
+
+    def counted(path: str, *rest: Any, **named: Any) -> FluxTransformer2DModel:
+        loaded.append(path)
+        return load_transformer(path, *rest, **named)
+
+    monkeypatch.setattr(load, "load_transformer", counted)
+    run(compose_config(settings(tiny_flux, photos, tmp_path / "runs" / "mug", "train.evaluate_every=3")))
+    assert loaded == [str(tiny_flux)]
 
 
 def test_every_image_of_a_run_says_how_it_was_made(finished: Path):

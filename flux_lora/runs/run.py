@@ -113,7 +113,17 @@ class Run:
         return encode_captions(prompts, self.encoders, self.folder.cache)
 
     def load_pipeline(self) -> Pipeline:
-        """The base with nothing attached, frozen."""
+        """The base with nothing attached, frozen: loaded when first asked for, and the same one ever after.
+
+        A real base fills most of a card; training, evaluation and export of one run take turns with it.
+        """
+        from flux_lora.adapter.attach import detach  # here, so that `check` starts without peft
+
+        detach(self._pipeline.transformer)
+        return self._pipeline
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
         negative = self.encode_prompts([""])[0] if self.family.uses_cfg else None
         pipeline = self.family.load_pipeline(self.source, device=self.device.device, dtype=self.device.dtype)
         return replace(pipeline, negative=negative)
