@@ -8,9 +8,9 @@ changed working directory, its output folder and its logging.
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import hydra
@@ -115,6 +115,20 @@ def write_recipe(config: RunConfig, file: Path) -> None:
     text = title + OmegaConf.to_yaml(OmegaConf.structured(config))
     with replacing(file, half_written=file.with_suffix(".partial")) as opened:
         opened.write(text.encode("utf-8"))
+
+
+def flat_settings(config: RunConfig) -> dict[str, str | int | float | bool]:
+    """The recipe by dotted keys: train.steps -> 1500; a list as its text."""
+    plain = _flat(asdict(config))
+    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in plain}
+
+
+def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def through_hydra(request: Request, *, job: Callable[[DictConfig], None]) -> None:

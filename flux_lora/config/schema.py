@@ -79,7 +79,7 @@ class TrainConfig:
     warmup_steps: int = 0
     """Warm-up steps: the rate rises linearly from 0."""
     lr_scheduler: LRScheduler = LRScheduler.cosine
-    """After the warm-up: cosine decays to 0 at the last step, constant keeps the peak rate."""
+    """After the warm-up: cosine decays to 0 at the last step, constant keeps the rate, and can be prolonged."""
     weight_decay: float = 0.01
     """AdamW weight decay of the adapter's tensors."""
     max_grad_norm: float = 1.0

@@ -2,6 +2,7 @@
 
 run.py             Run: recipe, folder, device, family, encoders, opened once
 folder.py          where each file of a run lies
+resume.py          which knobs may change between two commands on one folder
 lock.py            one process trains in a run folder
 dataset.py         images, held-out images, prompts, bucket plan, findings
 preflight.py       refuse before anything is encoded what would end worthless

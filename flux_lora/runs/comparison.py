@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from flux_lora.config.compose import read_recipe
+from flux_lora.config.compose import flat_settings, read_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
 from flux_lora.evaluate.choice import Choice, Verdict, score_of
@@ -21,7 +21,6 @@ from flux_lora.evaluate.scores import NearestPhoto, Score
 from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.evaluation import EvaluationRecord, evaluation_record, rendered_images
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.run import settings
 from flux_lora.runs.summary import read_summary
 
 MOST_PROMPTS = 4
@@ -105,7 +104,7 @@ def _answer(ranked: Sequence[JudgedRun], *, same: bool) -> str:
 
 def _differences(runs: Sequence[JudgedRun]) -> Mapping[str, tuple[str, ...]]:
     """By run, the settings that are not the same in all."""
-    flat = {run.name: settings(run.config) for run in runs}
+    flat = {run.name: flat_settings(run.config) for run in runs}
     keys = [key for key in flat[runs[0].name] if not key.startswith(OF_THE_FOLDER)]
     differing = [key for key in keys if len({each[key] for each in flat.values()}) > 1]
     return {name: tuple(f"{key}={each[key]}" for key in differing) for name, each in flat.items()}

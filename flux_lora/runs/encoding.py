@@ -10,9 +10,10 @@ from flux_lora.data.captioning.captioner import without_trigger
 from flux_lora.data.progress import no_progress
 from flux_lora.distributed.processes import ProcessGroup
 from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.hub import fingerprint as digest_of_files
 from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
 from flux_lora.runs.dataset_report import write_run_dataset_report
-from flux_lora.runs.manifest import fingerprint_of, refuse_other_images, write_manifest
+from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
 from flux_lora.runs.run import Run
@@ -48,8 +49,9 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
         made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
     made, held_out = made.split(len(planned.prepared))
     fingerprint = fingerprint_of(planned, made.encoded.keys)
-    refuse_other_images(folder, fingerprint)
-    write_manifest(folder, planned, made, class_images, fingerprint)
+    contents = Contents(fingerprint, digest_of_files(run.family.transformer_folder(run.source)))
+    refuse_other_contents(folder, contents)
+    write_manifest(folder, planned, made, class_images, contents)
     if run.config.check.page:
         write_run_dataset_report(run, dataset)
     note(folder, {"encoding": [_in_numbers(profile) for profile in made.stages]})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 from flux_lora.atomic import write_text
@@ -10,6 +11,16 @@ from flux_lora.data.cache import EncodeResult, EntryNames
 from flux_lora.errors import RunError
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.regularization import ClassImage
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Digests of what a run is trained on, wherever it lies."""
+
+    fingerprint: str
+    """Of images, captions, VAE and text encoders; see fingerprint_of."""
+    base: str
+    """Of the transformer."""
 
 
 def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
@@ -22,23 +33,28 @@ def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
     return sha256(spelled.encode()).hexdigest()[:32]
 
 
-def refuse_other_images(folder: RunFolder, fingerprint: str) -> None:
-    """A run that was begun with other images or captions is not gone on with."""
+def refuse_other_contents(folder: RunFolder, contents: Contents) -> None:
+    """A run that was begun with other images or captions, or on another base, is not gone on with; paths may differ."""
     if not folder.manifest.is_file() or not (folder.root / "checkpoints").is_dir():
         return
     before = json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0])
-    if before.get("fingerprint") != fingerprint:
+    if before.get("fingerprint") != contents.fingerprint:
         raise RunError(
             f"the images or captions have changed since {folder.root} was begun",
             fix="set run.dir to a new folder; what is cached is used again, so only the changes are encoded",
         )
+    if before.get("base", contents.base) != contents.base:
+        raise RunError(
+            f"model.path leads to another base than the one that {folder.root} was begun on",
+            fix="set model.path to that base, wherever it is now, or run.dir to a new folder",
+        )
 
 
 def write_manifest(
-    folder: RunFolder, planned: Plan, made: EncodeResult, remembered: Sequence[ClassImage], fingerprint: str
+    folder: RunFolder, planned: Plan, made: EncodeResult, remembered: Sequence[ClassImage], contents: Contents
 ) -> None:
-    """The first line is about the set, then one line an image, and one for each that the base is to make."""
-    about = {"fingerprint": fingerprint, "pictures": len(planned.prepared), "texts": made.words}
+    """The first line is about all of it, then one line an image, and one for each that the base is to make."""
+    about = {**asdict(contents), "pictures": len(planned.prepared), "texts": made.words}
     lines: list[dict[str, object]] = [about]
     lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
     lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]

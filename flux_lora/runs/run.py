@@ -3,9 +3,9 @@
 Everything is worked out when it is first asked for, and once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -22,11 +22,7 @@ from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
 from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.folder import RunFolder
-
-FIXED = ("model", "data", "adapter", "train")
-"""The sections that decide what is trained. The others may change from one command to the next."""
-JUDGES = ("model.scorer", "model.likeness", "train.evaluate_every")
-"""Knobs in these sections that only judge what was trained."""
+from flux_lora.runs.resume import refuse_another_recipe
 
 
 class Feedback(Protocol):
@@ -136,7 +132,7 @@ class Run:
         """
         folder, _ = self.folder, self.device
         if folder.recipe.is_file():
-            _refuse_another_recipe(folder, self.config)
+            refuse_another_recipe(folder.root, read_recipe(folder.recipe), self.config)
         try:
             folder.root.mkdir(parents=True, exist_ok=True)
             write_recipe(self.config, folder.recipe)
@@ -145,33 +141,6 @@ class Run:
                 f"{folder.root} cannot be written to: {error.strerror}",
                 fix="make room there, or set run.dir to a folder that you may write to",
             ) from error
-
-
-def _refuse_another_recipe(folder: RunFolder, config: RunConfig) -> None:
-    before = dict(_flat(asdict(read_recipe(folder.recipe))))
-    now = dict(_flat(asdict(config)))
-    fixed = [key for key in now if key.split(".")[0] in FIXED and key not in JUDGES]
-    changed = [key for key in fixed if now[key] != before.get(key)]
-    if changed:
-        lines = [f"{key} was {before.get(key)!r} and is now {now[key]!r}" for key in changed]
-        raise RunError(
-            f"{folder.root} was begun with other settings: {'; '.join(lines)}",
-            fix="put them back to go on, or set run.dir to a new folder",
-        )
-
-
-def settings(config: RunConfig) -> dict[str, str | int | float | bool]:
-    """The recipe, flat: train.steps -> 1500."""
-    plain = _flat(asdict(config))
-    return {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in plain}
-
-
-def _flat(tree: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def spec_of(

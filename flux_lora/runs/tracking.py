@@ -2,10 +2,11 @@
 
 from PIL.Image import Image
 
+from flux_lora.config.compose import flat_settings
 from flux_lora.evaluate.scores import METRICS
 from flux_lora.runs.candidates import BASE, candidate_name
 from flux_lora.runs.evaluation import Evaluation, rendered_images
-from flux_lora.runs.run import Run, settings
+from flux_lora.runs.run import Run
 from flux_lora.train.reporters import Started, tracker_for
 
 MOST_PROMPTS = 6
@@ -16,7 +17,7 @@ def track_evaluation(run: Run, evaluation: Evaluation) -> None:
     config, choice = run.config, evaluation.choice
     tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=run.folder.root)
     first = min(score.step for score in evaluation.scores)
-    tracker.started(Started(run.folder.root.name, config.train.steps, first, settings(config)))
+    tracker.started(Started(run.folder.root.name, config.train.steps, first, flat_settings(config)))
     for score in sorted(evaluation.scores, key=lambda each: each.step):
         facts = {f"evaluation/{metric.name}/{score.strength:g}": score.of(metric).value for metric in METRICS}
         tracker.measured(score.step, facts)

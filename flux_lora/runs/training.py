@@ -9,6 +9,7 @@ from PIL import Image
 from flux_lora.adapter.attach import adapter_of, attach, linear_layers, set_strength, trainable_layers
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
 from flux_lora.flow.points import counted_draw
@@ -21,7 +22,7 @@ from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.regularization import preservation_samples, render_class_images
-from flux_lora.runs.run import Run, settings, spec_of
+from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
@@ -53,7 +54,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     previews = _Previews(run, prepared, pipeline)
     early_stop = EarlyStop(run, prepared.dataset, pipeline)
     held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
-    reporter.started(Started(folder.root.name, config.train.steps, start, settings(config)))
+    reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     status, over = "stopped", False
     try:
         preservation = _preservation(run, prepared, pipeline, learner, start)
@@ -61,7 +62,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
             config.train.seed, logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
         )
         steps = training_steps(learner, batches, draw, start=start, preservation=preservation)
-        for step in islice(steps, config.train.steps - start):
+        for step in islice(steps, max(0, config.train.steps - start)):
             reporter.step(step)
             if measured := held_out.after(step.number):
                 reporter.measured(step.number, measured)

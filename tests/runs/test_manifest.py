@@ -1,13 +1,19 @@
 """A run folder is told apart by what it was prepared from, and old folders still open."""
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import pytest
 
 from flux_lora.config.choices import SourceRole
 from flux_lora.data.bucketing.buckets import Bucket
 from flux_lora.data.bucketing.plan import BucketOptions, Plan, Prepared
 from flux_lora.data.cache import EntryNames
 from flux_lora.data.samples import Box, Sample
-from flux_lora.runs.manifest import fingerprint_of
+from flux_lora.errors import RunError
+from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents
 
 KEYS = (
     EntryNames(latent="latent-00", texts=("text-00",), plains=("text-01",)),
@@ -49,3 +55,19 @@ def test_a_fingerprint_is_what_it_has_been_since_version_0():
 def test_another_entry_another_order_and_another_exposure_are_another_fingerprint():
     others = [(planned(1, 4), KEYS), (planned(1, 3), KEYS[::-1]), (planned(1, 3), (KEYS[0], KEYS[0]))]
     assert len({OLD_FOLDERS_SAY, *(fingerprint_of(plan, keys) for plan, keys in others)}) == 4
+
+
+def test_going_on_asks_for_the_same_images_and_the_same_base_wherever_they_are(tmp_path: Path):
+    folder, contents = RunFolder(tmp_path), Contents("images", "base")
+    refuse_other_contents(folder, contents)
+    folder.manifest.parent.mkdir()
+    folder.manifest.write_text(json.dumps(asdict(contents)))
+    refuse_other_contents(folder, Contents("others", "another"))  # nothing was trained yet
+    (folder.root / "checkpoints").mkdir()
+    refuse_other_contents(folder, contents)
+    with pytest.raises(RunError, match="images or captions have changed"):
+        refuse_other_contents(folder, replace(contents, fingerprint="others"))
+    with pytest.raises(RunError, match=r"model\.path leads to another base"):
+        refuse_other_contents(folder, replace(contents, base="another"))
+    folder.manifest.write_text(json.dumps({"fingerprint": "images"}))
+    refuse_other_contents(folder, contents)  # an earlier version did not keep the base

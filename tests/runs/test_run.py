@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.config.compose import compose_config, read_recipe
+from flux_lora.config.choices import LRScheduler
+from flux_lora.config.compose import compose_config, flat_settings, read_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import RunError
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.run import Run, settings
+from flux_lora.runs.run import Run
 
 
 @pytest.fixture
@@ -50,8 +51,32 @@ def test_what_does_not_may_change(config: RunConfig):
     begin(replace(config, evaluate=replace(config.evaluate, seeds=7), strict=True))
 
 
+def test_a_constant_schedule_can_be_prolonged_and_a_cosine_cannot(config: RunConfig):
+    constant = replace(config, train=replace(config.train, lr_scheduler=LRScheduler.constant))
+    folder = begin(constant)
+    longer = replace(constant, train=replace(constant.train, steps=constant.train.steps + 100, save_every=50))
+    begin(longer)
+    assert read_recipe(folder.recipe) == longer
+    with pytest.raises(RunError, match=r"train\.lr_scheduler was .*constant.* and is now .*cosine"):
+        begin(replace(longer, train=replace(longer.train, lr_scheduler=LRScheduler.cosine)))
+
+
+def test_a_cosine_schedule_knows_its_end(config: RunConfig):
+    begin(config)
+    with pytest.raises(RunError, match=r"train\.steps was \d+ and is now 7") as refusal:
+        begin(replace(config, train=replace(config.train, steps=7)))
+    assert "lr_scheduler=constant" in refusal.value.fix
+
+
+def test_a_folder_that_was_moved_is_not_another_one(config: RunConfig, tmp_path: Path):
+    folder = begin(config)
+    moved = replace(config, data=replace(config.data, folder=str(tmp_path / "elsewhere")))
+    begin(replace(moved, model=replace(moved.model, path="mini_moved")))
+    assert read_recipe(folder.recipe).data.folder == str(tmp_path / "elsewhere")
+
+
 def test_settings_are_flat_and_plain(config: RunConfig):
-    flat = settings(config)
+    flat = flat_settings(config)
     assert flat["train.steps"] == config.train.steps and flat["model.path"] == "mini"
     assert all(isinstance(value, str | int | float | bool) for value in flat.values())
 

@@ -1,0 +1,43 @@
+"""Which knobs may change between two commands on one run folder.
+
+What decided the steps that were taken may not: the rest would belong to another run. Paths may, where they lead to the
+same things (a folder that was moved): manifest.py keeps digests of the images, the captions and the base.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from flux_lora.config.choices import LRScheduler
+from flux_lora.config.compose import flat_settings
+from flux_lora.config.schema import RunConfig
+from flux_lora.errors import RunError
+
+FIXED = ("model", "data", "adapter", "train")
+"""The sections that decide what is trained."""
+JUDGES = ("model.scorer", "model.likeness", "data.held_out", "train.evaluate_every", "train.save_every")
+"""Knobs in these sections that only watch or judge what is trained."""
+PATHS = ("model.path", "model.revision", "data.folder", "data.sources")
+"""Knobs that say where the base and the images are."""
+PROLONGED = "train.steps"
+
+
+def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig) -> None:
+    """Raises RunError where a knob that decided the steps so far has changed."""
+    changed = list(_changes(before, now))
+    if changed:
+        prolonged = any(line.startswith(PROLONGED) for line in changed)
+        constant = "; only with train.lr_scheduler=constant can a run be prolonged" if prolonged else ""
+        raise RunError(
+            f"{root} was begun with other settings: {'; '.join(changed)}",
+            fix=f"put them back to go on, or set run.dir to a new folder{constant}",
+        )
+
+
+def _changes(before: RunConfig, now: RunConfig) -> Iterator[str]:
+    old, new = flat_settings(before), flat_settings(now)
+    may_change = {*JUDGES, *PATHS}
+    if before.train.lr_scheduler == now.train.lr_scheduler == LRScheduler.constant:
+        may_change.add(PROLONGED)  # the rate of a step does not depend on how many will follow
+    for key, value in new.items():
+        if key.split(".")[0] in FIXED and key not in may_change and value != old.get(key):
+            yield f"{key} was {old.get(key)!r} and is now {value!r}"
