@@ -20,6 +20,7 @@ from flux_lora.errors import AdapterFileError
 
 PEFT_NAME = "default"
 """What peft calls the adapter. There is only ever one."""
+COMPUTED_IN = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def attach(transformer: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, generator: Generator) -> Adapter:
@@ -119,8 +120,11 @@ def _inject(transformer: nn.Module, adapter: Adapter) -> None:
     )
     with torch.random.fork_rng(devices=[]):
         inject_adapter_in_model(lora, transformer, adapter_name=PEFT_NAME)
+    dtype = compute_dtype(transformer)
     for module in lora_modules(transformer).values():
-        _in_compute_dtype(module)
+        for parameter in _trainable(module).parameters:
+            parameter.data = parameter.data.to(dtype)  # some versions of peft raise adapters to float32
+            parameter.requires_grad_(True)
     if _ranks(transformer) != ranks:
         odd = sorted(set(ranks.items()) ^ set(_ranks(transformer).items()))
         raise AdapterFileError(
@@ -129,14 +133,10 @@ def _inject(transformer: nn.Module, adapter: Adapter) -> None:
         )
 
 
-def _in_compute_dtype(module: LoraLayer) -> None:
-    """Some versions of peft raise adapters to float32, which silently doubles the cost of every step."""
-    base = module.get_base_layer()
-    assert isinstance(base, nn.Linear), "targets are linear layers"
-    for parameter in _trainable(module).parameters:
-        if base.weight.is_floating_point():
-            parameter.data = parameter.data.to(base.weight.dtype)
-        parameter.requires_grad_(True)
+def compute_dtype(transformer: nn.Module) -> torch.dtype:
+    """What the base computes in: that of its parameters that are not quantised (8 bits and less are storage)."""
+    base = (each for name, each in transformer.named_parameters() if "lora_" not in name)
+    return next(each.dtype for each in base if each.dtype in COMPUTED_IN)
 
 
 def _ranks(transformer: nn.Module) -> dict[str, int]:

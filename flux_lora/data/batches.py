@@ -80,7 +80,8 @@ class Batch:
     loss_weights: Tensor | None = None  # B1HW in [0, 1]
     """How much each place counts in the loss; None where all of them do."""
     shares: Tensor | None = None  # B
-    """What each image's loss counts in this process's part of a batch; None where the mean of them is right."""
+    """What each image's loss counts in this process's part of a batch; None is one nth of n. A batch that its bucket
+    does not fill counts less as a whole: each of its images counts as much as any other."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
@@ -145,14 +146,14 @@ def batch_at(
     drawn = [int(variants[place] * len(sample.prompt_embeds)) for place, sample in zip(places, samples, strict=True)]
     kept = [bool(chances[place] >= feed.caption_dropout) for place in places]
     said = zip(samples, drawn, kept, strict=True)
-    share = feed.world_size / len(members) if mine else 0.0
+    share = feed.world_size / feed.batch_size if mine else 0.0
     return Batch(
         latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
         prompt_embeds=stack_prompt_embeds(
             [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
         ),
         loss_weights=_weights(samples, feed.mask_floor),
-        shares=None if feed.world_size == 1 else torch.full((len(samples),), share),
+        shares=torch.full((len(samples),), share),
     )
 
 

@@ -3,7 +3,7 @@
 checkpoints/step-000250/
     adapter.safetensors     the float32 masters, as an Adapter
     optimizer.safetensors   the optimizer's tensors, by parameter number and path
-    state.json              the step, and the optimizer's plain numbers
+    state.json              the step, and the optimizer's plain numbers, also those of its parameter groups
 
 The last RESUMABLE of them are complete. Of older ones the adapter is kept, which is a third of the space: they are
 candidates to choose from, and nobody goes on from there.
@@ -29,6 +29,7 @@ from flux_lora.train.learner import Learner
 FOLDER = "checkpoints"
 NAME = re.compile(r"step-(\d{6,})")
 ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
+GROUPS = "groups"
 VERSION = 1
 RESUMABLE = 2
 """Checkpoints with the optimizer's tensors: the last, and one more should it not be readable."""
@@ -55,10 +56,13 @@ def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     half_written = folder.with_name(f"{folder.name}{HALF_WRITTEN}")
     shutil.rmtree(half_written, ignore_errors=True)
     half_written.mkdir(parents=True)
-    tensors, numbers = _flattened(learner)
+    tensors, numbers = _flattened(learner.optimizer.state_dict()["state"])
+    group_tensors, groups = _flattened(_group_progress(learner))
+    tensors |= {f"{GROUPS}/{name}": tensor for name, tensor in group_tensors.items()}
     write_tensors(to_checkpoint(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
     write_tensors(tensors, half_written / OPTIMIZER, {})
-    state = {"version": VERSION, "step": step, "optimizer": learner.config.optimizer.value, "numbers": numbers}
+    optimizer = learner.config.optimizer.value
+    state = {"version": VERSION, "step": step, "optimizer": optimizer, "numbers": numbers, GROUPS: groups}
     write_text(json.dumps(state), half_written / STATE)
     shutil.rmtree(folder, ignore_errors=True)
     half_written.rename(folder)
@@ -121,9 +125,12 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> int:
             fix="set train.optimizer back, or run.dir to a new folder",
         )
     learner.load(adapter)
+    stored = read_tensors(checkpoint.folder / OPTIMIZER)
+    inside = {name.removeprefix(f"{GROUPS}/"): stored.pop(name) for name in list(stored) if name.startswith(GROUPS)}
+    progress = _nested(inside, state.get(GROUPS, {}))
     groups = learner.optimizer.state_dict()["param_groups"]
-    stored = _nested(read_tensors(checkpoint.folder / OPTIMIZER), state["numbers"])
-    learner.optimizer.load_state_dict({"state": stored, "param_groups": groups})
+    groups = [{**group, **progress.get(number, {})} for number, group in enumerate(groups)]
+    learner.optimizer.load_state_dict({"state": _nested(stored, state["numbers"]), "param_groups": groups})
     return checkpoint.step
 
 
@@ -165,10 +172,19 @@ def _refuse_another_adapter(checkpoint: Checkpoint, adapter: Adapter, learner: L
             )
 
 
-def _flattened(learner: Learner) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The optimizer's state as tensors and numbers, each named by parameter number and path."""
+def _group_progress(learner: Learner) -> dict[int, dict[str, object]]:
+    """What the optimizer keeps in its parameter groups: Prodigy and schedule-free count their way there."""
+    groups = learner.optimizer.state_dict()["param_groups"]
+    return {
+        number: {key: value for key, value in group.items() if isinstance(value, Tensor | int | float)}
+        for number, group in enumerate(groups)
+    }
+
+
+def _flattened(state: Mapping[int, object]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """An optimizer's state as tensors and numbers, each named by number and path."""
     tensors, numbers = {}, {}
-    for path, value in _leaves(learner.optimizer.state_dict()["state"], ()):
+    for path, value in _leaves(state, ()):
         if isinstance(value, Tensor):
             tensors["/".join(path)] = value
         else:

@@ -45,17 +45,19 @@ def training_steps(
     for done, batch in enumerate(batches, start):
         began = perf_counter()
         question = _noised(batch, draw, done, place)
-        loss = _reduced(flow_loss(learner.predict, *question), batch)
-        learner.accumulate(loss)  # its graph is gone before the next is made: activations of one question at a time
-        moved = loss.new_zeros(())
+        losses = flow_loss(learner.predict, *question)
+        learner.accumulate(
+            _reduced(losses, batch)
+        )  # its graph is gone before the next is made: activations of one question at a time
+        moved = losses.new_zeros(())
         if preservation:
             asked = _noised(next(preservation.batches), preservation.draw, done, place)
-            moved = preservation_loss(learner.predict, preservation.base, *asked).mean()
+            moved = _reduced(preservation_loss(learner.predict, preservation.base, *asked), asked[0])
             learner.accumulate(preservation.weight * moved)
         update = learner.step(done)
         yield Step(
             number=done + 1,
-            loss=loss.item(),
+            loss=losses.detach().mean().item(),
             grad_norm=update.grad_norm,
             learning_rate=update.learning_rate,
             seconds=perf_counter() - began,
@@ -70,5 +72,5 @@ def _noised(batch: Batch, draw: Draw, number: int, place: Tensor) -> tuple[Batch
 
 
 def _reduced(loss: Tensor, batch: Batch) -> Tensor:
-    """The mean over images; where processes share a batch, this one's part of it."""
+    """What is minimised: each image counts alike, however full its batch is and whichever process it is on."""
     return loss.mean() if batch.shares is None else (loss * batch.shares.to(loss.device)).sum()

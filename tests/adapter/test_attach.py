@@ -47,6 +47,18 @@ def test_the_start_follows_from_the_generator_and_leaves_the_global_one_alone():
     assert not torch.equal(one.layers[name].down, other.layers[name].down)
 
 
+@pytest.mark.parametrize("stored", [torch.float8_e4m3fn, torch.int8])
+def test_an_adapter_computes_as_its_base_does_however_its_weights_are_stored(stored: torch.dtype):
+    transformer = frozen_transformer(torch.bfloat16)
+    for linear in transformer.transformer_blocks.modules():
+        if isinstance(linear, torch.nn.Linear):
+            linear.weight = torch.nn.Parameter(linear.weight.to(stored), requires_grad=False)
+    start(transformer)
+    held = [parameter for layer in trainable_layers(transformer).values() for parameter in layer.parameters]
+    assert {parameter.dtype for parameter in held} == {torch.bfloat16}
+    assert all(parameter.requires_grad for parameter in held)
+
+
 def test_a_loaded_adapter_acts_like_the_changed_weights():
     transformer, merged = frozen_transformer(), frozen_transformer()
     adapter = learned(start(transformer))

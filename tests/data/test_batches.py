@@ -74,6 +74,16 @@ def test_each_latent_keeps_its_own_text():
         assert t5[:, 0, 0].tolist() == pooled[:, 0].tolist() == numbers(batch)
 
 
+def test_a_tall_image_alone_in_its_bucket_pulls_no_harder_than_one_of_many():
+    samples, feed = encoded_set([8, 1]), BatchOptions(batch_size=4, seed=0)
+    weights = [0.0] * 9
+    for number in range(3):
+        batch = batch_at(samples, EMPTY, feed, grouped(samples), number)
+        for image, share in zip(numbers(batch), batch.shares.tolist(), strict=True):
+            weights[int(image) - 1] += share
+    assert weights == [0.25] * 9
+
+
 @pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
 def test_captions_are_dropped_as_often_as_asked(dropout, share):
     stream = taken(encoded_set([6]), 600, dropout=dropout)
@@ -107,13 +117,13 @@ def test_processes_together_see_the_batch_that_one_would(sizes: list[int], size:
     assert torch.equal(said.sort().values, whole.prompt_embeds["pooled"][:, 0].sort().values)
 
 
-@pytest.mark.parametrize(("sizes", "world"), [([4], 2), ([5], 2), ([2], 3), ([1], 4)])
-def test_the_mean_over_processes_weighs_each_image_alike(sizes, world):
+@pytest.mark.parametrize(("sizes", "world"), [([4], 1), ([4], 2), ([5], 2), ([2], 3), ([1], 4)])
+def test_an_image_weighs_the_same_whichever_process_has_it_and_however_full_its_batch_is(sizes, world):
     samples = encoded_set(sizes)
     feed = BatchOptions(batch_size=8, seed=0, world_size=world)
     parts = [batch_at(samples, EMPTY, replace(feed, rank=rank), grouped(samples), 0) for rank in range(world)]
     mean = sum((part.latents[:, 0, 0, 0] * part.shares).sum() for part in parts) / world
-    assert mean.item() == pytest.approx(sum(range(1, sizes[0] + 1)) / sizes[0])
+    assert mean.item() == pytest.approx(sum(range(1, sizes[0] + 1)) / feed.batch_size)
 
 
 def test_what_a_mask_leaves_out_counts_as_little_as_the_floor_says():

@@ -6,6 +6,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,6 +56,30 @@ def test_eight_bit_state_is_resumed_exactly_too(tmp_path: Path):
     }
     assert torch.uint8 in dtypes
     assert_equal(second.learner, straight.learner)
+
+
+class CountsInItsGroup(torch.optim.SGD):
+    """Keeps its way in its parameter group, as Prodigy and schedule-free optimizers do."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            group["k"] = group.get("k", 0) + 1
+            group["weight_sum"] = group.get("weight_sum", torch.zeros(())) + 1.0 / group["k"]
+            group["lr"] *= float(group["weight_sum"])
+        return super().step(closure)
+
+
+def test_what_an_optimizer_keeps_in_its_groups_is_resumed(tmp_path: Path):
+    straight, first, second = tiny_run(), tiny_run(), tiny_run()
+    for run in (straight, first, second):
+        run.learner.optimizer = CountsInItsGroup(run.learner.masters, lr=1e-2)
+    list(islice(straight.steps(), 4))
+    list(islice(first.steps(), 2))
+    checkpoints.restore(checkpoints.save(tmp_path, 2, first.learner), second.learner)
+    list(islice(second.steps(2), 2))
+    assert_equal(second.learner, straight.learner)
+    (group,) = second.learner.optimizer.param_groups
+    assert (group["k"], float(group["weight_sum"])) == (4, pytest.approx(1 + 1 / 2 + 1 / 3 + 1 / 4))
 
 
 def test_a_checkpoint_holds_the_fp32_adapter(tmp_path: Path):
