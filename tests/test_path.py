@@ -26,6 +26,8 @@ from flux_lora.models.flux1.load import load_transformer
 from flux_lora.render.kept import spec_in
 from flux_lora.runs.exporting import export_run
 from flux_lora.runs.run import Run
+from flux_lora.train.checkpoints import latest_checkpoint
+from flux_lora.train.reporters import read_metrics
 
 PROMPTS = """
 [trigger]
@@ -218,6 +220,23 @@ def test_a_run_killed_in_the_middle_continues_to_the_very_same_adapter(tiny_flux
         assert (killed / last / name).read_bytes() == (straight / last / name).read_bytes()
     lines = [json.loads(line) for line in (killed / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 41))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_asked_to_stop_saves_the_step_it_is_at(
+    number: int, code: int, tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    run_dir = tmp_path / "runs" / "mug"
+    more = ("train.steps=20000", "train.save_every=20000", "preview.every=0")
+    process = subprocess.Popen(command("train", *settings(tiny_flux, photos, run_dir, *more)), env=ENVIRONMENT)
+    deadline = time.monotonic() + 120
+    while not read_metrics(run_dir / "metrics.jsonl") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert json.loads((run_dir / "summary.json").read_text())["status"] == "stopped"
+    latest = latest_checkpoint(run_dir)
+    assert latest and latest.step == read_metrics(run_dir / "metrics.jsonl")[-1]["step"] >= 1
 
 
 def test_three_faults_get_one_message_and_nothing_is_written(tiny_flux: Path, photos: Path, tmp_path: Path):

@@ -20,7 +20,7 @@ class SourceConfig:
     path: str
     """A folder, a metadata.jsonl, .csv or .parquet, WebDataset tars, or hub:owner/name@revision#split."""
     role: SourceRole = SourceRole.subject
-    """regularisation: ordinary images without the trigger in their captions, trained on like the others."""
+    """regularisation: ordinary images, no trigger in their captions; they count train.prior_loss_weight."""
     repeats: int = 1
     """Exposures of each of its images per epoch."""
     prefix: str = ""

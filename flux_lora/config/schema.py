@@ -88,6 +88,8 @@ class TrainConfig:
     """Share of exposures with an empty caption. At 0.05 the trigger is not the only way to the subject."""
     preservation: float = 0.0
     """Weight of the loss that keeps captions without the trigger as they were. At 1 a step takes 2.5 times as long."""
+    prior_loss_weight: float = 1.0
+    """How much an image of a source with role regularisation counts in the loss, beside one of the subject."""
     class_images: int = 0
     """Class images that the base renders before the first step, for the preservation loss."""
     save_every: int = 250

@@ -15,6 +15,7 @@ from itertools import count
 import torch
 from torch import Generator, Tensor
 
+from flux_lora.config.choices import SourceRole
 from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
@@ -104,6 +105,8 @@ class BatchOptions:
     """Share of captions that become the empty one."""
     sample_latents: bool = False
     """Draw each latent from what the VAE takes the image for, instead of its mean."""
+    prior_loss_weight: float = 1.0
+    """How much a regularisation image counts in the loss, beside one of the subject."""
     mask_floor: float = 0.0
     """How much what a mask leaves out still counts."""
     rank: int = 0
@@ -153,8 +156,13 @@ def batch_at(
             [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
         ),
         loss_weights=_weights(samples, feed.mask_floor),
-        shares=torch.full((len(samples),), share),
+        shares=torch.tensor([share * (feed.prior_loss_weight if is_prior(one) else 1.0) for one in samples]),
     )
+
+
+def is_prior(sample: EncodedSample) -> bool:
+    """Whether it is there to keep the class as it is."""
+    return sample.role is SourceRole.regularisation
 
 
 def grouped(encoded: Sequence[EncodedSample]) -> Groups:

@@ -35,4 +35,9 @@ def device_and_dtype(hardware: HardwareConfig) -> DeviceAndDtype:
     if hardware.threads:
         torch.set_num_threads(hardware.threads)
     on_gpu = has_gpu and hardware.device is not Device.cpu
+    if on_gpu and hardware.dtype is ComputeDtype.bf16 and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigError(
+            f"hardware.dtype is bf16, and {torch.cuda.get_device_name()} does not compute in it",
+            fix="set hardware.dtype=fp32 (twice the memory); bf16 needs an Ampere card (RTX 30) or newer",
+        )
     return DeviceAndDtype(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])

@@ -9,6 +9,7 @@ preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 held_out.py        the loss on held-out photos while training
+stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        learner, loop, checkpoints, previews
 candidates.py      checkpoints at strengths, their images, which are judged in full

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flux_lora.adapter.attach import load_into, set_strength
 from flux_lora.adapter.files import read_adapter, weights_digest
+from flux_lora.config.choices import SourceRole
 from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.data.images.decode import open_image
@@ -140,8 +141,9 @@ def budget_in_words(run: Run, drawer: Drawer, checkpoints: int) -> str:
 
 
 def compared_photos(dataset: RunDataset) -> Sequence[Sample]:
-    """The training photos that images are compared with."""
-    return dataset.samples[:: max(1, len(dataset.samples) // MOST_TRAINING_PHOTOS)]
+    """The training photos of the subject that images are compared with; regularisation images do not show it."""
+    photos = [sample for sample in dataset.samples if sample.role is SourceRole.subject]
+    return photos[:: max(1, len(photos) // MOST_TRAINING_PHOTOS)]
 
 
 def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Photos:

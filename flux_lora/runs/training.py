@@ -1,6 +1,7 @@
 """Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 
@@ -14,7 +15,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import logit_normal, uniform
+from flux_lora.flow.sigmas import SigmaSampler, logit_normal, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
@@ -23,6 +24,7 @@ from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.regularization import preservation_samples, render_class_images
 from flux_lora.runs.run import Run, spec_of
+from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
@@ -55,29 +57,46 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     early_stop = EarlyStop(run, prepared.dataset, pipeline)
     held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
-    status, over = "stopped", False
-    try:
-        preservation = _preservation(run, prepared, pipeline, learner, start)
-        draw = counted_draw(
-            config.train.seed, logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
+    with _told_how_it_ends(reporter), stop_request() as stop:
+        steps = training_steps(
+            learner,
+            batches,
+            counted_draw(config.train.seed, _sigmas(config)),
+            start=start,
+            preservation=_preservation(run, prepared, pipeline, learner, start),
         )
-        steps = training_steps(learner, batches, draw, start=start, preservation=preservation)
+        over = False
         for step in islice(steps, max(0, config.train.steps - start)):
             reporter.step(step)
             if measured := held_out.after(step.number):
                 reporter.measured(step.number, measured)
-            if _due(step.number, config.train.save_every, config.train.steps):
+            if stop.signal or _due(step.number, config.train.save_every, config.train.steps):
                 saved = checkpoints.save(folder.root, step.number, learner)
                 reporter.saved(saved)
                 note(folder, {"steps": step.number})
+                stop.obey()
                 over = early_stop.after(saved)
             if config.preview.every and step.number % config.preview.every == 0:
                 previews.show(step.number, reporter)
             if over:
                 break
+
+
+@contextmanager
+def _told_how_it_ends(reporter: Reporter) -> Iterator[None]:
+    status = "stopped"
+    try:
+        yield
         status = "done"
+    except Exception:
+        status = "failed"
+        raise
     finally:
         reporter.finished(status)
+
+
+def _sigmas(config: RunConfig) -> SigmaSampler:
+    return logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
 
 
 def _batch_options(config: RunConfig) -> BatchOptions:
@@ -85,6 +104,7 @@ def _batch_options(config: RunConfig) -> BatchOptions:
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         caption_dropout=config.train.caption_dropout,
+        prior_loss_weight=config.train.prior_loss_weight,
         sample_latents=config.data.sample_latents,
         mask_floor=config.data.mask_floor,
     )

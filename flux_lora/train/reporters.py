@@ -9,6 +9,7 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlparse
+from uuid import uuid4
 
 import numpy as np
 from accelerate import PartialState
@@ -56,7 +57,7 @@ class Reporter(Protocol):
         """Something was measured after step `number`, by name."""
 
     def finished(self, status: str) -> None:
-        """No more steps: done, or stopped before the last."""
+        """No more steps: done, stopped before the last (the same command goes on), or failed."""
 
 
 class _Combined:
@@ -219,7 +220,16 @@ class _Tracked:
 def _wandb(project: str, run_dir: Path) -> WandBTracker:
     """Without an account wandb would stop the run; offline, it keeps its files in the run folder."""
     mode = os.environ.get("WANDB_MODE") or ("online" if _has_wandb_key() else "offline")
-    return WandBTracker(project, name=run_dir.name, dir=str(run_dir), mode=mode)
+    resumed = {"id": wandb_id(run_dir), "resume": "allow"}  # one curve, however often the run is gone on with
+    return WandBTracker(project, name=run_dir.name, dir=str(run_dir), mode=mode, **resumed)
+
+
+def wandb_id(run_dir: Path) -> str:
+    """The id of a run folder's wandb run: kept in the folder, and so the same where that is moved."""
+    file = run_dir / "wandb_id.txt"
+    if not file.is_file():
+        write_text(uuid4().hex[:12], file)
+    return file.read_text(encoding="utf-8").strip()
 
 
 def _has_wandb_key() -> bool:

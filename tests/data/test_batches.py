@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flux_lora.config.choices import SourceRole
 from flux_lora.data.batches import Batch, BatchOptions, batch_at, batches, batches_from, grouped
 from flux_lora.data.cache import EncodedSample
 from flux_lora.models.family import PromptEmbeds
@@ -82,6 +83,13 @@ def test_a_tall_image_alone_in_its_bucket_pulls_no_harder_than_one_of_many():
         for image, share in zip(numbers(batch), batch.shares.tolist(), strict=True):
             weights[int(image) - 1] += share
     assert weights == [0.25] * 9
+
+
+def test_a_regularisation_image_counts_its_prior_loss_weight():
+    samples = [replace(one, role=role) for one, role in zip(encoded_set([2]), SourceRole, strict=True)]
+    batch = batch_at(samples, EMPTY, BatchOptions(batch_size=2, seed=0, prior_loss_weight=0.3), grouped(samples), 0)
+    weights = dict(zip(numbers(batch), batch.shares.tolist(), strict=True))
+    assert weights == pytest.approx({1.0: 0.5, 2.0: 0.15})
 
 
 @pytest.mark.parametrize(("dropout", "share"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])

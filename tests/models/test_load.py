@@ -1,12 +1,15 @@
 """Every part of a folder opens, or says why not."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 from flux_lora.errors import ModelError
+from flux_lora.models.family import ModelSource
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import (
     load_scheduler,
     load_text_encoders,
@@ -14,7 +17,10 @@ from flux_lora.models.flux1.load import (
     load_vae,
 )
 from flux_lora.models.flux1.paths import load_tokenizers, model_folder, part_folder
+from flux_lora.models.flux1.text import encode_text
 from flux_lora.models.mini import mini_folder
+from flux_lora.render.pipeline import sample_latents
+from flux_lora.render.spec import RenderSpec
 
 
 def assert_frozen(model: nn.Module) -> None:
@@ -78,3 +84,12 @@ def test_weights_that_are_cut_short_are_a_persons_to_fetch_again(tiny_flux, tmp_
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(ModelError, match="transformer cannot be opened"):
         load_transformer(str(broken), torch.float32)
+
+
+def test_images_are_sampled_without_the_vae_which_waits_where_it_is(tiny_flux):
+    pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), device=torch.device("cpu"), dtype=torch.float32)
+    vae = pipeline.vae.to("meta")
+    spec = RenderSpec(prompts=("a mug",), seeds=(0,), width=64, height=64, text_tokens=8, steps=1)
+    embeds = encode_text(load_text_encoders(str(tiny_flux)), ["a mug"], 8)
+    latents = sample_latents(replace(pipeline, vae=vae), embeds, spec)
+    assert latents.shape == (1, 16, 8, 8) and vae.device.type == "meta"

@@ -11,7 +11,7 @@ from flux_lora.config.choices import TrackerName
 from flux_lora.errors import ConfigError
 from flux_lora.train.checkpoints import Checkpoint
 from flux_lora.train.loop import Step
-from flux_lora.train.reporters import Started, tracker_for
+from flux_lora.train.reporters import Started, tracker_for, wandb_id
 
 TRACKERS = [name for name in TrackerName if name is not TrackerName.none]
 
@@ -55,3 +55,21 @@ def test_tensorboard_holds_curves_and_images(tmp_path: Path):
     events.Reload()
     assert [event.value for event in events.Scalars("loss")] == [0.5, 0.5]
     assert events.Tags()["images"] == ["a zkmug on a table/0"] or events.Tags()["images"] == ["a zkmug on a table"]
+
+
+def test_a_run_that_is_gone_on_with_is_one_run_in_wandb_and_a_new_folder_another(tmp_path: Path):
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    assert wandb_id(folders[0]) == wandb_id(folders[0]) != wandb_id(folders[1])
+    moved = folders[0].rename(tmp_path / "moved")
+    before = (moved / "wandb_id.txt").read_text()
+    assert wandb_id(moved) == before
+
+
+@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_is_told_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for _ in range(2):
+        report(TrackerName.wandb, tmp_path)
+    assert {file.stem.split("-")[-1] for file in tmp_path.rglob("run-*.wandb")} == {wandb_id(tmp_path)}

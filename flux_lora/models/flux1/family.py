@@ -120,13 +120,13 @@ class Flux1:
         return load_transformer(source.path, dtype, device=device, revision=source.revision)
 
     def load_pipeline(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
-        """Transformer, VAE (float32) and flow-matching Euler schedule."""
+        """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
         from flux_lora.models.flux1.load import load_scheduler, load_vae
 
         return Pipeline(
             family=self,
             transformer=self.load_transformer(source, device=device, dtype=dtype),
-            vae=load_vae(source.path, device=device, revision=source.revision),
+            vae=load_vae(source.path, revision=source.revision),
             scheduler=load_scheduler(source.path, revision=source.revision),
         )
 
@@ -160,11 +160,11 @@ class Flux1:
         assert pipeline.negative is None, "FLUX.1's guidance is embedded"
         from flux_lora.models.flux1.sampling import sample_with_flux_pipeline
 
-        parts = cast("Parts", (pipeline.transformer, pipeline.vae, pipeline.scheduler))
+        parts = cast("Parts", (pipeline.transformer, pipeline.scheduler))
         return sample_with_flux_pipeline(parts, prompt_embeds, seeds, size=size, steps=steps, guidance=guidance)
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
-        """By the VAE's decoder and diffusers' image processor."""
+        """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""
         from flux_lora.models.flux1.sampling import decode_images
 
         return decode_images(cast(Any, vae), latents)

@@ -1,4 +1,7 @@
-"""Open the parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub."""
+"""Open the parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub.
+
+Weights go to their device file by file: the host never holds a whole base for a GPU.
+"""
 
 from typing import TypeVar
 
@@ -20,8 +23,10 @@ def load_transformer(
     """The transformer, frozen."""
     folder = part_folder(path, "transformer", revision)
     with broken_files_explained(folder):
-        transformer = FluxTransformer2DModel.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    return _frozen(transformer, device)
+        transformer = FluxTransformer2DModel.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, device_map={"": device}
+        )
+    return _frozen(transformer)
 
 
 def load_vae(
@@ -30,21 +35,22 @@ def load_vae(
     """The VAE, frozen. It is small, and worth its float32."""
     folder = part_folder(path, "vae", revision)
     with broken_files_explained(folder):
-        vae = AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True)
-    return _frozen(vae, device)
+        vae = AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True, device_map={"": device})
+    return _frozen(vae)
 
 
 def load_text_encoders(
     path: str, dtype: torch.dtype = torch.float32, *, device: Place = "cpu", revision: str = ""
 ) -> TextEncoders:
     """CLIP and T5 with their tokenizers, frozen. FLUX.1-dev's T5 takes 9 GiB in bfloat16, twice that in float32."""
+    there = {"": device}
     clip_tokenizer, clip, t5_tokenizer, t5 = (part_folder(path, part, revision) for part in TEXT_PARTS)
     with broken_files_explained(t5.parent):
         return TextEncoders(
             clip_tokenizer=CLIPTokenizer.from_pretrained(clip_tokenizer),
-            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True), device),
+            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True, device_map=there)),
             t5_tokenizer=AutoTokenizer.from_pretrained(t5_tokenizer),
-            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True), device),
+            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True, device_map=there)),
         )
 
 
@@ -57,8 +63,7 @@ def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteSc
     return scheduler
 
 
-def _frozen(model: Part, device: Place) -> Part:
+def _frozen(model: Part) -> Part:
     model.requires_grad_(False)
     model.eval()
-    nn.Module.to(model, device)
     return model

@@ -21,7 +21,7 @@ from flux_lora.models.flux1.velocity import unpack
 
 ABSENT: Any = None
 """A part the pipeline does without; diffusers allows that and its annotations do not."""
-Parts = tuple[FluxTransformer2DModel, AutoencoderKL, FlowMatchEulerDiscreteScheduler]
+Parts = tuple[FluxTransformer2DModel, FlowMatchEulerDiscreteScheduler]
 
 
 def sampling_shift(scheduler: FlowMatchEulerDiscreteScheduler, width: int, height: int) -> float:
@@ -44,11 +44,12 @@ def sample_with_flux_pipeline(
     steps: int,
     guidance: float,
 ) -> Tensor:
-    """Latents BCHW. They are not decoded here: the VAE keeps its own dtype, and class images need no pixels."""
-    transformer, vae, scheduler = parts
+    """Latents BCHW. They are not decoded here: the VAE keeps its own dtype and place, and class images need no
+    pixels."""
+    transformer, scheduler = parts
     pipeline = FluxPipeline(
         scheduler=scheduler,
-        vae=vae,
+        vae=ABSENT,
         text_encoder=ABSENT,
         tokenizer=ABSENT,
         text_encoder_2=ABSENT,
@@ -70,11 +71,16 @@ def sample_with_flux_pipeline(
         output_type="latent",
         return_dict=False,
     )
-    scale = pipeline.vae_scale_factor
-    return unpack(cast(Tensor, tokens), height=height // scale, width=width // scale)
+    return unpack(cast(Tensor, tokens), height=height // PIXELS_PER_LATENT, width=width // PIXELS_PER_LATENT)
 
 
 def decode_images(vae: AutoencoderKL, latents: Tensor) -> list[Image.Image]:
-    """Latents BCHW -> images, by diffusers' image processor."""
-    drawn = VaeImageProcessor().postprocess(decode_latents(vae, latents).float(), output_type="pil")
+    """Latents BCHW -> images, by diffusers' image processor. Between calls the VAE is where it was: a preview's decoder
+    takes 3 GiB at 1024 x 1024, and its weights need not stay beside a training step."""
+    place = vae.device
+    vae.to(latents.device)
+    try:
+        drawn = VaeImageProcessor().postprocess(decode_latents(vae, latents).float(), output_type="pil")
+    finally:
+        vae.to(place)
     return cast(list[Image.Image], drawn)
