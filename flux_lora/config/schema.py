@@ -87,7 +87,13 @@ class TrainConfig:
     caption_dropout: float = 0.0
     """Share of exposures with an empty caption. At 0.05 the trigger is not the only way to the subject."""
     preservation: float = 0.0
-    """Weight of the loss that keeps captions without the trigger as they were. At 1 a step takes 2.5 times as long."""
+    """Weight of the loss that keeps captions without the trigger as they were, and where it begins if max_drift
+    moves it. 0 keeps nothing, and saves a third of the time."""
+    preservation_every: int = 2
+    """Steps from one such question to the next. It then counts for the steps between."""
+    max_drift: float = 0.0
+    """How far the base's answers may move there, as a share of how far its answers to two prompts are apart. The
+    weight of the preservation loss follows it; 0 leaves the weight alone."""
     prior_loss_weight: float = 1.0
     """How much an image of a source with role regularisation counts in the loss, beside one of the subject."""
     class_images: int = 0

@@ -21,6 +21,10 @@ class FlowPoint:
     sigma: Tensor  # B, float32, in (0, 1)
     velocity: Tensor  # BCHW, float32, the answer: d noisy / d time
 
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "FlowPoint":
+        """The same question elsewhere; sigma and the answer stay float32."""
+        return FlowPoint(self.noisy.to(device, dtype), self.sigma.to(device), self.velocity.to(device))
+
 
 Draw = Callable[[Tensor, int], FlowPoint]
 """(latents BCHW, number of the batch) -> a question about them"""

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.cache import EncodedDataset, EncodedSample, EntryNames
+from flux_lora.data.cache import EncodedDataset, EntryNames
 from flux_lora.data.cache.entries import LATENT, TEXT, entry_name, has_entry, write_entry
 from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
 from flux_lora.models.hub import fingerprint
@@ -54,7 +54,7 @@ def render_class_images(run: Run, images: Sequence[ClassImage], pipeline: Pipeli
         _render_seed([pair for pair in missing if pair[0].seed == seed], seed, run, pipeline)
 
 
-def preservation_samples(encoded: EncodedDataset, cache: Path, images: Sequence[ClassImage]) -> Sequence[EncodedSample]:
+def preservation_samples(encoded: EncodedDataset, cache: Path, images: Sequence[ClassImage]) -> EncodedDataset:
     """Every training image under its caption without the trigger, and every class image."""
     untriggered = [replace(keys, texts=keys.plains, mask="") for keys in encoded.keys]
     return EncodedDataset(cache, [*untriggered, *(image.keys for image in images)])

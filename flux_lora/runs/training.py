@@ -2,34 +2,32 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from itertools import islice
 
 from PIL import Image
 
-from flux_lora.adapter.attach import adapter_of, attach, linear_layers, set_strength, trainable_layers
+from flux_lora.adapter.attach import adapter_of, attach, linear_layers, trainable_layers
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.batches import BatchOptions, batches_from, group_by_shape
+from flux_lora.data.batches import BatchOptions, batches_from
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import SigmaSampler, logit_normal, uniform
+from flux_lora.flow.sigmas import SigmaSampler, logit_normal
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
+from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.held_out import HeldOutLoss
-from flux_lora.runs.regularization import preservation_samples, render_class_images
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import training_steps
-from flux_lora.train.loss import Preservation, without_adapter
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
 
 
@@ -45,11 +43,11 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root)
     reporter = combined(Jsonl(folder.metrics), *reporters, tracker)
     pipeline = run.load_pipeline()
-    if config.train.preservation:
-        render_class_images(run, prepared.class_images, pipeline)
+    reminders = reminders_of(run, prepared, pipeline) if config.train.preservation else None
     learner = _learner(run, pipeline)
     last = checkpoints.latest_checkpoint(folder.root)
     start = checkpoints.restore(last, learner) if last else 0
+    preservation = preservation_of(config.train, reminders, start, last) if reminders else None
     batches = batches_from(
         prepared.encoded, prepared.empty, _batch_options(config), prepared.dataset.planned.groups, start=start
     )
@@ -63,7 +61,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
             batches,
             counted_draw(config.train.seed, _sigmas(config)),
             start=start,
-            preservation=_preservation(run, prepared, pipeline, learner, start),
+            preservation=preservation,
         )
         over = False
         for step in islice(steps, max(0, config.train.steps - start)):
@@ -71,7 +69,8 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
             if measured := held_out.after(step.number):
                 reporter.measured(step.number, measured)
             if stop.signal or _due(step.number, config.train.save_every, config.train.steps):
-                saved = checkpoints.save(folder.root, step.number, learner)
+                progress = {PRESERVATION_WEIGHT: step.preservation_weight}
+                saved = checkpoints.save(folder.root, step.number, learner, progress)
                 reporter.saved(saved)
                 note(folder, {"steps": step.number})
                 stop.obey()
@@ -129,26 +128,6 @@ def _learner(run: Run, pipeline: Pipeline) -> Learner:
         family.checkpoint_activations(transformer)
     predict = family.velocity(transformer, guidance=config.model.train_guidance)
     return Learner(predict, start, trainable_layers(transformer), config.train)
-
-
-def _preservation(
-    run: Run, prepared: PreparedRun, pipeline: Pipeline, learner: Learner, start: int
-) -> Preservation | None:
-    config = run.config
-    if not config.train.preservation:
-        return None
-    options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
-    samples = preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images)
-    side = config.data.resolution
-    shapes = [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
-    groups = group_by_shape([*shapes, *((side, side) for _ in prepared.class_images)])
-    shift = run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=config.evaluate.steps)
-    return Preservation(
-        base=without_adapter(learner.predict, partial(set_strength, pipeline.transformer)),
-        batches=batches_from(samples, prepared.empty, options, groups, start=start),
-        draw=counted_draw(config.train.seed, uniform(shift), purpose="reminder"),
-        weight=config.train.preservation,
-    )
 
 
 def _due(number: int, every: int, last: int) -> bool:

@@ -29,7 +29,7 @@ from flux_lora.train.learner import Learner
 FOLDER = "checkpoints"
 NAME = re.compile(r"step-(\d{6,})")
 ADAPTER, OPTIMIZER, STATE = "adapter.safetensors", "optimizer.safetensors", "state.json"
-GROUPS = "groups"
+GROUPS, PROGRESS = "groups", "progress"
 VERSION = 1
 RESUMABLE = 2
 """Checkpoints with the optimizer's tensors: the last, and one more should it not be readable."""
@@ -50,8 +50,8 @@ class Checkpoint:
         return self.folder / ADAPTER
 
 
-def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
-    """Write beside, then rename. A checkpoint of the same step is replaced."""
+def save(run_dir: Path, step: int, learner: Learner, progress: Mapping[str, float] | None = None) -> Checkpoint:
+    """Write beside, then rename. A checkpoint of the same step is replaced. `progress`: other numbers to go on with."""
     folder = run_dir / FOLDER / f"step-{step:06d}"
     half_written = folder.with_name(f"{folder.name}{HALF_WRITTEN}")
     shutil.rmtree(half_written, ignore_errors=True)
@@ -63,6 +63,7 @@ def save(run_dir: Path, step: int, learner: Learner) -> Checkpoint:
     write_tensors(tensors, half_written / OPTIMIZER, {})
     optimizer = learner.config.optimizer.value
     state = {"version": VERSION, "step": step, "optimizer": optimizer, "numbers": numbers, GROUPS: groups}
+    state[PROGRESS] = dict(progress or {})
     write_text(json.dumps(state), half_written / STATE)
     shutil.rmtree(folder, ignore_errors=True)
     half_written.rename(folder)
@@ -132,6 +133,11 @@ def restore(checkpoint: Checkpoint, learner: Learner) -> int:
     groups = [{**group, **progress.get(number, {})} for number, group in enumerate(groups)]
     learner.optimizer.load_state_dict({"state": _nested(stored, state["numbers"]), "param_groups": groups})
     return checkpoint.step
+
+
+def progress_of(checkpoint: Checkpoint) -> Mapping[str, float]:
+    """The other numbers that were saved with it."""
+    return json.loads((checkpoint.folder / STATE).read_text()).get(PROGRESS, {})
 
 
 def _judged(run_dir: Path) -> list[tuple[Checkpoint, str]]:

@@ -1,65 +1,93 @@
 """What the adapter must not change is held: the base's answers to captions without the trigger."""
 
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from itertools import islice
+from itertools import islice, repeat
+from statistics import mean
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Generator
 
 from flux_lora.adapter.attach import set_strength
 from flux_lora.flow.points import counted_draw, draw_point
 from flux_lora.flow.sigmas import logit_normal
-from flux_lora.train.loop import training_steps
-from flux_lora.train.loss import Preservation, flow_loss, preservation_loss, without_adapter
+from flux_lora.train.loop import Step, training_steps
+from flux_lora.train.loss import flow_loss
+from flux_lora.train.preservation import SPAN, Asked, Preservation
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
+TIMES = logit_normal(0.0, 1.0, 1.0)
 
-def taught(weight: float) -> TinyRun:
-    """A run of 30 steps."""
-    run = tiny_run(config=replace(CONFIG, steps=30))
-    base = without_adapter(run.learner.predict, partial(set_strength, run.transformer))
-    times = logit_normal(0.0, 1.0, 1.0)
-    kept = Preservation(base, tiny_batches(), counted_draw(0, times, purpose="reminder"), weight)
-    list(islice(training_steps(run.learner, tiny_batches(), counted_draw(0, times), preservation=kept), 30))
-    return run
+
+def questions(run: TinyRun, start: int = 0) -> Iterator[Asked]:
+    """What the base answers, as a run keeps it before the first step."""
+    draw = counted_draw(0, TIMES, purpose="reminder")
+    for number, batch in enumerate(tiny_batches(start=start), start):
+        point = draw(batch.latents, number)
+        set_strength(run.transformer, 0.0)
+        with torch.no_grad():
+            answer = run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds)
+        set_strength(run.transformer, 1.0)
+        yield batch, replace(point, velocity=answer)
+
+
+def kept(run: TinyRun, weight: float, every: int = 1, limit: float = 0.0) -> Preservation:
+    return Preservation(questions(run), first=weight, weight=weight, every=every, limit=limit)
+
+
+def taught(run: TinyRun, preservation: Preservation | None, steps: int = 30) -> list[Step]:
+    return list(
+        islice(training_steps(run.learner, tiny_batches(), counted_draw(0, TIMES), preservation=preservation), steps)
+    )
 
 
 def moved(run: TinyRun) -> float:
-    batch = next(tiny_batches(start=100))
-    point = draw_point(batch.latents, logit_normal(0.0, 1.0, 1.0), Generator().manual_seed(0))
-    base = without_adapter(run.learner.predict, partial(set_strength, run.transformer))
-    return preservation_loss(run.learner.predict, base, batch, point).mean().item()
+    """Drift at points that were not asked about."""
+    batch, _ = next(questions(run, start=100))
+    point = draw_point(batch.latents, TIMES, Generator().manual_seed(0))
+    set_strength(run.transformer, 0.0)
+    with torch.no_grad():
+        point = replace(point, velocity=run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds))
+    set_strength(run.transformer, 1.0)
+    return flow_loss(run.learner.predict, batch, point).mean().item()
 
 
 def test_learning_and_preservation_are_reported_apart():
-    run = tiny_run(config=replace(CONFIG, steps=4))
-    base = without_adapter(run.learner.predict, partial(set_strength, run.transformer))
-    times = logit_normal(0.0, 1.0, 1.0)
-    kept = Preservation(base, tiny_batches(), counted_draw(0, times, purpose="reminder"), 20.0)
-    alone = list(islice(tiny_run(config=replace(CONFIG, steps=4)).steps(), 1))
-    both = list(islice(training_steps(run.learner, tiny_batches(), counted_draw(0, times), preservation=kept), 4))
+    alone = taught(tiny_run(), None, 1)
+    run = tiny_run()
+    both = taught(run, kept(run, 20.0), 4)
     assert both[0].loss == alone[0].loss, "the first loss is of learning, whatever is preserved"
     assert both[0].preservation == 0 < both[-1].preservation
+    assert [step.preservation_weight for step in both] == [20.0] * 4
+
+
+def test_a_question_every_other_step_counts_for_both():
+    run = tiny_run()
+    preservation = kept(run, 3.0, every=2)
+    assert [preservation.due(done) for done in range(4)] == [True, False, True, False]
+    assert preservation.pull == 6.0
+    drifts = [step.preservation for step in taught(run, preservation, 6)]
+    assert drifts[0] == drifts[1] and drifts[2] == drifts[3] != drifts[4] == drifts[5]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_two_backwards_give_the_gradients_of_the_sum(dtype: torch.dtype):
-    times, weight = logit_normal(0.0, 1.0, 1.0), 3.0
+    weight = 3.0
     norms = []
     for together in (False, True):
         run = tiny_run(dtype)
         next(run.steps())
-        base = without_adapter(run.learner.predict, partial(set_strength, run.transformer))
         batch = next(tiny_batches()).to("cpu", dtype)
-        point = counted_draw(0, times)(batch.latents.float(), 0)
-        asked = replace(point, noisy=point.noisy.to(dtype))
+        point = counted_draw(0, TIMES)(batch.latents.float(), 0).to("cpu", dtype)
+        other = replace(point, velocity=torch.zeros_like(point.velocity))
         losses = (
-            flow_loss(run.learner.predict, batch, asked).mean(),
-            (weight * preservation_loss(run.learner.predict, base, batch, asked).mean()),
+            flow_loss(run.learner.predict, batch, point).mean(),
+            weight * flow_loss(run.learner.predict, batch, other).mean(),
         )
-        for loss in (sum(losses),) if together else losses:
+        for loss in (losses[0] + losses[1],) if together else losses:
             run.learner.accumulate(loss)
         norms.append(run.learner.step(1).grad_norm)
     assert norms[0] == pytest.approx(norms[1], rel=1e-6 if dtype == torch.float32 else 2e-2)
@@ -81,12 +109,12 @@ class Held:
 
 def most_saved(weight: float) -> int:
     """Most bytes kept for a backward at once in two steps; without preservation if 0."""
-    run, times = tiny_run(), logit_normal(0.0, 1.0, 1.0)
-    base = without_adapter(run.learner.predict, partial(set_strength, run.transformer))
-    kept = Preservation(base, tiny_batches(), counted_draw(0, times, purpose="reminder"), weight) if weight else None
+    run = tiny_run()
+    asked = list(islice(questions(run), 2))
+    preservation = Preservation(iter(asked), first=weight, weight=weight) if weight else None
     Held.bytes = Held.most = 0
     with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-        list(islice(training_steps(run.learner, tiny_batches(), counted_draw(0, times), preservation=kept), 2))
+        taught(run, preservation, 2)
     return Held.most
 
 
@@ -99,15 +127,32 @@ def test_a_fresh_adapter_drifts_nowhere():
 
 
 def test_preservation_holds_the_base_where_learning_alone_moves_it():
-    assert 0 < moved(taught(weight=20.0)) < 0.5 * moved(taught(weight=0.0))
+    held, free = tiny_run(), tiny_run()
+    taught(held, kept(held, 20.0))
+    taught(free, None)
+    assert 0 < moved(held) < 0.5 * moved(free)
 
 
-def test_the_base_is_asked_with_the_adapter_silent_and_it_speaks_again_afterwards():
-    run = taught(weight=0.0)
-    batch = next(tiny_batches())
-    asked = (batch.latents, torch.full((len(batch.latents),), 0.5), batch.prompt_embeds)
-    before = run.learner.predict(*asked)
-    silent = without_adapter(run.learner.predict, partial(set_strength, run.transformer))(*asked)
-    fresh = tiny_run().learner.predict(*asked)
-    assert torch.equal(silent, fresh)
-    assert torch.equal(run.learner.predict(*asked), before) and not torch.equal(before, silent)
+def test_a_limit_is_kept_from_a_weight_that_is_far_too_small_and_from_one_that_is_far_too_large():
+    config, last = replace(CONFIG, steps=400, learning_rate=3e-3), slice(-50, None)
+    free = tiny_run(config=config)
+    limit = 0.3 * mean(step.preservation for step in taught(free, kept(free, 1e-9), 400)[last])
+    for first in (0.1, 10.0):
+        run = tiny_run(config=config)
+        steps = taught(run, kept(run, first, limit=limit), 400)
+        assert mean(step.preservation for step in steps[last]) == pytest.approx(limit, rel=0.25)
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=600), st.floats(0.01, 100))
+def test_the_weight_stays_within_its_span_whatever_is_answered(drifts: list[float], first: float):
+    preservation = Preservation(iter(()), first=first, weight=first, limit=1.0)
+    for drift in drifts:
+        preservation.answered(drift)
+    assert first / SPAN <= preservation.weight <= first * SPAN
+
+
+def test_without_a_limit_the_weight_is_what_it_was():
+    preservation = Preservation(iter(()), first=2.0, weight=2.0)
+    for drift in repeat(5.0, 10):
+        preservation.answered(drift)
+    assert preservation.weight == 2.0

@@ -153,7 +153,7 @@ class EncodedDataset(Sequence[EncodedSample]):
     def __init__(self, folder: Path, keys: Sequence[EntryNames]) -> None:
         """Samples with these entries in the cache of `folder`."""
         self.keys = tuple(keys)
-        self._folder = folder
+        self.folder = folder
         self._opened = lru_cache(maxsize=OPEN_SAMPLES)(self._open)
 
     def __len__(self) -> int:
@@ -165,17 +165,17 @@ class EncodedDataset(Sequence[EncodedSample]):
     def __getitem__(self, number: slice) -> "EncodedDataset": ...
     def __getitem__(self, number: int | slice) -> "EncodedSample | EncodedDataset":
         if isinstance(number, slice):
-            return EncodedDataset(self._folder, self.keys[number])
+            return EncodedDataset(self.folder, self.keys[number])
         return self._opened(self.keys[number])
 
     def _open(self, keys: EntryNames) -> EncodedSample:
-        image = read_entry(self._folder, keys.latent)
+        image = read_entry(self.folder, keys.latent)
         return EncodedSample(
             latent=image["latent"],
             std=image["spread"],
-            prompt_embeds=tuple(read_prompt_embeds(self._folder, name) for name in keys.texts),
-            class_prompt_embeds=tuple(read_prompt_embeds(self._folder, name) for name in keys.plains),
-            mask=read_entry(self._folder, keys.mask)["mask"] if keys.mask else None,
+            prompt_embeds=tuple(read_prompt_embeds(self.folder, name) for name in keys.texts),
+            class_prompt_embeds=tuple(read_prompt_embeds(self.folder, name) for name in keys.plains),
+            mask=read_entry(self.folder, keys.mask)["mask"] if keys.mask else None,
             role=keys.role,
         )
 

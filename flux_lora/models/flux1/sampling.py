@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.latents import decode_latents
@@ -78,9 +78,9 @@ def decode_images(vae: AutoencoderKL, latents: Tensor) -> list[Image.Image]:
     """Latents BCHW -> images, by diffusers' image processor. Between calls the VAE is where it was: a preview's decoder
     takes 3 GiB at 1024 x 1024, and its weights need not stay beside a training step."""
     place = vae.device
-    vae.to(latents.device)
+    nn.Module.to(vae, latents.device)
     try:
         drawn = VaeImageProcessor().postprocess(decode_latents(vae, latents).float(), output_type="pil")
     finally:
-        vae.to(place)
+        nn.Module.to(vae, place)
     return cast(list[Image.Image], drawn)

@@ -1,0 +1,185 @@
+"""What the base answers about the images that preservation reminds of, asked once before the first step.
+
+Each reminder (a training image under its caption without the trigger, or a class image) is asked about at up to DRAWS
+points: noise and sigma follow from the image and the number of the draw alone, so every run on the same base and
+images shares the answers in its cache. A step with a reminder then costs no pass of the base. The sigmas of a
+reminder's draws are a Kronecker sequence: however many of them are used, they are spread evenly.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, count
+
+import torch
+from torch import Tensor
+
+from flux_lora.config.schema import TrainConfig
+from flux_lora.data.batches import Batch, BatchOptions, Groups, batches_per_epoch, group_by_shape, sample_indices_at
+from flux_lora.data.cache import EncodedDataset
+from flux_lora.data.cache.entries import entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
+from flux_lora.flow.points import FlowPoint, point_at
+from flux_lora.flow.randomness import generator_for
+from flux_lora.flow.sigmas import NEAREST_END, shifted
+from flux_lora.models.family import Pipeline, PromptEmbeds, Velocity, stack_prompt_embeds
+from flux_lora.models.hub import fingerprint
+from flux_lora.runs.encoding import PreparedRun
+from flux_lora.runs.regularization import preservation_samples, render_class_images
+from flux_lora.runs.run import Run
+from flux_lora.train.checkpoints import Checkpoint, progress_of
+from flux_lora.train.preservation import Asked, Preservation
+
+ANSWER = "answer"
+PRESERVATION_WEIGHT = "preservation_weight"
+"""What a checkpoint calls the weight that it went on with."""
+DRAWS = 16
+"""Points at which a reminder is asked about, at most; then the first comes again."""
+GOLDEN = 0.6180339887498949
+AT_ONCE = 4
+"""Batches of training that one pass without a graph has room for."""
+COMPARED = 16
+"""Reminders of which the distance between prompts is measured."""
+
+
+@dataclass(frozen=True)
+class Reminders:
+    """The images that are asked about, and how."""
+
+    samples: EncodedDataset
+    """Their captions do not say the trigger."""
+    groups: Groups
+    options: BatchOptions
+    shift: float
+    """Of the sigmas: that of rendering."""
+    asked_as: str
+    """All else that an answer depends on: the base, its guidance, its dtype."""
+    draws: int
+    """Points at which each is asked about."""
+    between_prompts: float = 1.0
+    """Mean squared difference of the base's answers to two prompts at one point: the unit of drift."""
+
+    def text(self, member: int, draw: int) -> str:
+        """The entry of the caption: variants take turns."""
+        texts = self.samples.keys[member].texts
+        return texts[draw % len(texts)]
+
+    def prompt_embeds(self, member: int, draw: int) -> PromptEmbeds:
+        """Of that caption."""
+        return read_prompt_embeds(self.samples.folder, self.text(member, draw))
+
+    def point(self, member: int, draw: int) -> tuple[Tensor, Tensor]:
+        """Noise CHW and sigma of a draw."""
+        latent = self.samples[member].latent
+        generator = generator_for(draw, 0, f"reminder {self.samples.keys[member].latent}")
+        offset = float(torch.rand((), generator=generator_for(0, 0, f"sigmas {self.samples.keys[member].latent}")))
+        even = torch.tensor((offset + draw * GOLDEN) % 1)
+        return torch.randn(latent.shape, generator=generator), shifted(even, self.shift).clamp(
+            NEAREST_END, 1 - NEAREST_END
+        )
+
+    def answer_name(self, member: int, draw: int) -> str:
+        """The entry of the base's answer."""
+        latent = self.samples.keys[member].latent
+        return entry_name(ANSWER, self.asked_as, str(self.shift), latent, self.text(member, draw), str(draw))
+
+
+def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminders:
+    """Class images and base answers, made where the cache lacks them; the pipeline must hold no adapter yet."""
+    config, feedback = run.config, run.feedback
+    render_class_images(run, prepared.class_images, pipeline)
+    options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
+    side = config.data.resolution
+    shapes = [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
+    groups = group_by_shape([*shapes, *((side, side) for _ in prepared.class_images)])
+    questions = -(-config.train.steps // config.train.preservation_every)
+    base = fingerprint(run.family.transformer_folder(run.source))
+    reminders = Reminders(
+        samples=preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images),
+        groups=groups,
+        options=options,
+        shift=run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=config.evaluate.steps),
+        asked_as=f"{base} {config.model.train_guidance} {config.hardware.dtype.value}",
+        draws=min(DRAWS, -(-questions // batches_per_epoch(groups, options.batch_size))),
+    )
+    velocity = run.family.velocity(pipeline.transformer, guidance=config.model.train_guidance)
+    place = torch.zeros((), device=run.device.device, dtype=run.device.dtype)
+    total = reminders.draws * len(reminders.samples)
+    with feedback.progress("asking the base", keeps=True) as progress:
+        for known in accumulate(ask_base(velocity, reminders, place)):
+            progress(known, total, "")
+    return replace(reminders, between_prompts=distance_between_prompts(velocity, reminders, place))
+
+
+def preservation_of(config: TrainConfig, reminders: Reminders, start: int, last: Checkpoint | None) -> Preservation:
+    """From step `start` on, with the weight that the last checkpoint kept."""
+    asked = -(-start // config.preservation_every)
+    kept = progress_of(last).get(PRESERVATION_WEIGHT) if last else None
+    return Preservation(
+        reminder_questions(reminders, start=asked),
+        first=config.preservation,
+        weight=kept or config.preservation,
+        every=config.preservation_every,
+        limit=config.max_drift * reminders.between_prompts,
+    )
+
+
+def ask_base(base: Velocity, reminders: Reminders, place: Tensor) -> Iterator[int]:
+    """Answer what the cache lacks, yielding how many more are known; `base` must have no adapter in it, and `place`
+    says its device and dtype."""
+    folder, size = reminders.samples.folder, AT_ONCE * reminders.options.batch_size
+    for draw in range(reminders.draws):
+        for group in reminders.groups:
+            members = sorted(set(group))
+            missing = [one for one in members if not has_entry(folder, reminders.answer_name(one, draw))]
+            yield len(members) - len(missing)
+            for first in range(0, len(missing), size):
+                chunk = missing[first : first + size]
+                for member, answer in zip(chunk, _answers(base, reminders, chunk, draw, place), strict=True):
+                    write_entry(folder, reminders.answer_name(member, draw), {ANSWER: answer})
+                yield len(chunk)
+
+
+def reminder_questions(reminders: Reminders, *, start: int) -> Iterator[Asked]:
+    """Batches of questions with the base's answers, from number `start` on, without end."""
+    options, epoch = reminders.options, batches_per_epoch(reminders.groups, reminders.options.batch_size)
+    for number in count(start):
+        members = sample_indices_at(reminders.groups, options.batch_size, options.seed, number)
+        yield _asked(reminders, members, number // epoch % reminders.draws)
+
+
+@torch.no_grad()
+def distance_between_prompts(base: Velocity, reminders: Reminders, place: Tensor) -> float:
+    """Mean squared difference of the base's answers to a reminder's own prompt and to another's: the unit of drift."""
+    group = max((sorted(set(group)) for group in reminders.groups), key=len)[:COMPARED]
+    differences = []
+    for member, other in zip(group, group[1:] + group[:1], strict=True):
+        if reminders.text(member, 0) != reminders.text(other, 0):
+            batch, point = _placed(*_question(reminders, [member], 0), place)
+            said = reminders.prompt_embeds(other, 0).to(place.device, place.dtype)
+            own, swapped = (base(point.noisy, point.sigma, each).float() for each in (batch.prompt_embeds, said))
+            differences.append(float((own - swapped).square().mean()))
+    return sum(differences) / len(differences) if differences else 1.0
+
+
+@torch.no_grad()
+def _answers(base: Velocity, reminders: Reminders, members: Sequence[int], draw: int, place: Tensor) -> Tensor:
+    batch, point = _placed(*_question(reminders, members, draw), place)
+    return base(point.noisy, point.sigma, batch.prompt_embeds)
+
+
+def _asked(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:
+    batch, point = _question(reminders, members, draw)
+    entries = [read_entry(reminders.samples.folder, reminders.answer_name(member, draw)) for member in members]
+    answers = torch.stack([entry[ANSWER] for entry in entries]).float()
+    return batch, FlowPoint(noisy=point.noisy, sigma=point.sigma, velocity=answers)
+
+
+def _question(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:
+    latents = torch.stack([reminders.samples[member].latent for member in members])
+    noise, sigma = (torch.stack(each) for each in zip(*(reminders.point(m, draw) for m in members), strict=True))
+    texts = stack_prompt_embeds([reminders.prompt_embeds(member, draw) for member in members])
+    shares = torch.full((len(members),), 1 / reminders.options.batch_size)
+    return Batch(latents, texts, shares=shares), point_at(latents, noise, sigma)
+
+
+def _placed(batch: Batch, point: FlowPoint, place: Tensor) -> Asked:
+    return batch.to(place.device, place.dtype), point.to(place.device, place.dtype)

@@ -1,0 +1,58 @@
+"""Holding the adapter to what the base answers where the trigger is not said: within a limit, not by a weight alone.
+
+Differential output preservation, as ai-toolkit calls it: beside each training question the adapter is asked about an
+image whose caption does not say the trigger, and held to what the base answers there. An ordinary bottle then stays an
+ordinary bottle. The reminders are the training images themselves, and images that the base has made: the adapter is
+then also held where ordinary things are drawn, not only where the new thing is. They are asked about at the sigmas of
+rendering: what an open prompt becomes is settled in the first, noisiest steps. But at the guidance of training: at
+another, the adapter would tell the two apart by the guidance instead of by the trigger, and show nothing new.
+
+One weight does not fit all: what holds one subject smothers the next. So the weight is a multiplier (dual variable) of
+a constraint, drift <= limit, and follows it in small exponential steps, as in Lagrangian methods of multipliers
+(Bertsekas, "Constrained Optimization and Lagrange Multiplier Methods", 1982).
+"""
+
+import math
+from collections.abc import Iterator
+
+from flux_lora.data.batches import Batch
+from flux_lora.flow.points import FlowPoint
+
+Asked = tuple[Batch, FlowPoint]
+"""A question with the base's answer in place of the velocity."""
+PACE = 0.02
+"""Of the logarithm of the weight, for a drift of twice the limit: fifty such answers make it 2.7 times as large."""
+SPAN = 30.0
+"""How far the weight goes from where it began, at most, either way."""
+
+
+class Preservation:
+    """What is asked, how often, and how much staying with the base counts beside learning."""
+
+    def __init__(
+        self, questions: Iterator[Asked], *, first: float, weight: float, every: int = 1, limit: float = 0.0
+    ) -> None:
+        """`first` is the weight that the run began with, and `weight` what it is now. `every`: updates from one
+        question to the next. `limit` is a mean squared velocity error; 0 leaves the weight alone."""
+        self._questions, self._every, self._limit = questions, every, limit
+        self._first, self.weight = first, weight
+
+    def due(self, done: int) -> bool:
+        """Whether the update that follows `done` updates asks a question."""
+        return done % self._every == 0
+
+    def ask(self) -> Asked:
+        """The next question."""
+        return next(self._questions)
+
+    @property
+    def pull(self) -> float:
+        """What the loss of a question is multiplied by: rarer questions count for the updates between them."""
+        return self.weight * self._every
+
+    def answered(self, drift: float) -> None:
+        """Follow the limit: more weight above it, less below."""
+        if self._limit:
+            excess = min(1.0, drift / self._limit - 1)
+            weight = self.weight * math.exp(PACE * excess)
+            self.weight = min(max(weight, self._first / SPAN), self._first * SPAN)
