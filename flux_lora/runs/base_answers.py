@@ -8,7 +8,7 @@ reminder's draws are a Kronecker sequence: however many of them are used, they a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, count
+from itertools import accumulate, count, product
 
 import torch
 from torch import Tensor
@@ -126,16 +126,15 @@ def ask_base(base: Velocity, reminders: Reminders, place: Tensor) -> Iterator[in
     """Answer what the cache lacks, yielding how many more are known; `base` must have no adapter in it, and `place`
     says its device and dtype."""
     folder, size = reminders.samples.folder, AT_ONCE * reminders.options.batch_size
-    for draw in range(reminders.draws):
-        for group in reminders.groups:
-            members = sorted(set(group))
-            missing = [one for one in members if not has_entry(folder, reminders.answer_name(one, draw))]
-            yield len(members) - len(missing)
-            for first in range(0, len(missing), size):
-                chunk = missing[first : first + size]
-                for member, answer in zip(chunk, _answers(base, reminders, chunk, draw, place), strict=True):
-                    write_entry(folder, reminders.answer_name(member, draw), {ANSWER: answer})
-                yield len(chunk)
+    for draw, group in product(range(reminders.draws), reminders.groups):
+        members = sorted(set(group))
+        missing = [one for one in members if not has_entry(folder, reminders.answer_name(one, draw))]
+        yield len(members) - len(missing)
+        for first in range(0, len(missing), size):
+            chunk = missing[first : first + size]
+            for member, answer in zip(chunk, _answers(base, reminders, chunk, draw, place), strict=True):
+                write_entry(folder, reminders.answer_name(member, draw), {ANSWER: answer})
+            yield len(chunk)
 
 
 def reminder_questions(reminders: Reminders, *, start: int) -> Iterator[Asked]:
