@@ -86,11 +86,22 @@ class Batch:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
+        beside = self.latents.is_pinned()
+        weights, shares = self.loss_weights, self.shares
         return Batch(
-            latents=self.latents.to(device, dtype),
+            latents=self.latents.to(device, dtype, non_blocking=beside),
             prompt_embeds=self.prompt_embeds.to(device, dtype),
-            loss_weights=None if self.loss_weights is None else self.loss_weights.to(device),
-            shares=None if self.shares is None else self.shares.to(device),
+            loss_weights=None if weights is None else weights.to(device, non_blocking=beside),
+            shares=None if shares is None else shares.to(device, non_blocking=beside),
+        )
+
+    def pinned(self) -> "Batch":
+        """The same in page-locked memory, from which a GPU copies beside its work."""
+        return Batch(
+            latents=self.latents.pin_memory(),
+            prompt_embeds=self.prompt_embeds.pinned(),
+            loss_weights=None if self.loss_weights is None else self.loss_weights.pin_memory(),
+            shares=None if self.shares is None else self.shares.pin_memory(),
         )
 
 

@@ -23,7 +23,16 @@ class FlowPoint:
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "FlowPoint":
         """The same question elsewhere; sigma and the answer stay float32."""
-        return FlowPoint(self.noisy.to(device, dtype), self.sigma.to(device), self.velocity.to(device))
+        beside = self.noisy.is_pinned()
+        return FlowPoint(
+            noisy=self.noisy.to(device, dtype, non_blocking=beside),
+            sigma=self.sigma.to(device, non_blocking=beside),
+            velocity=self.velocity.to(device, non_blocking=beside),
+        )
+
+    def pinned(self) -> "FlowPoint":
+        """The same in page-locked memory, from which a GPU copies beside its work."""
+        return FlowPoint(self.noisy.pin_memory(), self.sigma.pin_memory(), self.velocity.pin_memory())
 
 
 Draw = Callable[[Tensor, int], FlowPoint]

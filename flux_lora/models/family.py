@@ -59,10 +59,16 @@ class PromptEmbeds:
         """The same elsewhere; what is not floating point (positions, ids) keeps its dtype."""
         return PromptEmbeds(
             {
-                name: tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype)
+                name: tensor.to(
+                    device, dtype if tensor.is_floating_point() else tensor.dtype, non_blocking=tensor.is_pinned()
+                )
                 for name, tensor in self.tensors.items()
             }
         )
+
+    def pinned(self) -> "PromptEmbeds":
+        """The same in page-locked memory, from which a GPU copies beside its work."""
+        return PromptEmbeds({name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
     def rows(self, rows: Sequence[int]) -> "PromptEmbeds":
         """Some of the captions, in this order, repeated where a number is."""

@@ -26,6 +26,7 @@ from flux_lora.runs.encoding import PreparedRun
 from flux_lora.runs.regularization import preservation_samples, render_class_images
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import Checkpoint, progress_of
+from flux_lora.train.loop import made_ahead, ready
 from flux_lora.train.preservation import Asked, Preservation
 
 ANSWER = "answer"
@@ -109,12 +110,14 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
     return replace(reminders, between_prompts=distance_between_prompts(velocity, reminders, place))
 
 
-def preservation_of(config: TrainConfig, reminders: Reminders, start: int, last: Checkpoint | None) -> Preservation:
-    """From step `start` on, with the weight that the last checkpoint kept."""
+def preservation_of(
+    config: TrainConfig, reminders: Reminders, dtype: torch.dtype, start: int, last: Checkpoint | None
+) -> Preservation:
+    """From step `start` on, with the weight that the last checkpoint kept; questions come in the model's dtype."""
     asked = -(-start // config.preservation_every)
     kept = progress_of(last).get(PRESERVATION_WEIGHT) if last else None
     return Preservation(
-        reminder_questions(reminders, start=asked),
+        made_ahead(ready(question, dtype) for question in reminder_questions(reminders, start=asked)),
         first=config.preservation,
         weight=kept or config.preservation,
         every=config.preservation_every,

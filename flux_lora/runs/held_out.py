@@ -32,9 +32,15 @@ class HeldOutLoss:
         if self._every and not self._tables and start == 0:
             self._keep(self._measured(0))
 
+    def due(self, step: int) -> bool:
+        """Whether it is time to measure."""
+        if not self._every or not self._tables:
+            return False
+        return step % self._every == 0 or step == self._run.config.train.steps
+
     def after(self, step: int) -> dict[str, float]:
         """Measure if it is time; what trackers get."""
-        if not self._every or not self._tables or (step % self._every and step != self._run.config.train.steps):
+        if not self.due(step):
             return {}
         table, base, last = self._measured(step), self._tables[0], self._tables[-1]
         self._keep(table)

@@ -23,11 +23,11 @@ from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.run import Run, spec_of
-from flux_lora.runs.stop_request import stop_request
+from flux_lora.runs.stop_request import StopRequest, stop_request
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
-from flux_lora.train.loop import training_steps
+from flux_lora.train.loop import Launched, Step, launched_steps
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
 
 
@@ -47,38 +47,33 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     learner = _learner(run, pipeline)
     last = checkpoints.latest_checkpoint(folder.root)
     start = checkpoints.restore(last, learner) if last else 0
-    preservation = preservation_of(config.train, reminders, start, last) if reminders else None
+    dtype = run.device.dtype
+    preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
     batches = batches_from(
         prepared.encoded, prepared.empty, _batch_options(config), prepared.dataset.planned.groups, start=start
     )
-    previews = _Previews(run, prepared, pipeline)
-    early_stop = EarlyStop(run, prepared.dataset, pipeline)
-    held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
-        steps = training_steps(
-            learner,
-            batches,
-            counted_draw(config.train.seed, _sigmas(config)),
-            start=start,
-            preservation=preservation,
-        )
-        over = False
-        for step in islice(steps, max(0, config.train.steps - start)):
-            reporter.step(step)
-            if measured := held_out.after(step.number):
-                reporter.measured(step.number, measured)
-            if stop.signal or _due(step.number, config.train.save_every, config.train.steps):
-                progress = {PRESERVATION_WEIGHT: step.preservation_weight}
-                saved = checkpoints.save(folder.root, step.number, learner, progress)
-                reporter.saved(saved)
-                note(folder, {"steps": step.number})
-                stop.obey()
-                over = early_stop.after(saved)
-            if config.preview.every and step.number % config.preview.every == 0:
-                previews.show(step.number, reporter)
+        pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
+        draw = counted_draw(config.train.seed, _sigmas(config))
+        steps = launched_steps(learner, batches, draw, start=start, preservation=preservation)
+        _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, stop)
+
+
+def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, stop: StopRequest) -> None:
+    """A step is reported once the next is under way, or where there is a pause after it."""
+    unread: Launched | None = None
+    for step in steps:
+        if unread:
+            reporter.step(unread.read())
+        unread = step
+        if stop.signal or pauses.due(step.number):
+            facts, unread = step.read(), None
+            reporter.step(facts)
+            over = pauses.take(facts, save=bool(stop.signal))
+            stop.obey()
             if over:
-                break
+                return
 
 
 @contextmanager
@@ -130,8 +125,42 @@ def _learner(run: Run, pipeline: Pipeline) -> Learner:
     return Learner(predict, start, trainable_layers(transformer), config.train)
 
 
-def _due(number: int, every: int, last: int) -> bool:
-    return number % every == 0 or number == last
+class _Pauses:
+    """What is done between two steps: the held-out loss, checkpoints and their scores, previews."""
+
+    def __init__(
+        self, run: Run, prepared: PreparedRun, pipeline: Pipeline, learner: Learner, reporter: Reporter, *, start: int
+    ) -> None:
+        self._run, self._learner, self._reporter = run, learner, reporter
+        self._previews = _Previews(run, prepared, pipeline)
+        self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
+        self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
+
+    def due(self, number: int) -> bool:
+        """Whether anything is done after this step."""
+        return self._saves(number) or self._shows(number) or self._held_out.due(number)
+
+    def take(self, step: Step, *, save: bool) -> bool:
+        """Do what is due; a checkpoint also if `save`. Whether training should end here."""
+        number, over = step.number, False
+        if measured := self._held_out.after(number):
+            self._reporter.measured(number, measured)
+        if save or self._saves(number):
+            progress = {PRESERVATION_WEIGHT: step.preservation_weight}
+            saved = checkpoints.save(self._run.folder.root, number, self._learner, progress)
+            self._reporter.saved(saved)
+            note(self._run.folder, {"steps": number})
+            over = not save and self._early_stop.after(saved)
+        if not save and self._shows(number):
+            self._previews.show(number, self._reporter)
+        return over
+
+    def _saves(self, number: int) -> bool:
+        return number % self._run.config.train.save_every == 0 or number == self._run.config.train.steps
+
+    def _shows(self, number: int) -> bool:
+        every = self._run.config.preview.every
+        return bool(every) and number % every == 0
 
 
 class _Previews:

@@ -8,6 +8,7 @@ computes in float32, the parameters are the masters. A step may follow several a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,17 +19,28 @@ from flux_lora.adapter.trainable import TrainableLayer
 from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import RunError
 from flux_lora.models.family import Velocity
-from flux_lora.train.optimizers import learning_rate_at, optimizer_for
+from flux_lora.train.optimizers import learning_rate_at, optimizer_for, step_if_finite
 
 
 @dataclass(frozen=True)
 class Update:
-    """What one update did."""
+    """What one update did. Its numbers may still be on their way: nothing has waited for them."""
 
-    loss: float
-    grad_norm: float
+    number: int
+    """Updates done, this one included."""
+    loss: Tensor
+    grad_norm: Tensor
     """Before clipping."""
     learning_rate: float
+
+
+def refuse_non_finite(number: int, loss: float, norm: float) -> None:
+    """Raises RunError where an update's numbers are not finite; such an update has moved nothing."""
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise RunError(
+            f"step {number}: the loss is {loss:g} and the gradient's length {norm:g}; the adapter was not moved",
+            fix="lower train.learning_rate, or set hardware.dtype=fp32; the last checkpoint is sound",
+        )
 
 
 class Learner:
@@ -62,21 +74,20 @@ class Learner:
     def step(self, done: int) -> Update:
         """Move by the accumulated gradients, unless something is not finite. `done` steps were taken before.
 
-        Raises RunError, with the adapter unmoved, where the loss or the gradient norm is not finite.
+        Nothing waits for the device: that a loss or gradient is not finite is found there, and said by the update.
         """
         norm = get_total_norm([master.grad for master in self.masters if master.grad is not None])
-        total = torch.stack(self._losses).sum()
+        loss = torch.stack(self._losses).sum()
         self._losses.clear()
-        loss, grad_norm = torch.stack([total, norm.to(total.device)]).tolist()
-        self._refuse_non_finite(done + 1, loss, grad_norm)
         clip_grads_with_norm_(self.masters, self.config.max_grad_norm, norm)
         rate = learning_rate_at(done, self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
-        self._clear_gradients()
+        step_if_finite(self.optimizer, torch.isfinite(loss) & torch.isfinite(norm))
+        for master in self.masters:
+            master.grad = None
         self._copy_to_model()
-        return Update(loss=loss, grad_norm=grad_norm, learning_rate=rate)
+        return Update(number=done + 1, loss=loss, grad_norm=norm, learning_rate=rate)
 
     def adapter(self) -> Adapter:
         """The masters as they are now, copied to the CPU."""
@@ -93,24 +104,11 @@ class Learner:
             master.copy_(value)
         self._copy_to_model()
 
-    def _refuse_non_finite(self, number: int, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        self._clear_gradients()
-        raise RunError(
-            f"step {number}: the loss is {loss:g} and the gradient's length {norm:g}; the adapter was not moved",
-            fix="lower train.learning_rate, or set hardware.dtype=fp32; the last checkpoint is sound",
-        )
-
-    def _clear_gradients(self) -> None:
-        for master in self.masters:
-            master.grad = None
-
     @torch.no_grad()
     def _copy_to_model(self) -> None:
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            if master is not parameter:
-                parameter.copy_(master)
+        if self.masters[0] is not self.parameters[0]:
+            held, truth = (cast(list[Tensor], each) for each in (self.parameters, self.masters))
+            torch._foreach_copy_(held, truth)  # one kernel for hundreds of tensors
 
 
 def _master(parameter: nn.Parameter) -> nn.Parameter:

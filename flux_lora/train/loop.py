@@ -1,17 +1,21 @@
 """The training loop as a stream of facts: it takes things to call, and yields what happened. It writes nothing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from flux_lora.data.batches import Batch
-from flux_lora.flow.points import Draw, FlowPoint
-from flux_lora.train.learner import Learner
+from flux_lora.flow.points import Draw
+from flux_lora.train.learner import Learner, refuse_non_finite
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.preservation import Preservation
+from flux_lora.train.preservation import Asked, Preservation
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,53 @@ class Step:
     """What that counts beside the loss, after this step."""
 
 
+class OnTheWay:
+    """Numbers of a device that are copied to the host as soon as they are known, while it works on."""
+
+    def __init__(self, *numbers: Tensor) -> None:
+        known = torch.stack([each.detach().float() for each in numbers])
+        self._copied = torch.cuda.Event() if known.is_cuda else None
+        self._host = known
+        if self._copied:
+            self._host = torch.empty(known.shape, pin_memory=True)
+            self._host.copy_(known, non_blocking=True)
+            self._copied.record()
+
+    def read(self) -> list[float]:
+        """Wait for them, and for nothing that came after."""
+        if self._copied:
+            self._copied.synchronize()
+        return self._host.tolist()
+
+
+@dataclass
+class Launched:
+    """A step whose numbers may still be on their way."""
+
+    number: int
+    """Updates done, this one included."""
+    learning_rate: float
+    numbers: OnTheWay
+    """Total loss, gradient norm, loss, drift, weight of preservation."""
+    began: float
+    ended: float = 0.0
+    """When the next step began; until then 0."""
+
+    def read(self) -> Step:
+        """Raises RunError where the update was not finite, and so moved nothing."""
+        total, norm, loss, drift, weight = self.numbers.read()
+        refuse_non_finite(self.number, total, norm)
+        return Step(
+            number=self.number,
+            loss=loss,
+            grad_norm=norm,
+            learning_rate=self.learning_rate,
+            seconds=(self.ended or perf_counter()) - self.began,
+            preservation=drift,
+            preservation_weight=weight,
+        )
+
+
 def training_steps(
     learner: Learner,
     batches: Iterator[Batch],
@@ -41,39 +92,66 @@ def training_steps(
     start: int = 0,
     preservation: Preservation | None = None,
 ) -> Iterator[Step]:
-    """Update the learner once per item taken. The caller decides when to stop.
+    """Update the learner once per item taken, and wait for its numbers. The caller decides when to stop.
 
     `start` counts the updates already done; `batches` begins with batch number `start`.
     """
-    place, drift = learner.parameters[0], 0.0
-    for done, batch in enumerate(batches, start):
+    return (each.read() for each in launched_steps(learner, batches, draw, start=start, preservation=preservation))
+
+
+def launched_steps(
+    learner: Learner,
+    batches: Iterator[Batch],
+    draw: Draw,
+    *,
+    start: int = 0,
+    preservation: Preservation | None = None,
+) -> Iterator[Launched]:
+    """The same without waiting: read a step's numbers once the next one is taken, and a GPU is never idle for them."""
+    place, launched = learner.parameters[0], None
+    drift = weight = torch.zeros((), device=place.device)
+    for done, question in enumerate(made_ahead(_questions(batches, draw, start, place.dtype)), start):
         began = perf_counter()
-        question = _noised(batch, draw, done, place)
-        losses = flow_loss(learner.predict, *question)
+        if launched:
+            launched.ended = began
+        losses, batch = _asked(learner, question, place)
         learner.accumulate(_reduced(losses, batch))  # its graph is gone before the next: one question's activations
         if preservation and preservation.due(done):
-            reminder, point = preservation.ask()
-            asked = reminder.to(place.device, place.dtype), point.to(place.device, place.dtype)
-            moved = flow_loss(learner.predict, *asked)
-            learner.accumulate(preservation.pull * _reduced(moved, asked[0]))
-            drift = moved.detach().mean().item()
-            preservation.answered(drift)
+            moved, reminder = _asked(learner, preservation.ask(), place)
+            learner.accumulate(preservation.pull * _reduced(moved, reminder))
+            drift = moved.detach().mean()
+            weight = preservation.answered(drift)
         update = learner.step(done)
-        yield Step(
-            number=done + 1,
-            loss=losses.detach().mean().item(),
-            grad_norm=update.grad_norm,
-            learning_rate=update.learning_rate,
-            seconds=perf_counter() - began,
-            preservation=drift,
-            preservation_weight=preservation.weight if preservation else 0.0,
-        )
+        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight)
+        launched = Launched(update.number, update.learning_rate, numbers, began)
+        yield launched
 
 
-def _noised(batch: Batch, draw: Draw, number: int, place: Tensor) -> tuple[Batch, FlowPoint]:
-    """A batch and a question about it, where the learner computes; the answer stays float32."""
-    point = draw(batch.latents.to(place.device, torch.float32), number)
-    return batch.to(place.device, place.dtype), point.to(place.device, place.dtype)
+def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one made by another thread while the last is worked on."""
+    nothing = object()
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, nothing)
+        while (item := coming.result()) is not nothing:
+            coming = thread.submit(next, items, nothing)
+            yield item  # type: ignore[misc]
+
+
+def ready(question: Asked, dtype: torch.dtype) -> Asked:
+    """In the dtype that the model computes in, and in memory that a GPU reads without making the CPU wait."""
+    batch, point = question[0].to("cpu", dtype), question[1].to("cpu", dtype)
+    return (batch.pinned(), point.pinned()) if torch.cuda.is_available() else (batch, point)
+
+
+def _questions(batches: Iterator[Batch], draw: Draw, start: int, dtype: torch.dtype) -> Iterator[Asked]:
+    for number, batch in enumerate(batches, start):
+        yield ready((batch, draw(batch.latents.float(), number)), dtype)
+
+
+def _asked(learner: Learner, question: Asked, place: Tensor) -> tuple[Tensor, Batch]:
+    """The loss of each image, B, of a question put where the learner computes; the answer stays float32."""
+    batch, point = question[0].to(place.device, place.dtype), question[1].to(place.device, place.dtype)
+    return flow_loss(learner.predict, batch, point), batch
 
 
 def _reduced(loss: Tensor, batch: Batch) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
@@ -15,8 +16,8 @@ Build = Callable[[Sequence[Tensor], TrainConfig], Optimizer]
 
 
 def adamw(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
-    """torch's own, with its state in float32."""
-    return AdamW(masters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
+    """torch's own, with its state in float32, all tensors in one kernel."""
+    return AdamW(masters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True)
 
 
 def adamw8bit(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
@@ -37,6 +38,21 @@ OPTIMIZERS: Mapping[OptimizerName, Build] = {OptimizerName.adamw: adamw, Optimiz
 def optimizer_for(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
     """The optimizer of the recipe, over the float32 masters."""
     return OPTIMIZERS[config.optimizer](masters, config)
+
+
+def step_if_finite(optimizer: Optimizer, finite: Tensor) -> None:
+    """Step, unless `finite` (one truth, on the masters' device) says otherwise: then nothing moves.
+
+    Fused optimizers ask the device themselves, by the way that torch's GradScaler goes; for the others it is waited
+    for.
+    """
+    if optimizer.defaults.get("fused"):
+        fused = cast(Any, optimizer)
+        fused.grad_scale, fused.found_inf = None, (~finite).float()
+        optimizer.step()
+        del fused.grad_scale, fused.found_inf
+    elif finite:
+        optimizer.step()
 
 
 def learning_rate_at(done: int, config: TrainConfig) -> float:

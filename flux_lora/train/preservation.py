@@ -12,8 +12,10 @@ a constraint, drift <= limit, and follows it in small exponential steps, as in L
 (Bertsekas, "Constrained Optimization and Lagrange Multiplier Methods", 1982).
 """
 
-import math
 from collections.abc import Iterator
+
+import torch
+from torch import Tensor
 
 from flux_lora.data.batches import Batch
 from flux_lora.flow.points import FlowPoint
@@ -35,7 +37,7 @@ class Preservation:
         """`first` is the weight that the run began with, and `weight` what it is now. `every`: updates from one
         question to the next. `limit` is a mean squared velocity error; 0 leaves the weight alone."""
         self._questions, self._every, self._limit = questions, every, limit
-        self._first, self.weight = first, weight
+        self._first, self.weight = first, torch.tensor(float(weight))
 
     def due(self, done: int) -> bool:
         """Whether the update that follows `done` updates asks a question."""
@@ -46,13 +48,14 @@ class Preservation:
         return next(self._questions)
 
     @property
-    def pull(self) -> float:
+    def pull(self) -> Tensor:
         """What the loss of a question is multiplied by: rarer questions count for the updates between them."""
         return self.weight * self._every
 
-    def answered(self, drift: float) -> None:
-        """Follow the limit: more weight above it, less below."""
+    def answered(self, drift: Tensor) -> Tensor:
+        """Follow the limit: more weight above it, less below. All of it on the drift's device, so nothing waits."""
+        self.weight = self.weight.to(drift.device)
         if self._limit:
-            excess = min(1.0, drift / self._limit - 1)
-            weight = self.weight * math.exp(PACE * excess)
-            self.weight = min(max(weight, self._first / SPAN), self._first * SPAN)
+            excess = (drift / self._limit - 1).clamp(max=1)
+            self.weight = (self.weight * torch.exp(PACE * excess)).clamp(self._first / SPAN, self._first * SPAN)
+        return self.weight

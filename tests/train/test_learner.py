@@ -12,6 +12,7 @@ from flux_lora.adapter.layer_types import rounded
 from flux_lora.errors import RunError
 from flux_lora.flow.points import counted_draw
 from flux_lora.flow.sigmas import logit_normal
+from flux_lora.train.learner import refuse_non_finite
 from flux_lora.train.loss import flow_loss
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
@@ -68,8 +69,9 @@ def test_a_loss_that_is_not_finite_stops_before_anything_moves(dtype: torch.dtyp
     moments = [state["exp_avg"].clone() for state in learner.optimizer.state.values()]
     loss = sum(parameter.float().sum() for parameter in learner.parameters) * float("nan")
     learner.accumulate(loss)
+    update = learner.step(1)
     with pytest.raises(RunError, match="step 2: the loss is nan") as refused:
-        learner.step(1)
+        refuse_non_finite(update.number, update.loss.item(), update.grad_norm.item())
     assert refused.value.exit_code != 0 and "learning_rate" in refused.value.fix
     for value, old in zip((*learner.masters, *learner.parameters), before, strict=True):
         assert torch.equal(value, old)
@@ -82,8 +84,9 @@ def test_a_gradient_that_is_not_finite_stops_though_the_loss_is_fine():
     loss = sum(parameter.float().abs().sqrt().sum() for parameter in learner.parameters)  # slope is infinite at 0
     before = learner.adapter()
     learner.accumulate(loss)
+    update = learner.step(0)
     with pytest.raises(RunError, match="gradient's length"):
-        learner.step(0)
+        refuse_non_finite(update.number, update.loss.item(), update.grad_norm.item())
     name = next(iter(learner.layers))
     assert torch.equal(learner.adapter().layers[name].up, before.layers[name].up)
 
@@ -128,4 +131,4 @@ def test_nothing_of_a_step_is_left_for_the_next(dtype: torch.dtype):
     assert all(each.grad is None for each in (*learner.parameters, *learner.masters))
     loss = a_loss(run, dtype)
     learner.accumulate(loss)
-    assert learner.step(1).loss == loss.item()
+    assert learner.step(1).loss.item() == loss.item()

@@ -1,15 +1,27 @@
 """The loop."""
 
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 
+import flux_lora
 from flux_lora.config.choices import LRScheduler
-from flux_lora.flow.points import counted_draw
+from flux_lora.errors import RunError
+from flux_lora.flow.points import counted_draw, draw_point
 from flux_lora.flow.sigmas import logit_normal
-from flux_lora.train.loop import training_steps
+from flux_lora.train.loop import launched_steps, made_ahead, training_steps
+from flux_lora.train.preservation import Preservation
 from tests.train.tiny_run import CONFIG, tiny_batches, tiny_run
+
+PACKAGE = Path(flux_lora.__file__).parent
 
 
 def test_steps_are_counted_from_one_and_the_caller_stops_them():
@@ -49,3 +61,57 @@ def test_a_question_depends_on_the_batch_number_alone():
     first, again, next_one = draw(latents, 3), draw(latents, 3), draw(latents, 4)
     assert torch.equal(first.noisy, again.noisy) and torch.equal(first.sigma, again.sigma)
     assert not torch.equal(first.sigma, next_one.sigma)
+
+
+def test_a_step_that_is_not_finite_moves_nothing_and_is_said_when_it_is_read():
+    run = tiny_run()
+    batch = next(tiny_batches())
+    broken = replace(batch, latents=batch.latents * float("nan"))
+    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
+    steps = launched_steps(run.learner, iter([batch, broken]), draw)
+    assert next(steps).read().number == 1
+    before = [value.clone() for value in run.learner.masters]
+    launched = next(steps)
+    assert all(torch.equal(one, other) for one, other in zip(run.learner.masters, before, strict=True))
+    with pytest.raises(RunError, match="step 2"):
+        launched.read()
+
+
+WAITS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
+
+
+def test_nothing_of_ours_waits_for_the_device_in_a_steady_step(monkeypatch: pytest.MonkeyPatch):
+    """Counted: every way in which a number leaves a tensor, called from the package, over 20 steps."""
+    waits: Counter[str] = Counter()
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def called(tensor: torch.Tensor, *rest: Any, **named: Any) -> Any:
+            caller = sys._getframe(1)
+            on_main = threading.current_thread() is threading.main_thread()
+            if on_main and str(PACKAGE) in caller.f_code.co_filename:
+                waits[f"{name} in {Path(caller.f_code.co_filename).name}"] += 1
+            return real(tensor, *rest, **named)
+
+        return called
+
+    run, reminder = tiny_run(config=replace(CONFIG, steps=20)), next(tiny_batches())
+    for name in WAITS:
+        monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
+    point = draw_point(reminder.latents, logit_normal(0.0, 1.0, 1.0), torch.Generator().manual_seed(0))
+    kept = Preservation(repeat((reminder, point)), first=1.0, weight=1.0, every=2, limit=0.1)
+    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
+    launched = list(islice(launched_steps(run.learner, tiny_batches(), draw, preservation=kept), 20))
+    assert waits == Counter()
+    assert launched[-1].read().number == 20 and sum(waits.values()) > 0, "the count itself counts"
+
+
+def test_items_made_ahead_are_the_same_and_an_error_arrives_in_its_place():
+    def items() -> Iterator[int]:
+        yield from (1, 2)
+        raise RunError("an entry is broken", fix="make it again")
+
+    ahead = made_ahead(items())
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(RunError, match="an entry is broken"):
+        next(ahead)
+    assert list(made_ahead(iter(range(100)))) == list(range(100))

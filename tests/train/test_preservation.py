@@ -89,7 +89,7 @@ def test_two_backwards_give_the_gradients_of_the_sum(dtype: torch.dtype):
         )
         for loss in (losses[0] + losses[1],) if together else losses:
             run.learner.accumulate(loss)
-        norms.append(run.learner.step(1).grad_norm)
+        norms.append(run.learner.step(1).grad_norm.item())
     assert norms[0] == pytest.approx(norms[1], rel=1e-6 if dtype == torch.float32 else 2e-2)
 
 
@@ -147,12 +147,12 @@ def test_a_limit_is_kept_from_a_weight_that_is_far_too_small_and_from_one_that_i
 def test_the_weight_stays_within_its_span_whatever_is_answered(drifts: list[float], first: float):
     preservation = Preservation(iter(()), first=first, weight=first, limit=1.0)
     for drift in drifts:
-        preservation.answered(drift)
-    assert first / SPAN <= preservation.weight <= first * SPAN
+        preservation.answered(torch.tensor(drift))
+    assert first / SPAN * 0.999 <= preservation.weight.item() <= first * SPAN * 1.001
 
 
 def test_without_a_limit_the_weight_is_what_it_was():
     preservation = Preservation(iter(()), first=2.0, weight=2.0)
     for drift in repeat(5.0, 10):
-        preservation.answered(drift)
-    assert preservation.weight == 2.0
+        preservation.answered(torch.tensor(drift))
+    assert preservation.weight.item() == 2.0
