@@ -115,7 +115,7 @@ class OurStep:
             transformer.enable_gradient_checkpointing()
         predict = velocity_of(transformer, guidance=GUIDANCE)
         self._learner = Learner(predict, start, trainable_layers(transformer), config)
-        self._draw = counted_draw(config.seed, logit_normal(config.logit_mean, config.logit_std, config.shift))
+        self._draw = counted_draw(config.seed, logit_normal(config.logit_mean, config.logit_std))
         self._batches = sample_batches(case)
         self._steps = training_steps(self._learner, self._batches, self._draw)
 

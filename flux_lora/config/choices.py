@@ -166,3 +166,14 @@ class TrackerName(StrEnum):
     wandb = "wandb"
     tensorboard = "tensorboard"
     trackio = "trackio"
+
+
+class SigmaSampling(StrEnum):
+    """How often each noise level is drawn in training."""
+
+    logit_normal = "logit_normal"
+    """Mostly the middle."""
+    uniform = "uniform"
+    """All alike."""
+    mode = "mode"
+    """More of the middle, with heavy tails."""

@@ -105,7 +105,7 @@ SYNONYMS = {
     "seed": Synonym("train.seed"),
     "discrete_flow_shift": Synonym("train.shift"),
     "timestep_sampling": Synonym(
-        reason="sigmas are always logit-normal: train.logit_mean, train.logit_std and train.shift"
+        "train.sigma_sampling", "logit_normal, uniform or mode; flux_shift is train.dynamic_shift=true"
     ),
     "weighting_scheme": Synonym(
         reason="every sigma weighs the same; train.logit_mean and train.logit_std say which are drawn"

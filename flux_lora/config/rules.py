@@ -12,6 +12,7 @@ Broken = tuple[str, str]
 def broken_rules(config: RunConfig) -> Iterator[Broken]:
     """Each broken rule, with its fix."""
     yield from _too_small(config)
+    yield from _sigmas(config)
     yield from _shares(config)
     yield from _pixels(config)
     yield from _saving(config)
@@ -66,6 +67,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
             config.model.max_sequence_length,
             "512, or the length of the base",
         ),
+        "train.preservation_every": (config.train.preservation_every, "2 costs half as much as 1"),
         "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
         "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),
         "evaluate.steps": (config.evaluate.steps, "20 is enough to judge"),
@@ -84,6 +86,26 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
     for key, (amount, hint) in above_zero.items():
         if not amount > 0:
             yield f"{key} is {amount:g}", f"set {key} above 0 ({hint})"
+    not_below_zero = {
+        "train.preservation": (config.train.preservation, "0 keeps nothing as it was"),
+        "train.max_drift": (config.train.max_drift, "0 leaves the weight of preservation alone"),
+        "train.prior_loss_weight": (config.train.prior_loss_weight, "1 is usual"),
+    }
+    for key, (amount, hint) in not_below_zero.items():
+        if amount < 0:
+            yield f"{key} is {amount:g}", f"set {key} to 0 or more ({hint})"
+
+
+def _sigmas(config: RunConfig) -> Iterator[Broken]:
+    low, high = MODE_SCALES
+    if not low < config.train.mode_scale <= high:
+        yield f"train.mode_scale is {config.train.mode_scale:g}", f"set it above {low:g}, to {high:g} at most"
+    if config.train.dynamic_shift and config.train.shift != 1:
+        yield "train.dynamic_shift is on, and train.shift too", "set train.shift=1, or train.dynamic_shift=false"
+
+
+MODE_SCALES = (-1.0, 1.75)
+"""Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
 
 def _shares(config: RunConfig) -> Iterator[Broken]:

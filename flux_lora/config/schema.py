@@ -15,6 +15,7 @@ from flux_lora.config.choices import (
     ExportDtype,
     LRScheduler,
     OptimizerName,
+    SigmaSampling,
     TrackerName,
 )
 from flux_lora.config.data import CaptionerConfig, CheckConfig, DataConfig
@@ -104,12 +105,18 @@ class TrainConfig:
     """Steps between scores while training, which then ends where more bring nothing; 0 never. Costs images."""
     optimizer: OptimizerName = OptimizerName.adamw
     """adamw8bit needs bitsandbytes and CUDA, and saves little: only the adapter has optimizer state."""
+    sigma_sampling: SigmaSampling = SigmaSampling.logit_normal
+    """How often each noise level is drawn, before the shift."""
     shift: float = 1.0
     """Shift of the sigmas. Above 1 draws more high ones (composition): 1 to 1.8 for likeness, 3.16 for style."""
+    dynamic_shift: bool = False
+    """Shift each size as the base's own sampler does: FLUX.1 by 1.6 at 256 x 256 pixels, 3.16 at 1024 x 1024."""
     logit_mean: float = 0.0
-    """Mean of logit(sigma) before the shift; sigmas are logit-normal."""
+    """Mean of logit(sigma) before the shift, where sigmas are logit-normal."""
     logit_std: float = 1.0
     """Standard deviation of logit(sigma) before the shift."""
+    mode_scale: float = 1.29
+    """Weight of the middle in mode sampling; below 0 favours the ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import SigmaSampler
+from flux_lora.flow.sigmas import Quantile, sigmas_at, systematic
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class FlowPoint:
 
 Draw = Callable[[Tensor, int], FlowPoint]
 """(latents BCHW, number of the batch) -> a question about them"""
+Shift = Callable[[int, int], float]
+"""(latent height, latent width) -> the shift of the sigmas of such images"""
+
+
+def unshifted(_height: int, _width: int) -> float:
+    """1 for every size."""
+    return 1.0
 
 
 def point_at(latents: Tensor, noise: Tensor, sigma: Tensor) -> FlowPoint:
@@ -52,17 +59,23 @@ def point_at(latents: Tensor, noise: Tensor, sigma: Tensor) -> FlowPoint:
     return FlowPoint(noisy=noisy.to(latents.dtype), sigma=sigma, velocity=end - start)
 
 
-def draw_point(latents: Tensor, sample_sigmas: SigmaSampler, generator: Generator) -> FlowPoint:
-    """A random question about these latents. All draws are made on the CPU, so every device sees the same."""
-    sigma = sample_sigmas(latents.shape[0], generator)
+def draw_point(latents: Tensor, even: Tensor, quantile: Quantile, shift: float, generator: Generator) -> FlowPoint:
+    """A random question about these latents at the sigmas of B even numbers. All draws are made on the CPU, so every
+    device sees the same."""
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    return point_at(latents, noise, sigma)
+    return point_at(latents, noise, sigmas_at(even, quantile, shift))
 
 
-def counted_draw(seed: int, sample_sigmas: SigmaSampler, *, purpose: str = "flow") -> Draw:
-    """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing."""
+def counted_draw(seed: int, quantile: Quantile, shift: Shift = unshifted, *, purpose: str = "flow") -> Draw:
+    """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing.
+
+    Sigmas are drawn systematically: a window of steps meets every part of the path.
+    """
 
     def draw(latents: Tensor, number: int) -> FlowPoint:
-        return draw_point(latents, sample_sigmas, generator_for(seed, number, purpose))
+        generator, count = generator_for(seed, number, purpose), len(latents)
+        even = systematic(number * count, count, generator)
+        height, width = latents.shape[-2:]
+        return draw_point(latents, even, quantile, shift(height, width), generator)
 
     return draw

@@ -1,43 +1,62 @@
-"""How sigmas (noise levels; 0 is data, 1 is noise) are drawn in training."""
+"""How sigmas (noise levels; 0 is data, 1 is noise) are drawn in training: a quantile function each, and a shift.
 
+A quantile function takes even numbers of (0, 1) to sigmas that are spread as it says. So the even numbers can be drawn
+systematically, which keeps every part of the path in every few steps: sigma explains three quarters of the loss's
+variance.
+"""
+
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
 
-SigmaSampler = Callable[[int, Generator], Tensor]
-"""(count, generator) -> times, each in (0, 1)"""
+Quantile = Callable[[Tensor], Tensor]
+"""even numbers in (0, 1) -> sigmas in [0, 1]"""
 
 NEAREST_END = 1e-5
-"""Times keep this distance from 0 and 1, where there is nothing to learn."""
+"""Sigmas keep this distance from 0 and 1, where there is nothing to learn."""
+STRATA = 16
+"""Equal parts of the path, each met once in as many exposures."""
 
 
 def shifted(sigma: Tensor, shift: float) -> Tensor:
-    """Move times towards noise, as FLUX's scheduler does for large images.
+    """Move sigmas towards noise, as FLUX's scheduler does for large images.
 
-        shift * t / (1 + (shift - 1) * t)
+        shift * s / (1 + (shift - 1) * s)
 
     1 leaves them alone; exp(mu) equals the scheduler's dynamic shift by mu.
     """
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def logit_normal(mean: float, std: float, shift: float) -> SigmaSampler:
-    """Mostly middle times: sigmoid of a normal draw, then shifted."""
-
-    def sample(count: int, generator: Generator) -> Tensor:
-        normal = torch.randn(count, generator=generator)
-        sigma = shifted(torch.sigmoid(mean + std * normal), shift)
-        return sigma.clamp(NEAREST_END, 1 - NEAREST_END)
-
-    return sample
+def logit_normal(mean: float = 0.0, std: float = 1.0) -> Quantile:
+    """Mostly middle sigmas: the sigmoid of a normal distribution (Esser et al., Stable Diffusion 3, 2024)."""
+    return lambda even: torch.sigmoid(mean + std * torch.special.ndtri(even))
 
 
-def uniform(shift: float) -> SigmaSampler:
-    """As often as a sampler's steps come by: even, then shifted."""
+def uniform() -> Quantile:
+    """As often as a sampler's steps come by."""
+    return lambda even: even
 
-    def sample(count: int, generator: Generator) -> Tensor:
-        sigma = shifted(torch.rand(count, generator=generator), shift)
-        return sigma.clamp(NEAREST_END, 1 - NEAREST_END)
 
-    return sample
+def mode(scale: float) -> Quantile:
+    """Even, with more or (scale below 0) fewer in the middle; the same paper's mode sampling with heavy tails."""
+    return lambda even: 1 - even - scale * (torch.cos(math.pi / 2 * even).square() - 1 + even)
+
+
+def sigmas_at(even: Tensor, quantile: Quantile, shift: float) -> Tensor:
+    """The sigmas of even numbers, shifted, and away from both ends: float32."""
+    inside = even.double().clamp(1e-9, 1 - 1e-9)
+    return shifted(quantile(inside), shift).float().clamp(NEAREST_END, 1 - NEAREST_END)
+
+
+def systematic(first: int, count: int, generator: Generator) -> Tensor:
+    """Even numbers for the exposures first, first + 1, ...: each in its stratum, at random within it.
+
+    Strata take turns in the order of van der Corput's sequence (1, 9, 5, 13, ... of 16), so that also halves, quarters
+    and eighths of the path are met within one of their share in any window of exposures.
+    """
+    order = torch.tensor([int(f"{number:04b}"[::-1], 2) for number in range(STRATA)])
+    strata = order[(first + torch.arange(count)) % STRATA]
+    return (strata + torch.rand(count, generator=generator)) / STRATA

@@ -9,12 +9,13 @@ from PIL import Image
 from flux_lora.adapter.attach import adapter_of, attach, linear_layers, trainable_layers
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import SigmaSampling
 from flux_lora.config.compose import flat_settings
-from flux_lora.config.schema import RunConfig
+from flux_lora.config.schema import RunConfig, TrainConfig
 from flux_lora.data.batches import BatchOptions, batches_from
-from flux_lora.flow.points import counted_draw
+from flux_lora.flow.points import Shift, counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import SigmaSampler, logit_normal
+from flux_lora.flow.sigmas import Quantile, logit_normal, mode, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
@@ -55,7 +56,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
-        draw = counted_draw(config.train.seed, _sigmas(config))
+        draw = counted_draw(config.train.seed, _quantile(config.train), _shift(run, pipeline))
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation)
         _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, stop)
 
@@ -89,8 +90,25 @@ def _told_how_it_ends(reporter: Reporter) -> Iterator[None]:
         reporter.finished(status)
 
 
-def _sigmas(config: RunConfig) -> SigmaSampler:
-    return logit_normal(config.train.logit_mean, config.train.logit_std, config.train.shift)
+def _quantile(config: TrainConfig) -> Quantile:
+    match config.sigma_sampling:
+        case SigmaSampling.logit_normal:
+            return logit_normal(config.logit_mean, config.logit_std)
+        case SigmaSampling.uniform:
+            return uniform()
+        case SigmaSampling.mode:
+            return mode(config.mode_scale)
+
+
+def _shift(run: Run, pipeline: Pipeline) -> Shift:
+    """The recipe's for every image, or the base's own for each size."""
+    config, pixels = run.config, run.family.pixels_per_latent
+
+    def dynamic(height: int, width: int) -> float:
+        size = {"width": width * pixels, "height": height * pixels}
+        return run.family.sampling_shift(pipeline.scheduler, **size, steps=config.evaluate.steps)
+
+    return dynamic if config.train.dynamic_shift else lambda _height, _width: config.train.shift
 
 
 def _batch_options(config: RunConfig) -> BatchOptions:

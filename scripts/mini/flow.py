@@ -51,7 +51,7 @@ T5 = {
     "relative_attention_max_distance": 32,
     "tie_word_embeddings": False,
 }
-TIMES = logit_normal(0.0, 1.1, 1.6)
+TIMES, SHIFT = logit_normal(0.0, 1.1), 1.6
 """A little wider than FLUX's own, around the shift that its scheduler uses for 64 tokens."""
 DROPPED_CAPTIONS = 0.1
 COMPUTE = torch.bfloat16
@@ -213,7 +213,9 @@ def question(sceneries: Sequence[Scenery], ear: Ear, count: int, step: int, seed
     captions = [
         "" if random.random() < DROPPED_CAPTIONS else caption_of(scenery.scenes[index], random) for index in chosen
     ]
-    point = draw_point(scenery.latents[chosen].float(), TIMES, generator_for(seed, step, "point"))
+    generator = generator_for(seed, step, "point")
+    even = torch.rand(count, generator=generator)
+    point = draw_point(scenery.latents[chosen].float(), even, TIMES, SHIFT, generator)
     words, pooled = ear.hear(captions)
     return Asked(point.noisy, point.sigma, words, pooled), point.velocity
 

@@ -2,9 +2,9 @@
 
 import torch
 
-from flux_lora.flow.points import draw_point, point_at
+from flux_lora.flow.points import counted_draw, point_at
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import logit_normal
+from flux_lora.flow.sigmas import logit_normal, shifted, uniform
 
 WIDE = (3, 16, 4, 6)
 
@@ -41,17 +41,29 @@ def test_bfloat16_latents_do_not_blur_the_answer():
     torch.testing.assert_close(point.velocity, noise - latents.bfloat16().float())
 
 
-def test_a_drawn_point_is_the_same_for_the_same_generator_and_another_for_another():
+def test_a_question_is_the_same_for_the_same_number_and_another_for_another():
     latents, _ = latents_and_noise()
-    sample_times = logit_normal(0.0, 1.0, 1.0)
-    first, again, other = (
-        draw_point(latents, sample_times, generator_for(0, exposure, "point")) for exposure in (5, 5, 6)
-    )
+    draw = counted_draw(0, logit_normal())
+    first, again, other = (draw(latents, number) for number in (5, 5, 6))
     assert torch.equal(first.noisy, again.noisy) and torch.equal(first.sigma, again.sigma)
     assert not torch.equal(first.velocity, other.velocity) and not torch.equal(first.sigma, other.sigma)
+    assert not torch.equal(counted_draw(0, logit_normal(), purpose="reminder")(latents, 5).noisy, first.noisy)
 
 
-def test_each_image_of_a_batch_gets_its_own_time():
+def test_each_image_of_a_batch_gets_its_own_sigma():
     latents, _ = latents_and_noise()
-    point = draw_point(latents, logit_normal(0.0, 1.0, 1.0), generator_for(0, 0, "point"))
-    assert point.sigma.unique().numel() == 3
+    assert counted_draw(0, logit_normal())(latents, 0).sigma.unique().numel() == 3
+
+
+def test_a_shift_is_that_of_the_latents_size():
+    latents, _ = latents_and_noise()
+    sizes: list[tuple[int, int]] = []
+
+    def shift(height: int, width: int) -> float:
+        sizes.append((height, width))
+        return 3.0
+
+    moved = counted_draw(0, uniform(), shift)(latents, 0).sigma
+    plain = counted_draw(0, uniform())(latents, 0).sigma
+    torch.testing.assert_close(moved, shifted(plain, 3.0))
+    assert sizes == [(4, 6)]

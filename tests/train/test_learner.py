@@ -101,7 +101,7 @@ def test_the_adapter_handed_out_is_a_copy():
 def a_loss(run: TinyRun, dtype: torch.dtype) -> Tensor:
     """The mean loss of the first batch, where the learner is now."""
     batch = next(tiny_batches())
-    point = counted_draw(0, logit_normal(0.0, 1.0, 1.0))(batch.latents, 0)
+    point = counted_draw(0, logit_normal())(batch.latents, 0)
     asked = replace(point, noisy=point.noisy.to(dtype))
     return flow_loss(run.learner.predict, batch.to("cpu", dtype), asked).mean()
 

@@ -35,7 +35,7 @@ def test_a_continued_run_counts_on():
 def test_loss_falls_when_one_sample_is_learnt_by_heart():
     config = replace(CONFIG, batch_size=1, learning_rate=2e-2, lr_scheduler=LRScheduler.constant)
     run = tiny_run(config=config)
-    draw, batch = counted_draw(0, logit_normal(0.0, 1.0, 1.0)), next(tiny_batches(config))
+    draw, batch = counted_draw(0, logit_normal()), next(tiny_batches(config))
     losses = [
         step.loss
         for step in islice(training_steps(run.learner, repeat(batch), lambda latents, _: draw(latents, 0)), 25)
@@ -57,7 +57,7 @@ def test_the_same_seed_trains_the_same_and_another_does_not():
 
 
 def test_a_question_depends_on_the_batch_number_alone():
-    draw, latents = counted_draw(0, logit_normal(0.0, 1.0, 1.0)), torch.zeros(2, 16, 4, 4)
+    draw, latents = counted_draw(0, logit_normal()), torch.zeros(2, 16, 4, 4)
     first, again, next_one = draw(latents, 3), draw(latents, 3), draw(latents, 4)
     assert torch.equal(first.noisy, again.noisy) and torch.equal(first.sigma, again.sigma)
     assert not torch.equal(first.sigma, next_one.sigma)
@@ -67,7 +67,7 @@ def test_a_step_that_is_not_finite_moves_nothing_and_is_said_when_it_is_read():
     run = tiny_run()
     batch = next(tiny_batches())
     broken = replace(batch, latents=batch.latents * float("nan"))
-    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
+    draw = counted_draw(0, logit_normal())
     steps = launched_steps(run.learner, iter([batch, broken]), draw)
     assert next(steps).read().number == 1
     before = [value.clone() for value in run.learner.masters]
@@ -97,9 +97,9 @@ def test_nothing_of_ours_waits_for_the_device_in_a_steady_step(monkeypatch: pyte
     run, reminder = tiny_run(config=replace(CONFIG, steps=20)), next(tiny_batches())
     for name in WAITS:
         monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
-    point = draw_point(reminder.latents, logit_normal(0.0, 1.0, 1.0), torch.Generator().manual_seed(0))
+    point = draw_point(reminder.latents, torch.tensor([0.3, 0.8]), logit_normal(), 1.0, torch.Generator())
     kept = Preservation(repeat((reminder, point)), first=1.0, weight=1.0, every=2, limit=0.1)
-    draw = counted_draw(0, logit_normal(0.0, 1.0, 1.0))
+    draw = counted_draw(0, logit_normal())
     launched = list(islice(launched_steps(run.learner, tiny_batches(), draw, preservation=kept), 20))
     assert waits == Counter()
     assert launched[-1].read().number == 20 and sum(waits.values()) > 0, "the count itself counts"

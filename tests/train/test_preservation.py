@@ -19,7 +19,7 @@ from flux_lora.train.loss import flow_loss
 from flux_lora.train.preservation import SPAN, Asked, Preservation
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
-TIMES = logit_normal(0.0, 1.0, 1.0)
+TIMES = logit_normal()
 
 
 def questions(run: TinyRun, start: int = 0) -> Iterator[Asked]:
@@ -47,7 +47,7 @@ def taught(run: TinyRun, preservation: Preservation | None, steps: int = 30) -> 
 def moved(run: TinyRun) -> float:
     """Drift at points that were not asked about."""
     batch, _ = next(questions(run, start=100))
-    point = draw_point(batch.latents, TIMES, Generator().manual_seed(0))
+    point = draw_point(batch.latents, torch.tensor([0.3, 0.8]), TIMES, 1.0, Generator().manual_seed(0))
     set_strength(run.transformer, 0.0)
     with torch.no_grad():
         point = replace(point, velocity=run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds))

@@ -32,7 +32,7 @@ class TinyRun:
     config: TrainConfig
 
     def steps(self, start: int = 0) -> Iterator[Step]:
-        draw = counted_draw(self.config.seed, logit_normal(0.0, 1.0, 1.0))
+        draw = counted_draw(self.config.seed, logit_normal())
         return training_steps(self.learner, tiny_batches(self.config, start), draw, start=start)
 
 
