@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import pad
 
 from flux_lora.evaluate.features import GRID
 
@@ -48,9 +48,8 @@ class Outline:
     def _in_size(self, similar_KGG: Tensor, aspect: float, size: float) -> Tensor:
         """K x MIDDLES."""
         stretch = stretch_of(aspect)
-        across, down = (2 * round(max(1.0, TOLERANCE * size * self.spread) * each) + 1 for each in stretch)
-        wide = max_pool2d(similar_KGG[None], (1, across), stride=1, padding=(0, across // 2))
-        best_KT = max_pool2d(wide, (down, 1), stride=1, padding=(down // 2, 0))[0].flatten(1)
+        across, down = (round(max(1.0, TOLERANCE * size * self.spread) * each) for each in stretch)
+        best_KT = greatest_within(greatest_within(similar_KGG, across, dim=2), down, dim=1).flatten(1)
         right_K, below_K = (size * each * self.offsets[:, axis] for axis, each in enumerate(stretch))
         middles = torch.arange(0, GRID, STRIDE)
         row_KMM = middles[None, :, None] + below_K.round().long()[:, None, None]
@@ -58,6 +57,21 @@ class Outline:
         inside = (row_KMM >= 0) & (row_KMM < GRID) & (column_KMM >= 0) & (column_KMM < GRID)
         at_KMM = row_KMM.clamp(0, GRID - 1) * GRID + column_KMM.clamp(0, GRID - 1)
         return best_KT.gather(1, at_KMM.flatten(1)).where(inside.flatten(1), ABSENT)
+
+
+def greatest_within(values: Tensor, radius: int, *, dim: int) -> Tensor:
+    """The greatest of the values up to so many places away along a dimension, by doubling: the maximum of two windows
+    of one length is that of a window twice as long. torch's max_pool2d takes ten times as long on a CPU."""
+    length, window = values.shape[dim], 1
+    padding = [0, 0] * (values.dim() - 1 - dim) + [radius, radius]
+    greatest = pad(values, padding, value=-torch.inf)
+    while window < 2 * radius + 1:
+        step = min(window, 2 * radius + 1 - window)
+        left = greatest.shape[dim] - step
+        greatest = torch.maximum(greatest.narrow(dim, 0, left), greatest.narrow(dim, step, left))
+        window += step
+    assert greatest.shape[dim] == length
+    return greatest
 
 
 def stretch_of(aspect: float) -> tuple[float, float]:
