@@ -1,8 +1,8 @@
 """What the base answers about the images that preservation reminds of, asked once before the first step.
 
-Each reminder (a training image under its caption without the trigger, or a class image) is asked about at up to DRAWS
-points: noise and sigma follow from the image and the number of the draw alone, so every run on the same base and
-images shares the answers in its cache. A step with a reminder then costs no pass of the base. The sigmas of a
+Each reminder (a class image; without any, a training image under its caption without the trigger) is asked about at up
+to DRAWS points: noise and sigma follow from the image and the number of the draw alone, so every run on the same base
+and images shares the answers in its cache. A step with a reminder then costs no pass of the base. The sigmas of a
 reminder's draws are a Kronecker sequence: however many of them are used, they are spread evenly.
 """
 
@@ -89,8 +89,10 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
     render_class_images(run, prepared.class_images, pipeline)
     options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
     side = config.data.resolution
-    shapes = [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
-    groups = group_by_shape([*shapes, *((side, side) for _ in prepared.class_images)])
+    shapes = [(side, side) for _ in prepared.class_images]
+    groups = group_by_shape(
+        shapes or [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
+    )
     questions = -(-config.train.steps // config.train.preservation_every)
     base = fingerprint(run.family.transformer_folder(run.source))
     reminders = Reminders(

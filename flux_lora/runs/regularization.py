@@ -55,9 +55,14 @@ def render_class_images(run: Run, images: Sequence[ClassImage], pipeline: Pipeli
 
 
 def preservation_samples(encoded: EncodedDataset, cache: Path, images: Sequence[ClassImage]) -> EncodedDataset:
-    """Every training image under its caption without the trigger, and every class image."""
-    untriggered = [replace(keys, texts=keys.plains, mask="") for keys in encoded.keys]
-    return EncodedDataset(cache, [*untriggered, *(image.keys for image in images)])
+    """The class images; without any, every training image under its caption without the trigger.
+
+    Training images stay out where there are others: noise through which the subject can be seen contradicts a caption
+    that does not name it, and holding the adapter to the base there hinders learning (docs/preservation.md).
+    """
+    if images:
+        return EncodedDataset(cache, [image.keys for image in images])
+    return EncodedDataset(cache, [replace(keys, texts=keys.plains, mask="") for keys in encoded.keys])
 
 
 def class_prompts(untriggered: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:

@@ -1,10 +1,9 @@
 """Holding the adapter to what the base answers where the trigger is not said: within a limit, not by a weight alone.
 
-Differential output preservation, as ai-toolkit calls it: beside each training question the adapter is asked about an
-image whose caption does not say the trigger, and held to what the base answers there. An ordinary bottle then stays an
-ordinary bottle. The reminders are the training images themselves, and images that the base has made: the adapter is
-then also held where ordinary things are drawn, not only where the new thing is. They are asked about at the sigmas of
-rendering: what an open prompt becomes is settled in the first, noisiest steps. But at the guidance of training: at
+Differential output preservation, as ai-toolkit calls it: beside training questions the adapter is asked about an image
+whose caption does not say the trigger, and held to what the base answers there. An ordinary bottle then stays an
+ordinary bottle. The reminders are images of ordinary things that the base has made. They are asked about at the sigmas
+of rendering: what an open prompt becomes is settled in the first, noisiest steps. But at the guidance of training: at
 another, the adapter would tell the two apart by the guidance instead of by the trigger, and show nothing new.
 
 One weight does not fit all: what holds one subject smothers the next. So the weight is a multiplier (dual variable) of

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Generator
+from torch.utils.flop_counter import FlopCounterMode
 
 from flux_lora.adapter.attach import set_strength
 from flux_lora.flow.points import counted_draw, draw_point
@@ -156,3 +157,16 @@ def test_without_a_limit_the_weight_is_what_it_was():
     for drift in repeat(5.0, 10):
         preservation.answered(torch.tensor(drift))
     assert preservation.weight.item() == 2.0
+
+
+def flops(preservation: bool) -> int:
+    """Of two steps on one thread of arithmetic."""
+    run = tiny_run()
+    reminded = Preservation(iter(list(islice(questions(run), 1))), first=1.0, weight=1.0, every=2)
+    with FlopCounterMode(display=False) as counter:
+        taught(run, reminded if preservation else None, 2)
+    return counter.get_total_flops()
+
+
+def test_a_reminder_every_other_step_costs_half_as_much_again():
+    assert 1.4 < flops(preservation=True) / flops(preservation=False) <= 1.5
