@@ -7,6 +7,7 @@ Truth is by benchmarks.subjects.judge for the subject and by scripts.mini.judge,
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -198,6 +199,7 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     yield "| claim | right | of |"
     yield "| --- | ---: | ---: |"
     agree = [a == b for a, b in zip(said, so, strict=True)]
+    clear = [not low <= LEARNED <= high for low, high in (_wilson(one.truth.strict) for one in judged)]
     noisy = [one.name.endswith(("noisy", "strong")) for one in judged]
     calm = [one.name.startswith("held") and not bad for bad, one in zip(noisy, judged, strict=True)]
     bled = [one.truth.class_mild > BLED for one in judged]
@@ -209,6 +211,7 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     )
     claims = {
         f"learned or not, as the truth judge says ({LEARNED:.0%} strict)": (agree, [True] * len(agree)),
+        f"the same where the truth is sure: its own interval leaves {LEARNED:.0%} out": (agree, clear),
         "spoiled ones do not pass": (refused, spoiled),
         f"good ones pass ({GOOD:.0%} strict, nothing spoiled)": (passed, good),
         "class bleeding is named": (bleeding, bled),
@@ -295,6 +298,14 @@ def _interval(values: Sequence[float]) -> str:
     draws = np.random.default_rng(0).choice(values, (4000, len(values))).mean(1)
     low, high = np.quantile(draws, (0.025, 0.975))
     return f"{np.mean(values):+.1%} ({low:+.1%} to {high:+.1%})"
+
+
+def _wilson(share: float, count: int = SCENES * len(SEEDS)) -> tuple[float, float]:
+    """The 95% interval of a share of so many images (Wilson, 1927)."""
+    z = 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return middle - half, middle + half
 
 
 def _not(values: Sequence[bool]) -> list[bool]:

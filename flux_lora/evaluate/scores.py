@@ -43,14 +43,14 @@ def recognised(measured: Measured, baseline: Baseline) -> Estimate:
 
 
 def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
-    """Mean average precision with which the held-out photos find an image among negatives, above that of the base's.
+    """Average precision with which the held-out photos find the images among negatives, above that of the base's own.
 
-    One image is sought among the base's class images, altered copies and near-twins, so its average precision is
-    1 / rank (the measure of Finer-Personalization Rank, 2025). 0 is what the base's own class images reach.
+    The photos rank the images, and with them the base's class images, altered copies and near-twins (as in
+    Finer-Personalization Rank, 2025). An image counts the precision at its place; their mean is the average precision.
+    0 is what the base's own class images reach among the same negatives.
     """
-    negatives = baseline.negatives.sort().values
-    own = _precision(baseline.base.found.closeness[baseline.rows(["class_"])], negatives)
-    found = _precision(measured.found.closeness[baseline.rows(["trigger"])], negatives)
+    own = _precision(baseline.base.found.closeness[baseline.rows(["class_"])], baseline.negatives)
+    found = _precision(measured.found.closeness[baseline.rows(["trigger"])], baseline.negatives)
     return estimate(_per_prompt((found - own.mean()) / (1 - own.mean()).clamp_min(SMALLEST_MARGIN), baseline))
 
 
@@ -327,7 +327,10 @@ def _per_prompt(values_N: Tensor, baseline: Baseline) -> Tensor:
     return values_N.reshape(-1, baseline.seeds)
 
 
-def _precision(closeness_N: Tensor, sorted_negatives: Tensor) -> Tensor:
-    """1 / rank of each image among the negatives: N. Itself does not count where it is one of them."""
-    above = len(sorted_negatives) - torch.searchsorted(sorted_negatives, closeness_N.contiguous(), right=True)
-    return 1 / (1 + above)
+def _precision(closeness_N: Tensor, negatives_M: Tensor) -> Tensor:
+    """Share of the images among all that are at least as close as each of them: N. Ties count against it."""
+    images, others = (
+        len(each) - torch.searchsorted(each.sort().values, closeness_N.contiguous())
+        for each in (closeness_N, negatives_M)
+    )
+    return images / (images + others)
