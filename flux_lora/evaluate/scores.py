@@ -43,14 +43,14 @@ def recognised(measured: Measured, baseline: Baseline) -> Estimate:
 
 
 def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
-    """Average precision with which the held-out photos find the images among negatives, above that of the base's own.
+    """How high the held-out photos rank the images among negatives, above where they rank the base's own.
 
-    The photos rank the images, and with them the base's class images, altered copies and near-twins (as in
-    Finer-Personalization Rank, 2025). An image counts the precision at its place; their mean is the average precision.
-    0 is what the base's own class images reach among the same negatives.
+    Negatives are the base's class images, altered copies and near-twins, as in Finer-Personalization Rank (2025). An
+    image counts the share of them that it comes before: over all images this is the area under the ROC curve. Average
+    precision says the same less evenly (benchmarks/results/judged.md). 0 is what the base's own class images reach.
     """
-    own = _precision(baseline.base.found.closeness[baseline.rows(["class_"])], baseline.negatives)
-    found = _precision(measured.found.closeness[baseline.rows(["trigger"])], baseline.negatives)
+    own = _share_behind(baseline.base.found.closeness[baseline.rows(["class_"])], baseline.negatives)
+    found = _share_behind(measured.found.closeness[baseline.rows(["trigger"])], baseline.negatives)
     return estimate(_per_prompt((found - own.mean()) / (1 - own.mean()).clamp_min(SMALLEST_MARGIN), baseline))
 
 
@@ -155,10 +155,10 @@ METRICS = (
     Metric(
         name="retrieval",
         title="Found again",
-        zero="the photos find the base's images as easily",
-        full="the photos find every image first",
-        meaning="How surely the held-out photos pick each image out of the base's own, of altered copies of "
-        "themselves and of near-twins: 0% is chance, 100% is always first.",
+        zero="they rank as the base's images do",
+        full="before everything that is not the subject",
+        meaning="How many of the base's images, of altered copies of the photos and of near-twins are less like the "
+        "held-out photos than an image is: 0% is as for the base's own images, 100% is all of them.",
         higher_is_better=True,
         measure=retrieval,
     ),
@@ -327,10 +327,6 @@ def _per_prompt(values_N: Tensor, baseline: Baseline) -> Tensor:
     return values_N.reshape(-1, baseline.seeds)
 
 
-def _precision(closeness_N: Tensor, negatives_M: Tensor) -> Tensor:
-    """Share of the images among all that are at least as close as each of them: N. Ties count against it."""
-    images, others = (
-        len(each) - torch.searchsorted(each.sort().values, closeness_N.contiguous())
-        for each in (closeness_N, negatives_M)
-    )
-    return images / (images + others)
+def _share_behind(closeness_N: Tensor, negatives_M: Tensor) -> Tensor:
+    """Share of the negatives that are less close than each image: N. Ties count against it."""
+    return torch.searchsorted(negatives_M.sort().values, closeness_N.contiguous()) / len(negatives_M)

@@ -1,6 +1,6 @@
 """The held-out loss of a run while it trains: measured a few times, kept in held_out_loss.jsonl, said as it comes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from torch import Tensor
 from flux_lora.atomic import write_text
 from flux_lora.data.batches import Batch
 from flux_lora.data.cache import EncodedSample
-from flux_lora.evaluate.held_out_loss import SIGMAS, LossTable, fall, fall_in_words, read_tables
+from flux_lora.evaluate.held_out_loss import SIGMAS, LossTable, expected_loss, fall, fall_in_words, read_tables
 from flux_lora.flow.points import point_at
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import Velocity, stack_prompt_embeds
@@ -31,6 +31,11 @@ class HeldOutLoss:
         self._warned = start > EARLY * steps
         if self._every and not self._tables and start == 0:
             self._keep(self._measured(0))
+
+    @property
+    def expected(self) -> Callable[[Tensor], Tensor] | None:
+        """The base's loss at a sigma; None where it was not measured."""
+        return expected_loss(self._tables[0]) if self._tables else None
 
     def due(self, step: int) -> bool:
         """Whether it is time to measure."""

@@ -1,10 +1,11 @@
 """Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 
 from PIL import Image
+from torch import Tensor
 
 from flux_lora.adapter.attach import adapter_of, attach, linear_layers, trainable_layers
 from flux_lora.adapter.files import adapter_digest
@@ -57,7 +58,8 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     with _told_how_it_ends(reporter), stop_request() as stop:
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
         draw = counted_draw(config.train.seed, _quantile(config.train), _shift(run, pipeline))
-        steps = launched_steps(learner, batches, draw, start=start, preservation=preservation)
+        expected = pauses.expected_loss
+        steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, stop)
 
 
@@ -153,6 +155,11 @@ class _Pauses:
         self._previews = _Previews(run, prepared, pipeline)
         self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
         self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
+
+    @property
+    def expected_loss(self) -> Callable[[Tensor], Tensor] | None:
+        """The base's at a sigma, if it was measured."""
+        return self._held_out.expected
 
     def due(self, number: int) -> bool:
         """Whether anything is done after this step."""

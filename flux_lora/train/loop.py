@@ -1,6 +1,6 @@
 """The training loop as a stream of facts: it takes things to call, and yields what happened. It writes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -35,6 +35,8 @@ class Step:
     velocity error, before its weight."""
     preservation_weight: float = 0.0
     """What that counts beside the loss, after this step."""
+    relative_loss: float = 0.0
+    """The loss of each image as a share of the base's at that sigma, on average; 0 where that is not known."""
 
 
 class OnTheWay:
@@ -64,14 +66,14 @@ class Launched:
     """Updates done, this one included."""
     learning_rate: float
     numbers: OnTheWay
-    """Total loss, gradient norm, loss, drift, weight of preservation."""
+    """Total loss, gradient norm, loss, drift, weight of preservation, relative loss."""
     began: float
     ended: float = 0.0
     """When the next step began; until then 0."""
 
     def read(self) -> Step:
         """Raises RunError where the update was not finite, and so moved nothing."""
-        total, norm, loss, drift, weight = self.numbers.read()
+        total, norm, loss, drift, weight, relative = self.numbers.read()
         refuse_non_finite(self.number, total, norm)
         return Step(
             number=self.number,
@@ -81,6 +83,7 @@ class Launched:
             seconds=(self.ended or perf_counter()) - self.began,
             preservation=drift,
             preservation_weight=weight,
+            relative_loss=relative,
         )
 
 
@@ -106,23 +109,29 @@ def launched_steps(
     *,
     start: int = 0,
     preservation: Preservation | None = None,
+    expected: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Launched]:
-    """The same without waiting: read a step's numbers once the next one is taken, and a GPU is never idle for them."""
+    """The same without waiting: read a step's numbers once the next one is taken, and a GPU is never idle for them.
+
+    `expected` takes sigmas B to the losses that the base has there, B.
+    """
     place, launched = learner.parameters[0], None
-    drift = weight = torch.zeros((), device=place.device)
+    drift = weight = relative = torch.zeros((), device=place.device)
     for done, question in enumerate(made_ahead(_questions(batches, draw, start, place.dtype)), start):
         began = perf_counter()
         if launched:
             launched.ended = began
-        losses, batch = _asked(learner, question, place)
+        losses, (batch, point) = _asked(learner, question, place)
         learner.accumulate(_reduced(losses, batch))  # its graph is gone before the next: one question's activations
         if preservation and preservation.due(done):
-            moved, reminder = _asked(learner, preservation.ask(), place)
+            moved, (reminder, _) = _asked(learner, preservation.ask(), place)
             learner.accumulate(preservation.pull * _reduced(moved, reminder))
             drift = moved.detach().mean()
             weight = preservation.answered(drift)
+        if expected:
+            relative = (losses.detach() / expected(point.sigma)).mean()
         update = learner.step(done)
-        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight)
+        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative)
         launched = Launched(update.number, update.learning_rate, numbers, began)
         yield launched
 
@@ -148,10 +157,10 @@ def _questions(batches: Iterator[Batch], draw: Draw, start: int, dtype: torch.dt
         yield ready((batch, draw(batch.latents.float(), number)), dtype)
 
 
-def _asked(learner: Learner, question: Asked, place: Tensor) -> tuple[Tensor, Batch]:
-    """The loss of each image, B, of a question put where the learner computes; the answer stays float32."""
+def _asked(learner: Learner, question: Asked, place: Tensor) -> tuple[Tensor, Asked]:
+    """The loss of each image, B, and the question, put where the learner computes; its answer stays float32."""
     batch, point = question[0].to(place.device, place.dtype), question[1].to(place.device, place.dtype)
-    return flow_loss(learner.predict, batch, point), batch
+    return flow_loss(learner.predict, batch, point), (batch, point)
 
 
 def _reduced(loss: Tensor, batch: Batch) -> Tensor:

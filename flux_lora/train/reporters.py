@@ -192,6 +192,7 @@ class _Tracked:
 
     def step(self, step: Step) -> None:
         values = {"loss": step.loss, "preservation": step.preservation, "grad_norm": step.grad_norm}
+        values |= {"relative_loss": step.relative_loss, "preservation_weight": step.preservation_weight}
         self._tracker.log({**values, "learning_rate": step.learning_rate, "seconds": step.seconds}, step=step.number)
 
     def saved(self, checkpoint: Checkpoint) -> None:

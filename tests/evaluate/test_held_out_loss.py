@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_lora.config.compose import compose_config
-from flux_lora.evaluate.held_out_loss import SIGMAS, LossTable, fall, fall_by_sigma, fall_in_words, read_tables
+from flux_lora.evaluate.held_out_loss import (
+    SIGMAS,
+    LossTable,
+    expected_loss,
+    fall,
+    fall_by_sigma,
+    fall_in_words,
+    read_tables,
+)
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
@@ -80,3 +88,10 @@ def test_a_run_keeps_its_tables_and_its_adapter_is_the_same_without_them(tiny_fl
 def test_the_same_steps_again_give_the_same_losses(tiny_flux: Path, photos: Path, tmp_path: Path):
     one, other = (trained(tiny_flux, photos, tmp_path / name).folder.held_out_loss.read_text() for name in "ab")
     assert one == other
+
+
+def test_the_expected_loss_is_the_base_s_at_the_sigmas_of_the_table_and_straight_between():
+    base = LossTable(0, torch.tensor([[1.0, 2, 3, 4, 5, 6, 7, 8], [3.0, 4, 5, 6, 7, 8, 9, 10]]))
+    expected = expected_loss(base)
+    torch.testing.assert_close(expected(torch.tensor(SIGMAS)), base.losses.mean(dim=0))
+    torch.testing.assert_close(expected(torch.tensor([0.125, 0.0, 1.0])), torch.tensor([2.5, 2.0, 9.0]))
