@@ -2,9 +2,10 @@
 
     python -m benchmarks.subjects.spoiled FOLDER 0 1 100
 
-For each subject three runs (held: with preservation; free: without; copied: one photo under the captions of all), from
-which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each draws
-the same prompts with the same seeds. What is there already is not made again. About ten minutes a subject on one core.
+For each subject three runs (held: the demo's recipe; free: without preservation; copied: one photo under all captions),
+from which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each
+draws the same prompts with the same seeds. What is there already is not made again. About ten minutes a subject on one
+core.
 """
 
 import json
@@ -37,11 +38,11 @@ BASE = "base"
 NOISE = 2.0
 """Of the noise in an adapter's factors, as a share of their own standard deviation."""
 RUNS: Mapping[str, tuple[str, ...]] = {
-    "held": ("train.steps=900", "train.save_every=300", "train.preservation=1.0", "train.class_images=48"),
+    "held": ("train.save_every=500",),
     "free": ("train.steps=600", "train.save_every=100", "train.preservation=0", "train.class_images=0"),
     "copied": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
 }
-KEPT = {"held": (300, 600, 900), "free": (100, 300, 600), "copied": (500,)}
+KEPT = {"held": (500, 1000, 1500), "free": (100, 300, 600), "copied": (500,)}
 
 
 def main() -> None:
@@ -120,12 +121,12 @@ def _train(run: Run) -> None:
 
 def _adapters(runs: Mapping[str, Run]) -> Mapping[str, Adapter]:
     made = dict(_checkpoints(runs))
-    last = made["held-900"]
+    last = made["held-1500"]
     return {
         **made,
-        "held-900-weak": adapter_at_strength(last, 0.3),
-        "held-900-strong": adapter_at_strength(last, 4.0),
-        "held-900-noisy": _noisy(last),
+        "held-1500-weak": adapter_at_strength(last, 0.3),
+        "held-1500-strong": adapter_at_strength(last, 4.0),
+        "held-1500-noisy": _noisy(last),
     }
 
 

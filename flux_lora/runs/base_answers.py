@@ -16,7 +16,7 @@ from torch import Tensor
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, BatchOptions, Groups, batches_per_epoch, group_by_shape, sample_indices_at
 from flux_lora.data.cache import EncodedDataset
-from flux_lora.data.cache.entries import entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
+from flux_lora.data.cache.entries import ANSWER, entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
 from flux_lora.flow.points import FlowPoint, point_at
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import NEAREST_END, shifted
@@ -27,13 +27,15 @@ from flux_lora.runs.regularization import preservation_samples, render_class_ima
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import Checkpoint, progress_of
 from flux_lora.train.loop import made_ahead, ready
-from flux_lora.train.preservation import Asked, Preservation
+from flux_lora.train.preservation import Asked, Preservation, tightening
 
-ANSWER = "answer"
 PRESERVATION_WEIGHT = "preservation_weight"
 """What a checkpoint calls the weight that it went on with."""
 DRAWS = 16
 """Points at which a reminder is asked about, at most; then the first comes again."""
+NOISIER = 2.0
+"""Shift beyond that of rendering: what an open prompt becomes is settled in the noisiest steps, so they are asked about
+more often than they come by."""
 GOLDEN = 0.6180339887498949
 AT_ONCE = 4
 """Batches of training that one pass without a graph has room for."""
@@ -50,7 +52,7 @@ class Reminders:
     groups: Groups
     options: BatchOptions
     shift: float
-    """Of the sigmas: that of rendering."""
+    """Of the sigmas."""
     asked_as: str
     """All else that an answer depends on: the base, its guidance, its dtype."""
     draws: int
@@ -94,12 +96,14 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
         shapes or [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
     )
     questions = -(-config.train.steps // config.train.preservation_every)
+    steps = config.evaluate.steps
+    rendering = run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=steps)
     base = fingerprint(run.family.transformer_folder(run.source))
     reminders = Reminders(
         samples=preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images),
         groups=groups,
         options=options,
-        shift=run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=config.evaluate.steps),
+        shift=NOISIER * rendering,
         asked_as=f"{base} {config.model.train_guidance} {config.hardware.dtype.value}",
         draws=min(DRAWS, -(-questions // batches_per_epoch(groups, options.batch_size))),
     )
@@ -123,7 +127,7 @@ def preservation_of(
         first=config.preservation,
         weight=kept or config.preservation,
         every=config.preservation_every,
-        limit=config.max_drift * reminders.between_prompts,
+        limit=tightening(config.max_drift * reminders.between_prompts, config.steps) if config.max_drift else None,
     )
 
 

@@ -127,7 +127,7 @@ def launched_steps(
             moved, (reminder, _) = _asked(learner, preservation.ask(), place)
             learner.accumulate(preservation.pull * _reduced(moved, reminder))
             drift = moved.detach().mean()
-            weight = preservation.answered(drift)
+            weight = preservation.answered(drift, done)
         if expected:
             relative = (losses.detach() / expected(point.sigma)).mean()
         update = learner.step(done)

@@ -1,5 +1,7 @@
 """What the base answers about reminders is asked once, before the first step, and shared."""
 
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -13,9 +15,10 @@ from hypothesis import strategies as st
 from flux_lora.config.compose import compose_config
 from flux_lora.data.batches import BatchOptions
 from flux_lora.data.cache import EncodedDataset
+from flux_lora.data.cache.entries import ANSWER
+from flux_lora.data.cache.maintenance import ANSWER_SECONDS, holdings, prune
 from flux_lora.models.family import Velocity
 from flux_lora.runs.base_answers import (
-    ANSWER,
     GOLDEN,
     Reminders,
     ask_base,
@@ -95,3 +98,19 @@ def test_however_few_draws_are_used_their_sigmas_are_spread(offset: float, draws
     even = sorted((offset + draw * GOLDEN) % 1 for draw in range(draws))
     gaps = [(after - before) % 1 for before, after in zip(even, even[1:] + even[:1], strict=True)]
     assert max(gaps) < 2.7 / draws
+
+
+def test_answers_are_counted_in_the_cache_and_pruned_only_when_no_run_can_be_reading_them(
+    base: tuple[Reminders, Velocity],
+):
+    reminders, velocity = base
+    list(ask_base(velocity, reminders, PLACE))
+    folder = reminders.samples.folder
+    assert {held.kind: held.files for held in holdings(folder)}["base answers"] == 12
+    keys = reminders.samples.keys
+    needed = {name for each in keys for name in (each.latent, *each.texts)}
+    assert prune(folder, needed, young_seconds=0).files == 0
+    for file in folder.glob(f"{ANSWER}-*"):
+        os.utime(file, (0, time.time() - ANSWER_SECONDS - 60))
+    assert prune(folder, needed, young_seconds=0).files == 12
+    assert sum(ask_base(velocity, reminders, PLACE)) == 12, "and they are made again"

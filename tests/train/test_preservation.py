@@ -17,7 +17,7 @@ from flux_lora.flow.points import counted_draw, draw_point
 from flux_lora.flow.sigmas import logit_normal
 from flux_lora.train.loop import Step, training_steps
 from flux_lora.train.loss import flow_loss
-from flux_lora.train.preservation import SPAN, Asked, Preservation
+from flux_lora.train.preservation import SPAN, WIDER, Asked, Preservation, tightening
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
 TIMES = logit_normal()
@@ -36,7 +36,8 @@ def questions(run: TinyRun, start: int = 0) -> Iterator[Asked]:
 
 
 def kept(run: TinyRun, weight: float, every: int = 1, limit: float = 0.0) -> Preservation:
-    return Preservation(questions(run), first=weight, weight=weight, every=every, limit=limit)
+    constant = (lambda _: limit) if limit else None
+    return Preservation(questions(run), first=weight, weight=weight, every=every, limit=constant)
 
 
 def taught(run: TinyRun, preservation: Preservation | None, steps: int = 30) -> list[Step]:
@@ -146,16 +147,16 @@ def test_a_limit_is_kept_from_a_weight_that_is_far_too_small_and_from_one_that_i
 
 @given(st.lists(st.floats(0, 1e6), max_size=600), st.floats(0.01, 100))
 def test_the_weight_stays_within_its_span_whatever_is_answered(drifts: list[float], first: float):
-    preservation = Preservation(iter(()), first=first, weight=first, limit=1.0)
+    preservation = Preservation(iter(()), first=first, weight=first, limit=lambda _: 1.0)
     for drift in drifts:
-        preservation.answered(torch.tensor(drift))
+        preservation.answered(torch.tensor(drift), 0)
     assert first / SPAN * 0.999 <= preservation.weight.item() <= first * SPAN * 1.001
 
 
 def test_without_a_limit_the_weight_is_what_it_was():
     preservation = Preservation(iter(()), first=2.0, weight=2.0)
     for drift in repeat(5.0, 10):
-        preservation.answered(torch.tensor(drift))
+        preservation.answered(torch.tensor(drift), 0)
     assert preservation.weight.item() == 2.0
 
 
@@ -170,3 +171,11 @@ def flops(preservation: bool) -> int:
 
 def test_a_reminder_every_other_step_costs_half_as_much_again():
     assert 1.4 < flops(preservation=True) / flops(preservation=False) <= 1.5
+
+
+@given(st.floats(1e-6, 10), st.integers(1, 5000))
+def test_a_limit_begins_wide_and_ends_where_it_was_asked_to(limit: float, steps: int):
+    allowed = tightening(limit, steps)
+    assert allowed(0) == pytest.approx(WIDER * limit) and allowed(steps) == pytest.approx(limit)
+    assert allowed(2 * steps) == pytest.approx(limit), "a run that is prolonged is not held more firmly still"
+    assert all(allowed(done) >= allowed(done + 1) for done in range(0, steps, max(1, steps // 20)))

@@ -26,7 +26,7 @@ from flux_lora.config.choices import SourceRole
 from flux_lora.errors import RunError
 from flux_lora.models.family import PromptEmbeds
 
-LATENT, TEXT, MASK = "latent", "text", "mask"
+LATENT, TEXT, MASK, ANSWER = "latent", "text", "mask", "answer"
 ENDING = ".safetensors"
 DIGEST = "digest"
 """Metadata key of an entry's digest_of."""

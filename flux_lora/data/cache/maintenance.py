@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flux_lora.atomic import HALF_WRITTEN
-from flux_lora.data.cache.entries import ENDING, LATENT, MASK, TEXT, problem_of
+from flux_lora.data.cache.entries import ANSWER, ENDING, LATENT, MASK, TEXT, problem_of
 from flux_lora.data.cache.index import INDEX, prune_index
 from flux_lora.data.progress import Progress
 from flux_lora.errors import RunError
 
-KINDS = {LATENT: "latents", TEXT: "texts", MASK: "masks", HALF_WRITTEN: "half written", INDEX: "index"}
+KINDS = {
+    LATENT: "latents",
+    TEXT: "texts",
+    MASK: "masks",
+    ANSWER: "base answers",
+    HALF_WRITTEN: "half written",
+    INDEX: "index",
+}
 NAMING = ("latent", "mask", "texts", "plains")
 """Keys of a manifest's lines that hold names of entries."""
 YOUNG_SECONDS = 3600
 """Younger files may belong to a run that is being prepared and has not written its manifest yet."""
+ANSWER_SECONDS = 7 * 24 * 3600
+"""Answers of the base are in no manifest: a run makes them before its first step, and reads them to its last."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,14 @@ def damages(folder: Path, progress: Progress) -> Iterator[Damage]:
 
 
 def prune(folder: Path, needed: Container[str], *, young_seconds: float = YOUNG_SECONDS) -> Pruned:
-    """Delete half-written files and entries whose names are not `needed`, except young ones."""
+    """Delete half-written files and entries whose names are not `needed`, except young ones.
+
+    A run that goes on makes the answers of the base again that it lacks.
+    """
     unneeded = [file for file in cache_files(folder) if file.name != INDEX and file.stem not in needed]
-    before = time.time() - young_seconds
-    old = [file for file in unneeded if file.stat().st_mtime < before]
+    now = time.time()
+    young = {ANSWER: max(young_seconds, ANSWER_SECONDS)}
+    old = [file for file in unneeded if file.stat().st_mtime < now - young.get(_kind(file), young_seconds)]
     freed = sum(file.stat().st_size for file in old)
     for file in old:
         file.unlink(missing_ok=True)
@@ -102,7 +115,7 @@ def cache_files(folder: Path) -> list[Path]:
 
 def _kind(file: Path) -> str:
     """Which of KINDS the file is; empty for a file that is not the cache's."""
-    kind = next((kind for kind in (LATENT, TEXT, MASK, INDEX) if file.name.startswith(kind)), "")
+    kind = next((kind for kind in (LATENT, TEXT, MASK, ANSWER, INDEX) if file.name.startswith(kind)), "")
     if kind and file.suffix == HALF_WRITTEN:
         return HALF_WRITTEN
     return kind if file.name == INDEX or file.suffix == ENDING else ""

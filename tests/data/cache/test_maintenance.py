@@ -40,7 +40,7 @@ def nobody(_done: int, _total: int, _name: str) -> None:
 def test_status_counts_files_and_bytes_by_kind(made, folder):
     (folder / "notes.md").write_text("mine")
     counted = {each.kind: each.files for each in holdings(folder)}
-    assert counted == {"latents": 3, "texts": 4, "masks": 0, "half written": 0, "index": 1}
+    assert counted == {"latents": 3, "texts": 4, "masks": 0, "base answers": 0, "half written": 0, "index": 1}
     bytes_there = sum(file.stat().st_size for file in folder.iterdir() if file.name != "notes.md")
     assert sum(each.bytes for each in holdings(folder)) == bytes_there
 

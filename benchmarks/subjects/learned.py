@@ -1,0 +1,89 @@
+"""Whether the standard recipe learns any subject and leaves the rest alone, by the judges that know the truth.
+
+python -m benchmarks.subjects.learned FOLDER          prints the table of what `judged` has looked at in FOLDER
+python -m benchmarks.subjects.learned FOLDER --write  and keeps it in benchmarks/results/learned.md
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
+from benchmarks.subjects.judged import Truth
+from benchmarks.subjects.spoiled import KEPT
+from benchmarks.subjects.subject import Subject
+
+RESULT = Path(__file__).parents[1] / "results" / "learned.md"
+WAYS = {"the demo's recipe": f"held-{max(KEPT['held'])}", "without preservation": f"free-{max(KEPT['free'])}"}
+COLUMNS = ("strict", "parts", "grounds", "class as base", "others as base", "class and others")
+BARS = {"strict": (0.8, 0.5), "grounds": (0.8, 0.6), "class and others": (0.9, 0.8)}
+"""Least mean over the reported subjects, and least of any."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one adapter drew."""
+
+    subject: Subject
+    shares: tuple[float, ...]
+    """By COLUMNS."""
+
+
+def main() -> None:
+    """Print the table."""
+    folder = Path(sys.argv[1])
+    text = "\n".join(_page(folder)) + "\n"
+    print(text)
+    if "--write" in sys.argv:
+        RESULT.write_text(text)
+
+
+def _page(folder: Path) -> Iterator[str]:
+    yield "# Any subject learned, the rest left alone"
+    yield ""
+    yield (
+        "By `python -m benchmarks.subjects.learned`: the last checkpoint at strength 1 of each run, 24 images with the "
+        "trigger (6 prompts, 4 seeds), as many of the class, 16 of other things, by judges that know the parts and "
+        "the scenes. Strict: all parts, in order and colour. As base: thing, colour, place and ground are judged as "
+        "in the base's image of the same prompt and seed. Which subjects are tuned on and which are only reported "
+        "stands in `benchmarks/subjects/gallery.py`."
+    )
+    for title, subjects in (("Reported", reported_subjects()), ("Tuned", tuned_subjects())):
+        for way, name in WAYS.items():
+            rows = list(_rows(folder, subjects, name))
+            if rows:
+                yield from ("", f"## {title}, {way}", "", *_table(rows))
+                if title == "Reported" and way == next(iter(WAYS)):
+                    yield from ("", *_bars(rows))
+
+
+def _rows(folder: Path, subjects: Sequence[Subject], name: str) -> Iterator[Row]:
+    for subject in subjects:
+        file = folder / "renders" / subject.name / name / "truth.json"
+        if file.is_file():
+            truth = Truth(**json.loads(file.read_text()))
+            kept = (truth.class_same, truth.other_same)
+            yield Row(subject, (truth.strict, truth.parts, truth.ground, *kept, sum(kept) / 2))
+
+
+def _table(rows: Sequence[Row]) -> Iterator[str]:
+    yield f"| subject | facts | {' | '.join(COLUMNS)} |"
+    yield f"| --- | --- | {' | '.join('---:' for _ in COLUMNS)} |"
+    for row in rows:
+        yield f"| {row.subject.name} | {row.subject.facts} | {' | '.join(f'{share:.0%}' for share in row.shares)} |"
+    means = [sum(column) / len(rows) for column in zip(*(row.shares for row in rows), strict=True)]
+    yield f"| **mean** | | {' | '.join(f'**{mean:.0%}**' for mean in means)} |"
+
+
+def _bars(rows: Sequence[Row]) -> Iterator[str]:
+    yield "| bar | mean, wanted | mean | least, wanted | least |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
+    for name, (mean, least) in BARS.items():
+        column = [row.shares[COLUMNS.index(name)] for row in rows]
+        yield f"| {name} | {mean:.0%} | {sum(column) / len(column):.0%} | {least:.0%} | {min(column):.0%} |"
+
+
+if __name__ == "__main__":
+    main()
