@@ -94,7 +94,7 @@ class TrainConfig:
     """Steps from one such question to the next. It then counts for the steps between."""
     max_drift: float = 0.0
     """How far the base's answers may have moved there in the end, as a share of how far its answers to two prompts are
-    apart; ten times as far at first. The weight of the preservation loss follows it; 0 leaves the weight alone."""
+    apart; three times as far at first. The weight of the preservation loss follows it; 0 leaves the weight alone."""
     prior_loss_weight: float = 1.0
     """How much an image of a source with role regularisation counts in the loss, beside one of the subject."""
     class_images: int = 0
