@@ -155,8 +155,9 @@ They are a CPU's: there autocast leaves the norms in bf16, on CUDA it takes them
 on a GPU (bytes above all) does not show here.
 
 Both train rank {RANK} on the same layers (our `{TARGETS}`), from cached latents and text. The script's
-adapter is in the base's dtype; ours has float32 masters. On a CPU, AdamW runs parameter by parameter
-in both, on a GPU all at once: "loss and gradients" leaves it out.
+adapter is in the base's dtype; ours has float32 masters. On a CPU the script's AdamW runs parameter by
+parameter and ours is fused; "loss and gradients" leaves both out. Our next batch is made by another thread, whose
+kernels are not counted.
 """
 
 
