@@ -57,7 +57,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
-        draw = counted_draw(config.train.seed, _quantile(config.train), _shift(run, pipeline))
+        draw = counted_draw(config.train.seed, quantile_of(config.train), shift_of(run, pipeline))
         expected = pauses.expected_loss
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, stop)
@@ -92,7 +92,8 @@ def _told_how_it_ends(reporter: Reporter) -> Iterator[None]:
         reporter.finished(status)
 
 
-def _quantile(config: TrainConfig) -> Quantile:
+def quantile_of(config: TrainConfig) -> Quantile:
+    """How the recipe draws sigmas, before the shift."""
     match config.sigma_sampling:
         case SigmaSampling.logit_normal:
             return logit_normal(config.logit_mean, config.logit_std)
@@ -102,7 +103,7 @@ def _quantile(config: TrainConfig) -> Quantile:
             return mode(config.mode_scale)
 
 
-def _shift(run: Run, pipeline: Pipeline) -> Shift:
+def shift_of(run: Run, pipeline: Pipeline) -> Shift:
     """The recipe's for every image, or the base's own for each size."""
     config, pixels = run.config, run.family.pixels_per_latent
 

@@ -48,6 +48,33 @@ def test_one_step_of_the_real_pipeline_is_one_step_along_our_velocity(tiny_flux,
     torch.testing.assert_close(pack(ours), theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 12), (12, 4)])
+def test_euler_steps_along_our_velocity_end_at_the_pipelines_latents_to_the_last_bit(tiny_flux, height, width):
+    path, steps = str(tiny_flux), 4
+    transformer, scheduler = load_transformer(path, torch.float32), load_scheduler(path)
+    pipeline = FluxPipeline(scheduler, load_vae(path), None, None, None, None, transformer)
+    pipeline.set_progress_bar_config(disable=True)
+    noise, text = torch.randn(1, 16, height, width, generator=torch.Generator().manual_seed(3)), question(batch=1)[1]
+    theirs = pipeline(
+        prompt_embeds=text["t5"],
+        pooled_prompt_embeds=text["pooled"],
+        latents=pack(noise),
+        height=height * 8,
+        width=width * 8,
+        num_inference_steps=steps,
+        guidance_scale=3.5,
+        output_type="latent",
+        return_dict=False,
+    )[0]
+    velocity, latents = velocity_of(transformer, guidance=3.5), noise
+    for number in range(steps):
+        now, then = scheduler.sigmas[number : number + 2]
+        with torch.no_grad():
+            answer = velocity(latents, (scheduler.timesteps[number] / 1000).expand(1), text)
+        latents = latents + (then - now) * answer
+    assert torch.equal(pack(latents), theirs)
+
+
 def test_each_image_of_a_batch_is_answered_by_itself(tiny_flux):
     velocity = velocity_of(load_transformer(str(tiny_flux), torch.float32), guidance=1.0)
     noise, text = question()
