@@ -83,6 +83,8 @@ class Batch:
     shares: Tensor | None = None  # B
     """What each image's loss counts in this process's part of a batch; None is one nth of n. A batch that its bucket
     does not fill counts less as a whole: each of its images counts as much as any other."""
+    samples: tuple[int, ...] = ()
+    """Their numbers in the set."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
@@ -93,6 +95,7 @@ class Batch:
             prompt_embeds=self.prompt_embeds.to(device, dtype),
             loss_weights=None if weights is None else weights.to(device, non_blocking=beside),
             shares=None if shares is None else shares.to(device, non_blocking=beside),
+            samples=self.samples,
         )
 
     def pinned(self) -> "Batch":
@@ -102,6 +105,7 @@ class Batch:
             prompt_embeds=self.prompt_embeds.pinned(),
             loss_weights=None if self.loss_weights is None else self.loss_weights.pin_memory(),
             shares=None if self.shares is None else self.shares.pin_memory(),
+            samples=self.samples,
         )
 
 
@@ -167,6 +171,7 @@ def batch_at(
             [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
         ),
         loss_weights=_weights(samples, feed.mask_floor),
+        samples=tuple(members[place] for place in mine),
         shares=torch.tensor([share * (feed.prior_loss_weight if is_prior(one) else 1.0) for one in samples]),
     )
 

@@ -37,13 +37,19 @@ class Step:
     """What that counts beside the loss, after this step."""
     relative_loss: float = 0.0
     """The loss of each image as a share of the base's at that sigma, on average; 0 where that is not known."""
+    samples: tuple[int, ...] = ()
+    """Numbers of the images that were learned from."""
+    sample_losses: tuple[float, ...] = ()
+    """The loss of each of them, as a share of the base's at its sigma; as it is where that is not known."""
+    sigmas: tuple[float, ...] = ()
+    """The noise level at which each was asked about."""
 
 
 class OnTheWay:
     """Numbers of a device that are copied to the host as soon as they are known, while it works on."""
 
     def __init__(self, *numbers: Tensor) -> None:
-        known = torch.stack([each.detach().float() for each in numbers])
+        known = torch.cat([each.detach().float().flatten() for each in numbers])
         self._copied = torch.cuda.Event() if known.is_cuda else None
         self._host = known
         if self._copied:
@@ -66,14 +72,16 @@ class Launched:
     """Updates done, this one included."""
     learning_rate: float
     numbers: OnTheWay
-    """Total loss, gradient norm, loss, drift, weight of preservation, relative loss."""
+    """Total loss, gradient norm, loss, drift, weight of preservation, relative loss, then the loss of each image."""
+    samples: tuple[int, ...]
+    sigmas: Tensor  # B, on the CPU, where they were drawn
     began: float
     ended: float = 0.0
     """When the next step began; until then 0."""
 
     def read(self) -> Step:
         """Raises RunError where the update was not finite, and so moved nothing."""
-        total, norm, loss, drift, weight, relative = self.numbers.read()
+        total, norm, loss, drift, weight, relative, *each = self.numbers.read()
         refuse_non_finite(self.number, total, norm)
         return Step(
             number=self.number,
@@ -84,6 +92,9 @@ class Launched:
             preservation=drift,
             preservation_weight=weight,
             relative_loss=relative,
+            samples=self.samples,
+            sample_losses=tuple(each[: len(self.samples)]),
+            sigmas=tuple(self.sigmas[: len(self.samples)].tolist()),
         )
 
 
@@ -128,11 +139,12 @@ def launched_steps(
             learner.accumulate(preservation.pull * _reduced(moved, reminder))
             drift = moved.detach().mean()
             weight = preservation.answered(drift, done)
-        if expected:
-            relative = (losses.detach() / expected(point.sigma)).mean()
+        each = losses.detach() / expected(point.sigma) if expected else losses.detach()
+        relative = each.mean() if expected else relative
         update = learner.step(done)
-        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative)
-        launched = Launched(update.number, update.learning_rate, numbers, began)
+        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative, each)
+        drawn = question[1].sigma
+        launched = Launched(update.number, update.learning_rate, numbers, batch.samples, drawn, began)
         yield launched
 
 

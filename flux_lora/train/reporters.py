@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlparse
 from uuid import uuid4
 
@@ -137,9 +137,9 @@ class Jsonl:
         self._descriptor = -1
 
 
-def read_metrics(file: Path) -> list[dict[str, float]]:
+def read_metrics(file: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl, oldest first; a torn one ends it."""
-    lines: list[dict[str, float]] = []
+    lines: list[dict[str, Any]] = []
     if not file.exists():
         return lines
     for raw in file.read_bytes().splitlines():

@@ -77,6 +77,23 @@ def test_a_step_that_is_not_finite_moves_nothing_and_is_said_when_it_is_read():
         launched.read()
 
 
+def test_each_image_of_a_step_is_told_with_its_loss_and_sigma():
+    def double(sigma: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(sigma, 2.0)
+
+    draw = counted_draw(0, logit_normal())
+    plain = [each.read() for each in islice(launched_steps(tiny_run().learner, tiny_batches(), draw), 4)]
+    halved = [
+        each.read() for each in islice(launched_steps(tiny_run().learner, tiny_batches(), draw, expected=double), 4)
+    ]
+    assert sorted(number for step in plain[:2] for number in step.samples) == [0, 1, 2, 3], "an epoch"
+    for one, other in zip(plain, halved, strict=True):
+        assert one.loss == pytest.approx(sum(one.sample_losses) / len(one.samples))
+        assert other.relative_loss == pytest.approx(one.loss / 2) and one.relative_loss == 0
+        assert other.sample_losses == pytest.approx([loss / 2 for loss in one.sample_losses])
+        assert len(one.sigmas) == len(one.samples) and all(0 < sigma < 1 for sigma in one.sigmas)
+
+
 WAITS = ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__")
 
 
