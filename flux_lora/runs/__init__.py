@@ -9,6 +9,7 @@ preflight.py       refuse before anything is encoded what would end worthless
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once
+hardest.py         photos that are learned worst
 held_out.py        the loss on held-out photos while training
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 early_stop.py      scores while training, and its end where more steps bring nothing

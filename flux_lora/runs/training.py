@@ -23,6 +23,7 @@ from flux_lora.render.pipeline import render
 from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.hardest import hardest_in_words
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import StopRequest, stop_request
@@ -30,7 +31,7 @@ from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import Launched, Step, launched_steps
-from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
+from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
 
 
 def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None:
@@ -61,6 +62,9 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
         expected = pauses.expected_loss
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, stop)
+    shown = [one.sample for one in prepared.dataset.planned.prepared]
+    for line in hardest_in_words(read_metrics(folder.metrics), shown):
+        run.feedback.say(line)
 
 
 def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, stop: StopRequest) -> None:
