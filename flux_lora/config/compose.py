@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import hydra
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -107,6 +108,12 @@ def config_from(request: Request) -> RunConfig:
 def read_recipe(file: Path) -> RunConfig:
     """A run folder's recipe, checked as any other."""
     return _frozen(_stored(file))
+
+
+def knobs_in(file: Path) -> frozenset[str]:
+    """The knobs that a recipe.yaml names, by dotted keys of this version."""
+    tree = OmegaConf.to_container(_with_new_names(OmegaConf.load(file), where=str(file)), resolve=False)
+    return frozenset(key for key, _ in _flat(cast(Mapping[str, object], tree)))
 
 
 def write_recipe(config: RunConfig, file: Path) -> None:

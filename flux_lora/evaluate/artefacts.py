@@ -27,7 +27,8 @@ def measure_artefacts(images: Sequence[Image.Image], pixels_per_token: int) -> F
 
     grid: ln of the spectral energy at the token's period over that of its neighbours. lines: the same for rows and
     columns of any period, at most. saturation: mean of max minus min channel. blur: minus ln of the mean squared
-    gradient. noise: ln of what a 3 x 3 median takes away. empty: minus ln of the standard deviation.
+    gradient of all channels: a subject whose colours are equally bright is no blur. noise: ln of what a 3 x 3 median
+    takes away. empty: minus ln of the standard deviation.
     """
     return np.array([_measure(image, pixels_per_token) for image in images])
 
@@ -41,7 +42,7 @@ def _measure(image: Image.Image, pixels_per_token: int) -> tuple[float, ...]:
     colours = np.asarray(image.convert("RGB"), np.float64) / 255  # HWC
     grey = colours.mean(axis=2)
     spread = colours.max(axis=2) - colours.min(axis=2)
-    gradient = np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean()
+    gradient = sum(np.square(np.diff(colours, axis=axis)).mean() for axis in (0, 1))
     return (
         max(_peak(np.abs(np.diff(grey, axis=axis)).mean(axis=1 - axis), pixels_per_token) for axis in (0, 1)),
         max(_sharpest(np.abs(np.diff(grey, axis=axis)).mean(axis=1 - axis)) for axis in (0, 1)),

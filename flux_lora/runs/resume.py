@@ -4,7 +4,7 @@ What decided the steps that were taken may not: the rest would belong to another
 same things (a folder that was moved): manifest.py keeps digests of the images, the captions and the base.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from flux_lora.config.choices import LRScheduler
@@ -21,9 +21,13 @@ PATHS = ("model.path", "model.revision", "data.folder", "data.sources")
 PROLONGED = "train.steps"
 
 
-def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig) -> None:
-    """Raises RunError where a knob that decided the steps so far has changed."""
-    changed = list(_changes(before, now))
+def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig, known: Container[str]) -> None:
+    """Raises RunError where a knob that decided the steps so far has changed.
+
+    `known`: the knobs that there were when the run was begun. An earlier version's run goes on with what it did not
+    know yet as the recipe has it now.
+    """
+    changed = [line for key, line in _changes(before, now) if key in known]
     if changed:
         prolonged = any(line.startswith(PROLONGED) for line in changed)
         constant = "; only with train.lr_scheduler=constant can a run be prolonged" if prolonged else ""
@@ -33,11 +37,11 @@ def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig) -> None
         )
 
 
-def _changes(before: RunConfig, now: RunConfig) -> Iterator[str]:
+def _changes(before: RunConfig, now: RunConfig) -> Iterator[tuple[str, str]]:
     old, new = flat_settings(before), flat_settings(now)
     may_change = {*JUDGES, *PATHS}
     if before.train.lr_scheduler == now.train.lr_scheduler == LRScheduler.constant:
         may_change.add(PROLONGED)  # the rate of a step does not depend on how many will follow
     for key, value in new.items():
         if key.split(".")[0] in FIXED and key not in may_change and value != old.get(key):
-            yield f"{key} was {old.get(key)!r} and is now {value!r}"
+            yield key, f"{key} was {old.get(key)!r} and is now {value!r}"

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
-from flux_lora.config.compose import read_recipe, write_recipe
+from flux_lora.config.compose import knobs_in, read_recipe, write_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import encode_captions
 from flux_lora.data.progress import Progress, no_progress
@@ -132,7 +132,7 @@ class Run:
         """
         folder, _ = self.folder, self.device
         if folder.recipe.is_file():
-            refuse_another_recipe(folder.root, read_recipe(folder.recipe), self.config)
+            refuse_another_recipe(folder.root, read_recipe(folder.recipe), self.config, known=knobs_in(folder.recipe))
         try:
             folder.root.mkdir(parents=True, exist_ok=True)
             write_recipe(self.config, folder.recipe)
