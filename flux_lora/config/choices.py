@@ -21,7 +21,7 @@ class SourceRole(StrEnum):
     subject = "subject"
     """The new subject; its captions say the trigger."""
     regularisation = "regularisation"
-    """Ordinary images, trained on like the subject's; their captions do not say the trigger."""
+    """Ordinary images, which count train.prior_loss_weight; their captions do not say the trigger."""
 
 
 class SubjectKind(StrEnum):
