@@ -7,6 +7,8 @@ from flux_lora.config.schema import ExportConfig, RunConfig
 
 Broken = tuple[str, str]
 """(problem, fix)"""
+MODE_SCALES = (-1.0, 1.75)
+"""Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
 
 def broken_rules(config: RunConfig) -> Iterator[Broken]:
@@ -102,10 +104,6 @@ def _sigmas(config: RunConfig) -> Iterator[Broken]:
         yield f"train.mode_scale is {config.train.mode_scale:g}", f"set it above {low:g}, to {high:g} at most"
     if config.train.dynamic_shift and config.train.shift != 1:
         yield "train.dynamic_shift is on, and train.shift too", "set train.shift=1, or train.dynamic_shift=false"
-
-
-MODE_SCALES = (-1.0, 1.75)
-"""Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
 
 def _shares(config: RunConfig) -> Iterator[Broken]:

@@ -46,8 +46,8 @@ def retrieval(measured: Measured, baseline: Baseline) -> Estimate:
     """How high the held-out photos rank the images among negatives, above where they rank the base's own.
 
     Negatives are the base's class images, altered copies and near-twins, as in Finer-Personalization Rank (2025). An
-    image counts the share of them that it comes before: over all images this is the area under the ROC curve. Average
-    precision says the same less evenly (benchmarks/results/judged.md). 0 is what the base's own class images reach.
+    image counts the share of them that it comes before: over all images this is the area under the ROC curve. 0 is what
+    the base's own class images reach.
     """
     own = _share_behind(baseline.base.found.closeness[baseline.rows(["class_"])], baseline.negatives)
     found = _share_behind(measured.found.closeness[baseline.rows(["trigger"])], baseline.negatives)

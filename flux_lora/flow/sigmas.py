@@ -18,6 +18,8 @@ NEAREST_END = 1e-5
 """Sigmas keep this distance from 0 and 1, where there is nothing to learn."""
 STRATA = 16
 """Equal parts of the path, each met once in as many exposures."""
+ORDER = torch.tensor([int(f"{number:04b}"[::-1], 2) for number in range(STRATA)])
+"""Of the strata: van der Corput's."""
 
 
 def shifted(sigma: Tensor, shift: float) -> Tensor:
@@ -57,6 +59,5 @@ def systematic(first: int, count: int, generator: Generator) -> Tensor:
     Strata take turns in the order of van der Corput's sequence (1, 9, 5, 13, ... of 16), so that also halves, quarters
     and eighths of the path are met within one of their share in any window of exposures.
     """
-    order = torch.tensor([int(f"{number:04b}"[::-1], 2) for number in range(STRATA)])
-    strata = order[(first + torch.arange(count)) % STRATA]
+    strata = ORDER[(first + torch.arange(count)) % STRATA]
     return (strata + torch.rand(count, generator=generator)) / STRATA

@@ -19,14 +19,13 @@ from flux_lora.data.cache import EncodedDataset
 from flux_lora.data.cache.entries import ANSWER, entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
 from flux_lora.flow.points import FlowPoint, point_at
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import NEAREST_END, shifted
+from flux_lora.flow.sigmas import sigmas_at, uniform
 from flux_lora.models.family import Pipeline, PromptEmbeds, Velocity, stack_prompt_embeds
-from flux_lora.models.hub import fingerprint
 from flux_lora.runs.encoding import PreparedRun
 from flux_lora.runs.regularization import preservation_samples, render_class_images
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import Checkpoint, progress_of
-from flux_lora.train.loop import made_ahead, ready
+from flux_lora.train.loop import made_ahead, placed, ready
 from flux_lora.train.preservation import Asked, Preservation, tightening
 
 PRESERVATION_WEIGHT = "preservation_weight"
@@ -75,9 +74,7 @@ class Reminders:
         generator = generator_for(draw, 0, f"reminder {self.samples.keys[member].latent}")
         offset = float(torch.rand((), generator=generator_for(0, 0, f"sigmas {self.samples.keys[member].latent}")))
         even = torch.tensor((offset + draw * GOLDEN) % 1)
-        return torch.randn(latent.shape, generator=generator), shifted(even, self.shift).clamp(
-            NEAREST_END, 1 - NEAREST_END
-        )
+        return torch.randn(latent.shape, generator=generator), sigmas_at(even, uniform(), self.shift)
 
     def answer_name(self, member: int, draw: int) -> str:
         """The entry of the base's answer."""
@@ -98,13 +95,12 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
     questions = -(-config.train.steps // config.train.preservation_every)
     steps = config.evaluate.steps
     rendering = run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=steps)
-    base = fingerprint(run.family.transformer_folder(run.source))
     reminders = Reminders(
         samples=preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images),
         groups=groups,
         options=options,
         shift=NOISIER * rendering,
-        asked_as=f"{base} {config.model.train_guidance} {config.hardware.dtype.value}",
+        asked_as=f"{run.transformer_fingerprint} {config.model.train_guidance} {config.hardware.dtype.value}",
         draws=min(DRAWS, -(-questions // batches_per_epoch(groups, options.batch_size))),
     )
     velocity = run.family.velocity(pipeline.transformer, guidance=config.model.train_guidance)
@@ -161,7 +157,7 @@ def distance_between_prompts(base: Velocity, reminders: Reminders, place: Tensor
     differences = []
     for member, other in zip(group, group[1:] + group[:1], strict=True):
         if reminders.text(member, 0) != reminders.text(other, 0):
-            batch, point = _placed(*_question(reminders, [member], 0), place)
+            batch, point = placed(_question(reminders, [member], 0), place.device, place.dtype)
             said = reminders.prompt_embeds(other, 0).to(place.device, place.dtype)
             own, swapped = (base(point.noisy, point.sigma, each).float() for each in (batch.prompt_embeds, said))
             differences.append(float((own - swapped).square().mean()))
@@ -170,7 +166,7 @@ def distance_between_prompts(base: Velocity, reminders: Reminders, place: Tensor
 
 @torch.no_grad()
 def _answers(base: Velocity, reminders: Reminders, members: Sequence[int], draw: int, place: Tensor) -> Tensor:
-    batch, point = _placed(*_question(reminders, members, draw), place)
+    batch, point = placed(_question(reminders, members, draw), place.device, place.dtype)
     return base(point.noisy, point.sigma, batch.prompt_embeds)
 
 
@@ -187,7 +183,3 @@ def _question(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:
     texts = stack_prompt_embeds([reminders.prompt_embeds(member, draw) for member in members])
     shares = torch.full((len(members),), 1 / reminders.options.batch_size)
     return Batch(latents, texts, shares=shares), point_at(latents, noise, sigma)
-
-
-def _placed(batch: Batch, point: FlowPoint, place: Tensor) -> Asked:
-    return batch.to(place.device, place.dtype), point.to(place.device, place.dtype)

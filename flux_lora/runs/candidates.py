@@ -12,9 +12,9 @@ from torch import Tensor
 
 from flux_lora.adapter.attach import load_into, set_strength
 from flux_lora.adapter.files import read_adapter, weights_digest
-from flux_lora.config.choices import SourceRole
 from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.cache.preprocess import to_pixels
+from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.images.decode import open_image
 from flux_lora.data.images.masks import read_mask
 from flux_lora.data.samples import Sample
@@ -142,7 +142,7 @@ def budget_in_words(run: Run, drawer: Drawer, checkpoints: int) -> str:
 
 def compared_photos(dataset: RunDataset) -> Sequence[Sample]:
     """The training photos of the subject that images are compared with; regularisation images do not show it."""
-    photos = [sample for sample in dataset.samples if sample.role is SourceRole.subject]
+    photos = subjects(dataset.samples)
     return photos[:: max(1, len(photos) // MOST_TRAINING_PHOTOS)]
 
 

@@ -10,7 +10,6 @@ from flux_lora.data.captioning.captioner import without_trigger
 from flux_lora.data.progress import no_progress
 from flux_lora.distributed.processes import ProcessGroup
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.hub import fingerprint as digest_of_files
 from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
 from flux_lora.runs.dataset_report import write_run_dataset_report
 from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
@@ -49,7 +48,7 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
         made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
     made, held_out = made.split(len(planned.prepared))
     fingerprint = fingerprint_of(planned, made.encoded.keys)
-    contents = Contents(fingerprint, digest_of_files(run.family.transformer_folder(run.source)))
+    contents = Contents(fingerprint, run.transformer_fingerprint)
     refuse_other_contents(folder, contents)
     write_manifest(folder, planned, made, class_images, contents)
     if run.config.check.page:

@@ -15,7 +15,6 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import EncodedDataset, EntryNames
 from flux_lora.data.cache.entries import LATENT, TEXT, entry_name, has_entry, write_entry
 from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
-from flux_lora.models.hub import fingerprint
 from flux_lora.render.pipeline import sample_latents
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.run import Run, spec_of
@@ -36,7 +35,7 @@ class ClassImage:
 def class_images_of(run: Run, prompts: Sequence[str]) -> tuple[ClassImage, ...]:
     """train.class_images of them: prompt after prompt, and then again with other seeds."""
     config, encoders = run.config, run.encoders
-    base = fingerprint(run.family.transformer_folder(run.source))
+    base = run.transformer_fingerprint
     chosen = [prompts[number % len(prompts)] for number in range(config.train.class_images)] if prompts else []
     seeds = [FIRST_SEED + number // len(prompts) for number in range(len(chosen))]
     return tuple(

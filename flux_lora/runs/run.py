@@ -93,10 +93,14 @@ class Run:
         return self.family.encoders(self.source, device=self.device.device, dtype=self.device.dtype)
 
     @cached_property
+    def transformer_fingerprint(self) -> str:
+        """Changes with any weight of the transformer. Its files are read for it, once."""
+        return fingerprint(self.family.transformer_folder(self.source))
+
+    @cached_property
     def base_fingerprint(self) -> str:
         """Changes whenever the base would render other images: its transformer, VAE or text encoders."""
-        transformer = fingerprint(self.family.transformer_folder(self.source))
-        parts = (transformer, self.encoders.image_fingerprint, self.encoders.caption_fingerprint)
+        parts = (self.transformer_fingerprint, self.encoders.image_fingerprint, self.encoders.caption_fingerprint)
         return sha256("|".join(parts).encode()).hexdigest()
 
     def weights(self, adapter: str = "", strength: float = 1.0) -> Weights:

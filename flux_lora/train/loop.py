@@ -158,9 +158,15 @@ def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
             yield item  # type: ignore[misc]
 
 
+def placed(question: Asked, device: torch.device | str, dtype: torch.dtype) -> Asked:
+    """The same question elsewhere."""
+    batch, point = question
+    return batch.to(device, dtype), point.to(device, dtype)
+
+
 def ready(question: Asked, dtype: torch.dtype) -> Asked:
     """In the dtype that the model computes in, and in memory that a GPU reads without making the CPU wait."""
-    batch, point = question[0].to("cpu", dtype), question[1].to("cpu", dtype)
+    batch, point = placed(question, "cpu", dtype)
     return (batch.pinned(), point.pinned()) if torch.cuda.is_available() else (batch, point)
 
 
@@ -171,7 +177,7 @@ def _questions(batches: Iterator[Batch], draw: Draw, start: int, dtype: torch.dt
 
 def _asked(learner: Learner, question: Asked, place: Tensor) -> tuple[Tensor, Asked]:
     """The loss of each image, B, and the question, put where the learner computes; its answer stays float32."""
-    batch, point = question[0].to(place.device, place.dtype), question[1].to(place.device, place.dtype)
+    batch, point = placed(question, place.device, place.dtype)
     return flow_loss(learner.predict, batch, point), (batch, point)
 
 
