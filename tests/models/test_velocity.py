@@ -25,24 +25,30 @@ def question(batch: int = 2) -> tuple[torch.Tensor, PromptEmbeds]:
     return noise, text
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.5])
-def test_one_step_of_the_real_pipeline_is_one_step_along_our_velocity(tiny_flux, guidance):
-    path = str(tiny_flux)
+def pipelines_latents(path: str, noise: torch.Tensor, text: PromptEmbeds, *, steps: int, guidance: float):
+    """What FluxPipeline makes of this noise, packed; with its transformer and its schedule."""
     transformer, scheduler = load_transformer(path, torch.float32), load_scheduler(path)
     pipeline = FluxPipeline(scheduler, load_vae(path), None, None, None, None, transformer)
     pipeline.set_progress_bar_config(disable=True)
-    noise, text = question()
-    theirs = pipeline(
+    height, width = noise.shape[-2:]
+    latents = pipeline(
         prompt_embeds=text["t5"],
         pooled_prompt_embeds=text["pooled"],
         latents=pack(noise),
-        height=HEIGHT * 8,
-        width=WIDTH * 8,
-        num_inference_steps=1,
+        height=height * 8,
+        width=width * 8,
+        num_inference_steps=steps,
         guidance_scale=guidance,
         output_type="latent",
         return_dict=False,
     )[0]
+    return latents, transformer, scheduler
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.5])
+def test_one_step_of_the_real_pipeline_is_one_step_along_our_velocity(tiny_flux, guidance):
+    noise, text = question()
+    theirs, transformer, _ = pipelines_latents(str(tiny_flux), noise, text, steps=1, guidance=guidance)
     with torch.no_grad():
         ours = noise - velocity_of(transformer, guidance=guidance)(noise, torch.ones(2), text)
     torch.testing.assert_close(pack(ours), theirs, atol=1e-5, rtol=1e-5)
@@ -50,22 +56,9 @@ def test_one_step_of_the_real_pipeline_is_one_step_along_our_velocity(tiny_flux,
 
 @pytest.mark.parametrize(("height", "width"), [(4, 12), (12, 4)])
 def test_euler_steps_along_our_velocity_end_at_the_pipelines_latents_to_the_last_bit(tiny_flux, height, width):
-    path, steps = str(tiny_flux), 4
-    transformer, scheduler = load_transformer(path, torch.float32), load_scheduler(path)
-    pipeline = FluxPipeline(scheduler, load_vae(path), None, None, None, None, transformer)
-    pipeline.set_progress_bar_config(disable=True)
+    steps = 4
     noise, text = torch.randn(1, 16, height, width, generator=torch.Generator().manual_seed(3)), question(batch=1)[1]
-    theirs = pipeline(
-        prompt_embeds=text["t5"],
-        pooled_prompt_embeds=text["pooled"],
-        latents=pack(noise),
-        height=height * 8,
-        width=width * 8,
-        num_inference_steps=steps,
-        guidance_scale=3.5,
-        output_type="latent",
-        return_dict=False,
-    )[0]
+    theirs, transformer, scheduler = pipelines_latents(str(tiny_flux), noise, text, steps=steps, guidance=3.5)
     velocity, latents = velocity_of(transformer, guidance=3.5), noise
     for number in range(steps):
         now, then = scheduler.sigmas[number : number + 2]
