@@ -1,7 +1,7 @@
 """Whether the standard recipe learns any subject and leaves the rest alone, by the judges that know the truth.
 
-    python -m benchmarks.subjects.learned FOLDER          prints the table of what `judged` has looked at in FOLDER
-    python -m benchmarks.subjects.learned FOLDER --write  and keeps it in benchmarks/results/learned.md
+python -m benchmarks.subjects.learned FOLDER          prints the table of what `judged` has looked at in FOLDER
+python -m benchmarks.subjects.learned FOLDER --write  and keeps it in benchmarks/results/learned.md
 """
 
 import json
