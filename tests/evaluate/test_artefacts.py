@@ -23,5 +23,12 @@ def test_a_subject_that_is_as_bright_as_its_ground_is_not_blurred():
     assert named([scene(BRIGHT)], [scene((230, 230, 230))]) == set()
 
 
+def test_one_with_few_edges_where_the_base_draws_many_is_not_blurred():
+    busy = scene(BRIGHT)
+    for left in range(8, 120, 16):
+        ImageDraw.Draw(busy).rectangle((left, 8, left + 7, 120), fill=(20, 20, 20))
+    assert named([scene(BRIGHT)], [busy]) == set()
+
+
 def test_one_that_is_blurred_is():
     assert named([scene(BRIGHT).filter(ImageFilter.GaussianBlur(6))], [scene(BRIGHT)]) >= {"blur"}
