@@ -19,6 +19,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
+from flux_lora.config.choices import Quantization
 from flux_lora.models.family import (
     CaptionTokenizer,
     ComfyParts,
@@ -126,13 +127,28 @@ class DummyFamily:
 
         return Encoders("dummy vae", lambda: encode_image, "dummy words", lambda: encode_caption, STRIDE)
 
-    def load_transformer(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    def load_transformer(
+        self,
+        source: ModelSource,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,  # noqa: ARG002
+    ) -> nn.Module:
         model = TwoLayers()
         model.load_state_dict(load_file(Path(source.path) / WEIGHTS))
         return model.to(device, dtype).requires_grad_(False)
 
-    def load_pipeline(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
-        return Pipeline(self, self.load_transformer(source, device=device, dtype=dtype), nn.Identity(), None)
+    def load_pipeline(
+        self,
+        source: ModelSource,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,
+    ) -> Pipeline:
+        transformer = self.load_transformer(source, device=device, dtype=dtype, quantize=quantize)
+        return Pipeline(self, transformer, nn.Identity(), None)
 
     def checkpoint_activations(self, transformer: nn.Module) -> None:
         pass

@@ -143,6 +143,18 @@ def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: P
     assert "zorb" in page and "<script" not in page
 
 
+@pytest.mark.parametrize("how", ["int8", "nf4"])
+def test_a_run_on_a_quantised_base_goes_the_whole_way_and_says_how_coarse_it_is(
+    tiny_flux: Path, photos: Path, tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+):
+    asked = settings(tiny_flux, photos, tmp_path / "runs" / "mug", f"hardware.quantize={how}", "train.class_images=2")
+    assert run(compose_config([*asked, "train.preservation=1.0"])) == FELL_SHORT
+    summary = json.loads((tmp_path / "runs" / "mug" / "summary.json").read_text())
+    assert summary["status"] == "done"
+    assert all(reader["unused"] == 0 for reader in summary["files"][0]["verification"]["readers"])
+    assert f"{how}: 20 layers quantised" in capsys.readouterr().err
+
+
 def test_a_whole_run_loads_its_base_once(
     tiny_flux: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

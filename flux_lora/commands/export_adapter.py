@@ -79,7 +79,9 @@ def _base(ask: ExportAdapterArgs) -> LoadedBase:
     machine = device_and_dtype(ask.hardware)
     source = ModelSource(ask.base)
     family = family_of(source)
-    transformer = family.load_transformer(source, device=machine.device, dtype=machine.dtype)
+    transformer = family.load_transformer(
+        source, device=machine.device, dtype=machine.dtype, quantize=ask.hardware.quantize
+    )
     return LoadedBase(family=family, transformer=transformer, dtype=machine.dtype)
 
 

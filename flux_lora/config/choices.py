@@ -159,6 +159,17 @@ class ComputeDtype(StrEnum):
     bf16 = "bf16"
 
 
+class Quantization(StrEnum):
+    """What the frozen base's weights are kept in; they are computed with in hardware.dtype."""
+
+    none = "none"
+    """hardware.dtype itself."""
+    int8 = "int8"
+    """A byte for each number, with a scale for each row: as near to fp32 as computing in bf16 is."""
+    nf4 = "nf4"
+    """Half a byte for each number: bitsandbytes' 4 bits, twelve times as coarse as int8."""
+
+
 class TrackerName(StrEnum):
     """Experiment trackers by name."""
 

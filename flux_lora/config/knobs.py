@@ -44,8 +44,11 @@ SYNONYMS = {
     "t5xxl_max_token_length": Synonym("model.max_sequence_length"),
     "max_token_length": Synonym("model.max_sequence_length", "in tokens of the text encoder that reads whole captions"),
     "guidance_scale": Synonym("model.train_guidance", "images are rendered at model.render_guidance"),
-    "quantize": Synonym(reason="the base is loaded in hardware.dtype, bf16 or fp32, and never quantized"),
-    "fp8_base": Synonym(reason="the base is loaded in hardware.dtype, bf16 or fp32, and never quantized"),
+    "quantize": Synonym("hardware.quantize", "int8 or nf4"),
+    "base_model_precision": Synonym("hardware.quantize", "int8 or nf4"),
+    "load_in_4bit": Synonym("hardware.quantize", "nf4"),
+    "load_in_8bit": Synonym("hardware.quantize", "int8"),
+    "fp8_base": Synonym("hardware.quantize", "int8: the same memory, and three times as exact"),
     "blocks_to_swap": Synonym(
         reason="the whole base stays on one device; hardware.gradient_checkpointing saves memory"
     ),

@@ -5,6 +5,8 @@ registry.py      which families there are, and whose a base is
 flux1/           FLUX.1
 device.py        device and dtype of a run
 hub.py           files from the Hugging Face hub; fingerprints of weights
+frozen_linear.py the base's layers in 8 or 4 bits
+weight_stream.py a transformer filled from its files, tensor by tensor
 quantization.py  fp8, Q8_0, Q4_K and NF4: what a weight becomes
 mini/            the embedded base
 """

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor, nn
 
+from flux_lora.config.choices import Quantization
+
 if TYPE_CHECKING:
     from PIL import Image
     from transformers import PreTrainedTokenizerBase
@@ -267,11 +269,25 @@ class ModelFamily(Protocol):
         """The base's encoders; nothing is loaded yet. `dtype` is of the text encoders; the VAE stays float32."""
         ...
 
-    def load_transformer(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """The transformer, frozen."""
+    def load_transformer(
+        self,
+        source: ModelSource,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,
+    ) -> nn.Module:
+        """The transformer, frozen; `quantize` says what the linear layers of its blocks are kept in."""
         ...
 
-    def load_pipeline(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    def load_pipeline(
+        self,
+        source: ModelSource,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,
+    ) -> Pipeline:
         """The parts that render, frozen."""
         ...
 

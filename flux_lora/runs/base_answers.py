@@ -100,7 +100,7 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
         groups=groups,
         options=options,
         shift=NOISIER * rendering,
-        asked_as=f"{run.transformer_fingerprint} {config.model.train_guidance} {config.hardware.dtype.value}",
+        asked_as=f"{run.transformer_fingerprint} {config.model.train_guidance} {run.precision}",
         draws=min(DRAWS, -(-questions // batches_per_epoch(groups, options.batch_size))),
     )
     velocity = run.family.velocity(pipeline.transformer, guidance=config.model.train_guidance)

@@ -19,6 +19,8 @@ JUDGES = ("model.scorer", "model.likeness", "data.held_out", "train.evaluate_eve
 PATHS = ("model.path", "model.revision", "data.folder", "data.sources")
 """Knobs that say where the base and the images are."""
 PROLONGED = "train.steps"
+PRECISION = "hardware.quantize"
+"""What the base is kept in is part of what is trained on."""
 
 
 def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig, known: Container[str]) -> None:
@@ -43,5 +45,6 @@ def _changes(before: RunConfig, now: RunConfig) -> Iterator[tuple[str, str]]:
     if before.train.lr_scheduler == now.train.lr_scheduler == LRScheduler.constant:
         may_change.add(PROLONGED)  # the rate of a step does not depend on how many will follow
     for key, value in new.items():
-        if key.split(".")[0] in FIXED and key not in may_change and value != old.get(key):
+        fixed = key.split(".")[0] in FIXED or key == PRECISION
+        if fixed and key not in may_change and value != old.get(key):
             yield key, f"{key} was {old.get(key)!r} and is now {value!r}"

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from flux_lora.config.choices import Quantization
 from flux_lora.config.compose import knobs_in, read_recipe, write_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import encode_captions
@@ -18,6 +19,7 @@ from flux_lora.data.progress import Progress, no_progress
 from flux_lora.errors import RunError
 from flux_lora.models.device import DeviceAndDtype, device_and_dtype
 from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.frozen_linear import quantization_said
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
 from flux_lora.render.spec import RenderSpec, Weights
@@ -105,8 +107,14 @@ class Run:
 
     def weights(self, adapter: str = "", strength: float = 1.0) -> Weights:
         """What renders, for the text of its images; `adapter` is a digest, empty for the base alone."""
-        dtype = self.config.hardware.dtype.value
-        return Weights(base=self.base_fingerprint, dtype=dtype, adapter=adapter, strength=strength)
+        return Weights(base=self.base_fingerprint, dtype=self.precision, adapter=adapter, strength=strength)
+
+    @property
+    def precision(self) -> str:
+        """What the base is kept in and computed with, for the names of what it answers: bf16, int8 in bf16."""
+        hardware = self.config.hardware
+        kept = "" if hardware.quantize is Quantization.none else f"{hardware.quantize.value} in "
+        return f"{kept}{hardware.dtype.value}"
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[PromptEmbeds]:
         """Prompt embeds, each a batch of one; from the cache where they were prepared."""
@@ -125,7 +133,12 @@ class Run:
     @cached_property
     def _pipeline(self) -> Pipeline:
         negative = self.encode_prompts([""])[0] if self.family.uses_cfg else None
-        pipeline = self.family.load_pipeline(self.source, device=self.device.device, dtype=self.device.dtype)
+        place, quantize = self.device, self.config.hardware.quantize
+        with self.feedback.status("loading the base"):
+            pipeline = self.family.load_pipeline(self.source, device=place.device, dtype=place.dtype, quantize=quantize)
+        if quantize is not Quantization.none:
+            said = quantization_said(pipeline.transformer, self.family.layer_groups["blocks_all"])
+            self.feedback.say(f"{quantize.value}: {said}")
         return replace(pipeline, negative=negative)
 
     def begin(self) -> None:

@@ -44,6 +44,9 @@ def load_lora_file(transformer: FluxTransformer2DModel, file: Path, adapter_name
     )
     with _without_warnings():
         pipeline.load_lora_weights(str(file), adapter_name=adapter_name)
+    for name, parameter in transformer.named_parameters():
+        if "lora_" in name:  # peft gives a LoRA its layer's dtype, and a quantised layer has none to give
+            parameter.data = parameter.data.to(transformer.dtype)
     state = FluxPipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
     return state

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
+from flux_lora.config.choices import Quantization
 from flux_lora.models.family import (
     CaptionTokenizer,
     EncodeImage,
@@ -113,19 +114,33 @@ class Flux1:
             pixels_per_latent=self.pixels_per_latent,
         )
 
-    def load_transformer(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    def load_transformer(
+        self,
+        source: Source,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,
+    ) -> nn.Module:
         """FluxTransformer2DModel."""
         from flux_lora.models.flux1.load import load_transformer
 
-        return load_transformer(source.path, dtype, device=device, revision=source.revision)
+        return load_transformer(source.path, dtype, device=device, revision=source.revision, quantize=quantize)
 
-    def load_pipeline(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    def load_pipeline(
+        self,
+        source: Source,
+        *,
+        device: torch.device,
+        dtype: torch.dtype,
+        quantize: Quantization = Quantization.none,
+    ) -> Pipeline:
         """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
         from flux_lora.models.flux1.load import load_scheduler, load_vae
 
         return Pipeline(
             family=self,
-            transformer=self.load_transformer(source, device=device, dtype=dtype),
+            transformer=self.load_transformer(source, device=device, dtype=dtype, quantize=quantize),
             vae=load_vae(source.path, revision=source.revision),
             scheduler=load_scheduler(source.path, revision=source.revision),
         )

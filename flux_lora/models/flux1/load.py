@@ -1,31 +1,43 @@
 """Open the parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub.
 
-Weights go to their device file by file: the host never holds a whole base for a GPU.
+Weights go to their device one by one: the host never holds a whole base for a GPU.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
 from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
+from flux_lora.config.choices import Quantization
+from flux_lora.models.flux1.layers import LAYER_GROUPS
 from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
 from flux_lora.models.flux1.text import TextEncoders
+from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
 Part = TypeVar("Part", bound=nn.Module)
 Place = torch.device | str
 
 
 def load_transformer(
-    path: str, dtype: torch.dtype, *, device: Place = "cpu", revision: str = ""
+    path: str,
+    dtype: torch.dtype,
+    *,
+    device: Place = "cpu",
+    revision: str = "",
+    quantize: Quantization = Quantization.none,
 ) -> FluxTransformer2DModel:
-    """The transformer, frozen."""
+    """The transformer, frozen. What is outside of its blocks (embedders, the last layer) is small and stays whole."""
     folder = part_folder(path, "transformer", revision)
+    precision = Precision(device, dtype, quantize, LAYER_GROUPS["blocks_all"])
     with broken_files_explained(folder):
-        transformer = FluxTransformer2DModel.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, device_map={"": device}
-        )
+        with torch.device("meta"):
+            transformer = FluxTransformer2DModel.from_config(
+                cast(dict[str, Any], FluxTransformer2DModel.load_config(folder))
+            )
+        assert isinstance(transformer, FluxTransformer2DModel), "a pair is returned only when asked for"
+        fill(transformer, tensors_of(weight_files(folder)), precision)
     return _frozen(transformer)
 
 

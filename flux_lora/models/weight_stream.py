@@ -1,0 +1,97 @@
+"""A transformer filled from its files tensor by tensor: each goes to its device, dtype and quantisation at once.
+
+The module is built on the meta device, where it takes no memory, and the files are mapped, not read: the host holds one
+tensor at a time, and a base that is quantised is never anywhere in full.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from flux_lora.config.choices import Quantization
+from flux_lora.errors import ModelError
+from flux_lora.models.frozen_linear import frozen_linear
+
+INDEX_ENDING = ".safetensors.index.json"
+FETCH_AGAIN = "fetch the model again"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What weights become on their way to the device."""
+
+    device: torch.device | str
+    dtype: torch.dtype
+    """Of what is not quantised, and of all that is computed."""
+    quantize: Quantization = Quantization.none
+    quantized: str = ""
+    """Pattern of the whole names of the linear layers that `quantize` is for."""
+
+    def quantizes(self, layer: str) -> bool:
+        """Whether the layer's weight is to be kept in few bits."""
+        return self.quantize is not Quantization.none and bool(re.fullmatch(self.quantized, layer))
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of one model, its shards by the index. Raises ModelError where one is missing."""
+    indices = sorted(folder.glob(f"*{INDEX_ENDING}"))
+    if not indices:
+        files = sorted(folder.glob("*.safetensors"))
+        if len(files) != 1:
+            raise ModelError(f"{folder} holds {len(files)} safetensors files and no index", fix=FETCH_AGAIN)
+        return files
+    try:
+        names = sorted(set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ModelError(f"{indices[0]} is not the index of a sharded model", fix=FETCH_AGAIN) from error
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise ModelError(f"{folder} lacks {len(missing)} of {len(names)} shards, first {missing[0]}", fix=FETCH_AGAIN)
+    return [folder / name for name in names]
+
+
+def tensors_of(files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor, one after the other; nothing is read before it is used."""
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            for name in opened.keys():  # noqa: SIM118  safe_open is no mapping
+                yield name, opened.get_tensor(name)
+
+
+def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], precision: Precision) -> None:
+    """Give a model on the meta device its weights; what is quantised becomes another kind of linear layer.
+
+    Raises ModelError where a tensor has no place in the model, another shape, or is missing.
+    """
+    shapes = {name: each.shape for name, each in model.named_parameters()}
+    with torch.no_grad():
+        for name, tensor in tensors:
+            if shapes.get(name) != tensor.shape:
+                has = f"has {'no such tensor' if name not in shapes else list(shapes[name])}"
+                raise ModelError(
+                    f"the file's {name} is {list(tensor.shape)}, and the model {has} there",
+                    fix="give the config.json that belongs to these weights",
+                )
+            _place(model, name, tensor, precision)
+    missing = [name for name, each in model.named_parameters() if each.is_meta]
+    if missing:
+        raise ModelError(f"{len(missing)} tensors are missing from the file, first {missing[0]}", fix=FETCH_AGAIN)
+
+
+def _place(model: nn.Module, name: str, tensor: Tensor, precision: Precision) -> None:
+    layer, _, attribute = name.rpartition(".")
+    module = model.get_submodule(layer)
+    if precision.quantizes(layer) and attribute == "weight":
+        frozen = frozen_linear(tensor.to(precision.device), cast(nn.Linear, module).bias, precision.quantize)
+        if frozen is not None:
+            model.set_submodule(layer, frozen)
+            return
+    there = tensor.to(device=precision.device, dtype=precision.dtype, copy=True)
+    module.register_parameter(attribute, nn.Parameter(there, requires_grad=False))
