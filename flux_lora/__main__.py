@@ -23,6 +23,10 @@ PHOTOS_ALONE = ("check", "caption")
 """Verbs that need no recipe: they help those who train with something else, too."""
 
 
+UNKNOWN_YET = ("data.folder=photos", "data.trigger=zorb", "data.class_word=thing")
+"""What a plan does not depend on, and need not be told."""
+
+
 def main() -> None:
     """Entry point of `flux-lora` and `python -m flux_lora`."""
     try:
@@ -90,6 +94,8 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     """Compose the run that is asked for, and do the verb on it."""
     from flux_lora.config.compose import changes_of_this_job, config_from, read_request, through_hydra
 
+    if verb == "plan":
+        arguments = [*(word for word in UNKNOWN_YET if not _says(arguments, word)), *arguments]
     if verb in PHOTOS_ALONE and not any(word.startswith(("recipe=", "run=")) for word in arguments):
         arguments = ["recipe=photos", *arguments]
     request = read_request(arguments)
@@ -103,6 +109,12 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
         return 0
     config = config_from(request)
     return command_of(verb)(config)
+
+
+def _says(arguments: Sequence[str], word: str) -> bool:
+    """Whether the key of a word is given, or may be in a recipe that is reopened."""
+    key = word.partition("=")[0]
+    return any(given.startswith((f"{key}=", "run=")) for given in arguments)
 
 
 def follow_words(verb: str, kind: type, words: Sequence[str]) -> int:

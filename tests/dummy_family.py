@@ -19,7 +19,6 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
-from flux_lora.config.choices import Quantization
 from flux_lora.models.family import (
     CaptionTokenizer,
     ComfyParts,
@@ -27,6 +26,7 @@ from flux_lora.models.family import (
     LatentDistribution,
     ModelSource,
     Pipeline,
+    Placement,
     Programs,
     PromptEmbeds,
     Release,
@@ -76,6 +76,7 @@ class DummyFamily:
     name: str = "dummy"
     pixels_per_latent: int = STRIDE
     pixels_per_token: int = STRIDE
+    modulation: str = ""
     unused_in_training: str = ""
     uses_cfg: bool = True
     layer_groups: Mapping[str, str] = field(
@@ -116,7 +117,14 @@ class DummyFamily:
     def load_tokenizers(self, source: ModelSource) -> tuple[CaptionTokenizer, ...]:  # noqa: ARG002
         return ()
 
-    def encoders(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Encoders:  # noqa: ARG002
+    def encoders(
+        self,
+        source: ModelSource,  # noqa: ARG002
+        *,
+        device: torch.device,  # noqa: ARG002
+        text_device: torch.device,  # noqa: ARG002
+        dtype: torch.dtype,  # noqa: ARG002
+    ) -> Encoders:
         def encode_image(pixels: Tensor) -> LatentDistribution:
             latents = pixel_unshuffle(pixels, STRIDE)
             return LatentDistribution(latents, torch.zeros_like(latents))
@@ -127,28 +135,13 @@ class DummyFamily:
 
         return Encoders("dummy vae", lambda: encode_image, "dummy words", lambda: encode_caption, STRIDE)
 
-    def load_transformer(
-        self,
-        source: ModelSource,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,  # noqa: ARG002
-    ) -> nn.Module:
+    def load_transformer(self, source: ModelSource, placement: Placement) -> nn.Module:
         model = TwoLayers()
         model.load_state_dict(load_file(Path(source.path) / WEIGHTS))
-        return model.to(device, dtype).requires_grad_(False)
+        return model.to(placement.device, placement.dtype).requires_grad_(False)
 
-    def load_pipeline(
-        self,
-        source: ModelSource,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,
-    ) -> Pipeline:
-        transformer = self.load_transformer(source, device=device, dtype=dtype, quantize=quantize)
-        return Pipeline(self, transformer, nn.Identity(), None)
+    def load_pipeline(self, source: ModelSource, placement: Placement) -> Pipeline:
+        return Pipeline(self, self.load_transformer(source, placement), nn.Identity(), None)
 
     def checkpoint_activations(self, transformer: nn.Module) -> None:
         pass

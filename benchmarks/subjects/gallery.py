@@ -5,15 +5,18 @@ VAE, and takes none of 12 near-twins for it (`python -m benchmarks.subjects` pri
 can draw, and where the judge errs it cannot say who else does. Of those that are held the first two are taken of
 products and of characters, with the base's colours and with strange ones, counted from 300. 205 to 250 were taken by a
 milder rule (11 of 12, one twin), reported once, and are tuned on since; so is 106, whose label and emblem can hardly be
-told from each other.
+told from each other. Subjects are reported once: the first eight from 300 (ONCE_REPORTED) have been looked at, so the
+next eight took their place when the recipe changed. They decide nothing either.
 """
 
 from benchmarks.subjects.subject import Subject, subject_of
 
 TUNED = (0, 1, 2, 4, 7, 9, 31, 106, 205, 211, 213, 219, 232, 236, 238, 250)
 """Numbers of the subjects that thresholds and recipes may be tuned on."""
-REPORTED = (300, 309, 312, 325, 338, 415, 446, 467)
+REPORTED = (328, 336, 337, 450, 494, 511, 539, 565)
 """Numbers of the subjects whose results are printed and which decide nothing."""
+ONCE_REPORTED = (300, 309, 312, 325, 338, 415, 446, 467)
+"""Numbers of those before them: an earlier recipe's. Neither tuned on nor reported again."""
 
 
 def tuned_subjects() -> tuple[Subject, ...]:

@@ -38,11 +38,11 @@ BASE = "base"
 NOISE = 2.0
 """Of the noise in an adapter's factors, as a share of their own standard deviation."""
 RUNS: Mapping[str, tuple[str, ...]] = {
-    "held": ("train.save_every=500",),
+    "held": ("train.save_every=800",),
     "free": ("train.steps=600", "train.save_every=100", "train.preservation=0", "train.class_images=0"),
     "copied": ("train.steps=500", "train.save_every=500", "train.preservation=0", "train.class_images=0"),
 }
-KEPT = {"held": (500, 1000, 1500), "free": (100, 300, 600), "copied": (500,)}
+KEPT = {"held": (800, 1600, 2400), "free": (100, 300, 600), "copied": (500,)}
 
 
 def main() -> None:
@@ -121,12 +121,12 @@ def _train(run: Run) -> None:
 
 def _adapters(runs: Mapping[str, Run]) -> Mapping[str, Adapter]:
     made = dict(_checkpoints(runs))
-    last = made["held-1500"]
+    last = made["held-2400"]
     return {
         **made,
-        "held-1500-weak": adapter_at_strength(last, 0.3),
-        "held-1500-strong": adapter_at_strength(last, 4.0),
-        "held-1500-noisy": _noisy(last),
+        "held-2400-weak": adapter_at_strength(last, 0.3),
+        "held-2400-strong": adapter_at_strength(last, 4.0),
+        "held-2400-noisy": _noisy(last),
     }
 
 

@@ -11,7 +11,7 @@ from flux_lora.data.captioning.captioner import CaptionTemplate, Proposal, as_di
 from flux_lora.data.captioning.vision_model import open_describer
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
-from flux_lora.models.device import device_and_dtype
+from flux_lora.models.device import placement_of
 from flux_lora.runs.dataset import source_options, sources_of
 
 COLOURS = {"-": "red", "+": "green"}
@@ -31,7 +31,7 @@ def caption(config: RunConfig) -> int:
         wanted.revision,
         prompt=wanted.prompt,
         max_tokens=wanted.max_tokens,
-        device=str(device_and_dtype(config.hardware).device),
+        device=str(placement_of(config.hardware).device),
     )
     made = 0
     for number, proposal in enumerate(propose(samples, describe, phrase, overwrite=wanted.overwrite), start=1):

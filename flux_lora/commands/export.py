@@ -2,6 +2,7 @@
 
 from flux_lora.commands.terminal import Terminal, plain_console
 from flux_lora.config.schema import RunConfig
+from flux_lora.runs.auto_hardware import settled
 from flux_lora.runs.exporting import export_run, exported_in_words
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import publish
@@ -10,7 +11,8 @@ from flux_lora.runs.summary import stage
 
 def export(config: RunConfig) -> int:
     """Export the chosen checkpoint, or the last one if none was chosen."""
-    run, terminal = Run(config, Terminal()), plain_console()
+    feedback, terminal = Terminal(), plain_console()
+    run = Run(settled(config, feedback), feedback)
     with stage(run.folder, "export"):
         exported = export_run(run)
     terminal.print(*exported_in_words(exported), sep="\n")

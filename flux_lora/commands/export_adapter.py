@@ -26,7 +26,7 @@ from flux_lora.config.file_verbs import ExportAdapterArgs
 from flux_lora.config.rules import broken_export
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import AdapterFileError, ConfigError
-from flux_lora.models.device import device_and_dtype
+from flux_lora.models.device import placement_of
 from flux_lora.models.family import ModelSource
 from flux_lora.models.registry import family_of
 from flux_lora.runs.folder import write_json
@@ -76,13 +76,9 @@ def _written(
 
 
 def _base(ask: ExportAdapterArgs) -> LoadedBase:
-    machine = device_and_dtype(ask.hardware)
-    source = ModelSource(ask.base)
+    placement, source = placement_of(ask.hardware), ModelSource(ask.base)
     family = family_of(source)
-    transformer = family.load_transformer(
-        source, device=machine.device, dtype=machine.dtype, quantize=ask.hardware.quantize
-    )
-    return LoadedBase(family=family, transformer=transformer, dtype=machine.dtype)
+    return LoadedBase(family=family, transformer=family.load_transformer(source, placement), dtype=placement.dtype)
 
 
 def _check_free(

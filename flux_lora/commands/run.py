@@ -3,6 +3,7 @@
 from flux_lora.commands.console_reporter import ConsoleReporter
 from flux_lora.commands.terminal import FELL_SHORT, WARNED, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
+from flux_lora.runs.auto_hardware import settled
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
@@ -21,7 +22,8 @@ def run(config: RunConfig) -> int:
 
     1 if there are warnings and strict is set, and where no candidate passes: what learned nothing is not exported.
     """
-    run, terminal = Run(config, Terminal()), plain_console()
+    feedback, terminal = Terminal(), plain_console()
+    run = Run(settled(config, feedback), feedback)
     dataset = preflight(run)
     if config.strict and dataset.has_warnings:
         return WARNED

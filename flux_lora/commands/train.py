@@ -3,6 +3,7 @@
 from flux_lora.commands.console_reporter import ConsoleReporter
 from flux_lora.commands.terminal import WARNED, Terminal
 from flux_lora.config.schema import RunConfig
+from flux_lora.runs.auto_hardware import settled
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.preflight import preflight
@@ -13,7 +14,8 @@ from flux_lora.runs.training import train_adapter
 
 def train(config: RunConfig) -> int:
     """Check, encode and train; 1 if there are warnings and strict is set."""
-    run = Run(config, Terminal())
+    feedback = Terminal()
+    run = Run(settled(config, feedback), feedback)
     dataset = preflight(run)
     if config.strict and dataset.has_warnings:
         return WARNED

@@ -166,7 +166,7 @@ def changes_of_this_job() -> tuple[str, ...]:
 def _register(stored: DictConfig | None) -> None:
     """Hand Hydra the schema, or a stored recipe in its place, and the groups on top of it."""
     store = ConfigStore.instance()
-    groups = [] if stored else [{"model": "mini"}, {"hardware": "cpu"}, {"tracker": "none"}, {"recipe": "???"}]
+    groups = [] if stored else [{"model": "mini"}, {"hardware": "auto"}, {"tracker": "none"}, {"recipe": "???"}]
     no_logging = [{"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}]
     sweep = {"dir": "runs/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "."}
     store.store(SCHEMA, stored or _schema())

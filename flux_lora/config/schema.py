@@ -95,7 +95,7 @@ class TrainConfig:
     """Steps from one such question to the next. It then counts for the steps between."""
     max_drift: float = 0.0
     """How far the base's answers may have moved there in the end, as a share of how far its answers to two prompts are
-    apart; three times as far at first. The weight of the preservation loss follows it; 0 leaves the weight alone."""
+    apart; six times as far at first. The weight of the preservation loss follows it; 0 leaves the weight alone."""
     prior_loss_weight: float = 1.0
     """How much an image of a source with role regularisation counts in the loss, beside one of the subject."""
     class_images: int = 0
@@ -208,8 +208,16 @@ class HardwareConfig:
     """bf16 halves the base's memory, and is fast on a GPU; fp32 is faster on most CPUs."""
     quantize: Quantization = Quantization.none
     """What the base's blocks are kept in: int8 halves their bf16 memory at no loss to speak of, nf4 takes a quarter."""
+    offload_modulation: bool = False
+    """Keeps the modulation layers, a quarter of the weights, in host memory: a copy for each pass of the model."""
     gradient_checkpointing: bool = False
     """Recomputes activations in the backward pass: most of their memory for a third more time."""
+    text_encoders_on_cpu: bool = False
+    """Encodes captions on the CPU, some seconds each: T5 takes 9 GB of a GPU, and has left it before training."""
+    auto: bool = False
+    """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and text_encoders_on_cpu for the GPU."""
+    gpu_gb: float = 0.0
+    """Memory to choose for and to plan with, in GB as cards are sold; 0 takes that of the GPU here."""
     threads: int = 0
     """CPU threads of torch; 0 leaves torch's own choice."""
 

@@ -1,25 +1,16 @@
-"""The device and dtype that a run computes in."""
-
-from dataclasses import dataclass
+"""Where and in what a run computes."""
 
 import torch
 
 from flux_lora.config.choices import ComputeDtype, Device
 from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import ConfigError
+from flux_lora.models.family import Placement
 
 DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class DeviceAndDtype:
-    """A device and a dtype for the transformer."""
-
-    device: torch.device
-    dtype: torch.dtype
-
-
-def device_and_dtype(hardware: HardwareConfig) -> DeviceAndDtype:
+def placement_of(hardware: HardwareConfig) -> Placement:
     """The machine that is asked for, if it is here; the libraries' own progress bars are put away."""
     from diffusers.utils import logging as diffusers_logging  # here, so that `check` starts without diffusers
     from transformers.utils import logging as transformers_logging
@@ -40,4 +31,9 @@ def device_and_dtype(hardware: HardwareConfig) -> DeviceAndDtype:
             f"hardware.dtype is bf16, and {torch.cuda.get_device_name()} does not compute in it",
             fix="set hardware.dtype=fp32 (twice the memory); bf16 needs an Ampere card (RTX 30) or newer",
         )
-    return DeviceAndDtype(torch.device("cuda" if on_gpu else "cpu"), DTYPES[hardware.dtype])
+    return Placement(
+        torch.device("cuda" if on_gpu else "cpu"),
+        DTYPES[hardware.dtype],
+        quantize=hardware.quantize,
+        offload_modulation=hardware.offload_modulation,
+    )

@@ -37,6 +37,19 @@ class ModelSource:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where a transformer is kept, and in what."""
+
+    device: torch.device
+    dtype: torch.dtype
+    """What it computes in."""
+    quantize: Quantization = Quantization.none
+    """What the linear layers of its blocks are kept in."""
+    offload_modulation: bool = False
+    """Whether those that depend on sigma, guidance and pooled text alone wait in host memory."""
+
+
+@dataclass(frozen=True)
 class PromptEmbeds:
     """Prompt embeddings by name, each with the batch first. One caption is a batch of one.
 
@@ -152,6 +165,24 @@ class Pipeline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Weightless:
+    """A base on the meta device: what its memory and work are counted on."""
+
+    transformer: nn.Module
+    vae: nn.Module
+    text_encoders: tuple[nn.Module, ...]
+    prompt_embeds: PromptEmbeds
+    """Of one caption."""
+    latent_channels: int
+    encode_image: Callable[[Tensor], object]
+    """pixels B3HW -> latents, by the VAE above"""
+    decode_latents: Callable[[Tensor], object]
+    """latents BCHW -> pixels"""
+    encode_caption: Callable[[], object]
+    """The largest text encoder on one caption."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release:
     """A published base of a family, as other programs and people name it."""
 
@@ -232,6 +263,11 @@ class ModelFamily(Protocol):
         ...
 
     @property
+    def modulation(self) -> str:
+        """Pattern of the linear layers that depend on sigma, guidance and pooled text alone."""
+        ...
+
+    @property
     def unused_in_training(self) -> str:
         """Pattern of module names that text-to-image training never reads; empty where there are none."""
         ...
@@ -265,30 +301,19 @@ class ModelFamily(Protocol):
         """The tokenizers alone: enough to count tokens. Raises ModelError where they cannot be had."""
         ...
 
-    def encoders(self, source: ModelSource, *, device: torch.device, dtype: torch.dtype) -> Encoders:
-        """The base's encoders; nothing is loaded yet. `dtype` is of the text encoders; the VAE stays float32."""
+    def encoders(
+        self, source: ModelSource, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
+    ) -> Encoders:
+        """The base's encoders; nothing is loaded yet. The VAE computes on `device` in float32, text encoders on
+        `text_device` in `dtype`."""
         ...
 
-    def load_transformer(
-        self,
-        source: ModelSource,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,
-    ) -> nn.Module:
-        """The transformer, frozen; `quantize` says what the linear layers of its blocks are kept in."""
+    def load_transformer(self, source: ModelSource, placement: Placement) -> nn.Module:
+        """The transformer, frozen."""
         ...
 
-    def load_pipeline(
-        self,
-        source: ModelSource,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,
-    ) -> Pipeline:
-        """The parts that render, frozen."""
+    def load_pipeline(self, source: ModelSource, placement: Placement) -> Pipeline:
+        """The parts that render, frozen. The VAE is float32, whatever the transformer is."""
         ...
 
     def checkpoint_activations(self, transformer: nn.Module) -> None:
@@ -330,6 +355,10 @@ class ModelFamily(Protocol):
 
     def weightless_transformer(self) -> nn.Module:
         """The released transformer on the meta device: every module that a file can name, and no memory."""
+        ...
+
+    def weightless_base(self, source: ModelSource) -> Weightless:
+        """All parts of a base on the meta device: of the one on this disk, else of the released one."""
         ...
 
     def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:

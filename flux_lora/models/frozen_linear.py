@@ -36,10 +36,10 @@ class FrozenLinear(nn.Linear):
     rounding_error: float
     """How much rounding changed the weights of the median input, as a share of them (root mean squares)."""
 
-    def __init__(self, weight_OI: Tensor, bias_O: nn.Parameter | None) -> None:
+    def __init__(self, weight_OI: Tensor) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight_OI.shape
-        self.register_parameter("bias", bias_O)
+        self.register_parameter("bias", None)
         self._keep(weight_OI)
         weight_OI = weight_OI.float()
         changed_I = (self.dequantised(torch.float32) - weight_OI).norm(dim=0)
@@ -124,16 +124,37 @@ class _Nf4Product(torch.autograd.Function):
         return grad @ ctx.weight_in(grad.dtype), None
 
 
+BYTES: Mapping[Quantization, float] = {Quantization.int8: 1.0, Quantization.nf4: 0.5 + 4 / NF4_BLOCK}
+"""Of each weight; int8 has a bf16 scale for each row beside it."""
 LAYERS: Mapping[Quantization, type[FrozenLinear]] = {Quantization.int8: Int8Linear, Quantization.nf4: Nf4Linear}
 
 
-def frozen_linear(weight_OI: Tensor, bias_O: nn.Parameter | None, how: Quantization) -> FrozenLinear | None:
-    """The layer in so few bits; None where rounding costs it more than WORST_ERROR.
+def frozen_linear(weight_OI: Tensor, how: Quantization) -> FrozenLinear | None:
+    """A layer without a bias, in so few bits; None where rounding costs it more than WORST_ERROR.
 
     Raises ModelError where bitsandbytes is needed and not installed.
     """
-    layer = LAYERS[how](weight_OI, bias_O)
+    layer = LAYERS[how](weight_OI)
     return layer if layer.rounding_error <= WORST_ERROR[how] else None
+
+
+def quantized_bytes(
+    model: nn.Module, layers: str, how: Quantization, dtype: torch.dtype, *, counted: str = ".*"
+) -> float:
+    """Bytes of a model whose linear layers (a pattern of whole names) are kept so, and the rest in `dtype`.
+
+    `counted`: pattern of the modules whose parameters count.
+    """
+    total = 0.0
+    for name, parameter in model.named_parameters():
+        layer, _, attribute = name.rpartition(".")
+        if not re.fullmatch(counted, layer):
+            continue
+        if attribute == "weight" and re.fullmatch(layers, layer) and how is not Quantization.none:
+            total += parameter.numel() * BYTES[how] + (2 * len(parameter) if how is Quantization.int8 else 0)
+        else:
+            total += parameter.numel() * dtype.itemsize
+    return total
 
 
 def quantization_said(model: nn.Module, layers: str) -> str:

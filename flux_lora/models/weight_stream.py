@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from flux_lora.config.choices import Quantization
 from flux_lora.errors import ModelError
 from flux_lora.models.frozen_linear import frozen_linear
+from flux_lora.models.offload import offload
 
 INDEX_ENDING = ".safetensors.index.json"
 FETCH_AGAIN = "fetch the model again"
@@ -33,6 +34,12 @@ class Precision:
     quantize: Quantization = Quantization.none
     quantized: str = ""
     """Pattern of the whole names of the linear layers that `quantize` is for."""
+    offloaded: str = ""
+    """Pattern of those whose weights stay in host memory."""
+
+    def place_of(self, layer: str) -> torch.device | str:
+        """Where the layer's weights are kept."""
+        return "cpu" if self.offloaded and re.fullmatch(self.offloaded, layer) else self.device
 
     def quantizes(self, layer: str) -> bool:
         """Whether the layer's weight is to be kept in few bits."""
@@ -83,15 +90,18 @@ def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], precision: Pre
     missing = [name for name, each in model.named_parameters() if each.is_meta]
     if missing:
         raise ModelError(f"{len(missing)} tensors are missing from the file, first {missing[0]}", fix=FETCH_AGAIN)
+    if precision.offloaded:
+        offload(model, precision.offloaded)
 
 
 def _place(model: nn.Module, name: str, tensor: Tensor, precision: Precision) -> None:
     layer, _, attribute = name.rpartition(".")
     module = model.get_submodule(layer)
     if precision.quantizes(layer) and attribute == "weight":
-        frozen = frozen_linear(tensor.to(precision.device), cast(nn.Linear, module).bias, precision.quantize)
+        frozen = frozen_linear(tensor.to(precision.device), precision.quantize)
         if frozen is not None:
+            frozen.to(precision.place_of(layer)).register_parameter("bias", cast(nn.Linear, module).bias)
             model.set_submodule(layer, frozen)
             return
-    there = tensor.to(device=precision.device, dtype=precision.dtype, copy=True)
+    there = tensor.to(device=precision.place_of(layer), dtype=precision.dtype, copy=True)
     module.register_parameter(attribute, nn.Parameter(there, requires_grad=False))

@@ -11,14 +11,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from flux_lora.config.choices import Quantization
 from flux_lora.config.compose import knobs_in, read_recipe, write_recipe
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import encode_captions
 from flux_lora.data.progress import Progress, no_progress
 from flux_lora.errors import RunError
-from flux_lora.models.device import DeviceAndDtype, device_and_dtype
-from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.device import placement_of
+from flux_lora.models.family import Encoders, ModelFamily, ModelSource, Pipeline, Placement, PromptEmbeds
 from flux_lora.models.frozen_linear import quantization_said
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
@@ -80,9 +82,9 @@ class Run:
         return ModelSource(model.path, model.revision, model.max_sequence_length)
 
     @cached_property
-    def device(self) -> DeviceAndDtype:
+    def device(self) -> Placement:
         """Raises ConfigError where the device of the recipe is not on this machine."""
-        return device_and_dtype(self.config.hardware)
+        return placement_of(self.config.hardware)
 
     @cached_property
     def family(self) -> ModelFamily:
@@ -92,7 +94,9 @@ class Run:
     @cached_property
     def encoders(self) -> Encoders:
         """The base's encoders with their fingerprints; no weights are loaded yet."""
-        return self.family.encoders(self.source, device=self.device.device, dtype=self.device.dtype)
+        device = self.device.device
+        text_device = torch.device("cpu") if self.config.hardware.text_encoders_on_cpu else device
+        return self.family.encoders(self.source, device=device, text_device=text_device, dtype=self.device.dtype)
 
     @cached_property
     def transformer_fingerprint(self) -> str:
@@ -133,12 +137,11 @@ class Run:
     @cached_property
     def _pipeline(self) -> Pipeline:
         negative = self.encode_prompts([""])[0] if self.family.uses_cfg else None
-        place, quantize = self.device, self.config.hardware.quantize
         with self.feedback.status("loading the base"):
-            pipeline = self.family.load_pipeline(self.source, device=place.device, dtype=place.dtype, quantize=quantize)
-        if quantize is not Quantization.none:
+            pipeline = self.family.load_pipeline(self.source, self.device)
+        if self.device.quantize is not Quantization.none:
             said = quantization_said(pipeline.transformer, self.family.layer_groups["blocks_all"])
-            self.feedback.say(f"{quantize.value}: {said}")
+            self.feedback.say(f"{self.device.quantize.value}: {said}")
         return replace(pipeline, negative=negative)
 
     def begin(self) -> None:

@@ -22,9 +22,9 @@ from flux_lora.flow.points import FlowPoint
 
 Asked = tuple[Batch, FlowPoint]
 """A question with the base's answer in place of the velocity."""
-PACE = 0.02
-"""Of the logarithm of the weight, for a drift of twice the limit: fifty such answers make it 2.7 times as large."""
-WIDER = 3.0
+PACE = 0.05
+"""Of the logarithm of the weight, for a drift of twice the limit: twenty such answers make it 2.7 times as large."""
+WIDER = 6.0
 """How many times the limit is allowed before the first step."""
 SPAN = 30.0
 """How far the weight goes from where it began, at most, either way."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from flux_lora.models.family import ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.family import ModelSource, Pipeline, Placement, PromptEmbeds
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_text_encoders
 from flux_lora.models.flux1.text import encode_text
@@ -38,7 +38,7 @@ image_specs = st.builds(
 
 @pytest.fixture
 def tiny(tiny_flux: Path) -> tuple[Pipeline, PromptEmbeds]:
-    pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), device=torch.device("cpu"), dtype=torch.float32)
+    pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), Placement(torch.device("cpu"), torch.float32))
     return pipeline, encode_text(load_text_encoders(str(tiny_flux)), SPEC.prompts, SPEC.text_tokens)
 
 

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeli
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from PIL import Image
 
-from flux_lora.models.family import ModelSource, Pipeline, PromptEmbeds
+from flux_lora.models.family import ModelSource, Pipeline, Placement, PromptEmbeds
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.load import load_text_encoders
@@ -24,7 +24,7 @@ SPEC = RenderSpec(prompts=("a red cube", "rain"), seeds=(7, 8), width=48, height
 
 
 def _pipeline(folder: Path) -> Pipeline:
-    return Flux1().load_pipeline(ModelSource(str(folder)), device=torch.device("cpu"), dtype=torch.float32)
+    return Flux1().load_pipeline(ModelSource(str(folder)), Placement(torch.device("cpu"), torch.float32))
 
 
 def _embeds(folder: Path, spec: RenderSpec = SPEC) -> PromptEmbeds:

@@ -12,7 +12,7 @@ from flux_lora.adapter.attach import attach, load_into
 from flux_lora.adapter.files import read_adapter, write_dialect
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.config.choices import AdapterTargets
-from flux_lora.models.family import ModelSource
+from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_text_encoders, load_transformer
 from flux_lora.models.flux1.text import encode_text
@@ -43,7 +43,7 @@ def exported(base: str, file: Path) -> Path:
 
 def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:
     """What render/ makes of the file, first prompt and first seed alone."""
-    pipeline = Flux1().load_pipeline(ModelSource(base), device=torch.device("cpu"), dtype=torch.float32)
+    pipeline = Flux1().load_pipeline(ModelSource(base), Placement(torch.device("cpu"), torch.float32))
     load_into(pipeline.transformer, read_adapter(file))
     embeds = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
     return np.asarray(render(pipeline, embeds, example_of(spec))[0])

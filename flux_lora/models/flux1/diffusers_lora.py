@@ -25,12 +25,6 @@ SIGMA = 0.7
 GUIDANCE = 3.5
 
 
-def weightless_transformer() -> FluxTransformer2DModel:
-    """FLUX.1-dev's transformer on the meta device: every module that a file can name, and no memory."""
-    with torch.device("meta"):
-        return FluxTransformer2DModel(guidance_embeds=True)
-
-
 def load_lora_file(transformer: FluxTransformer2DModel, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
     """Load the file as a user would; returns diffusers' converted state dict of it."""
     pipeline = FluxPipeline(

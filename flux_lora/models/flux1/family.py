@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from flux_lora.config.choices import Quantization
 from flux_lora.models.family import (
     CaptionTokenizer,
     EncodeImage,
     Encoders,
     Pipeline,
+    Placement,
     Programs,
     PromptEmbeds,
     Release,
     Shapes,
     Velocity,
+    Weightless,
 )
 from flux_lora.models.family import ModelSource as Source
 from flux_lora.models.flux1.layers import (
     FIXED_WIDTHS,
     LAYER_GROUPS,
+    MODULATION,
     PATCH,
     PIXELS_PER_LATENT,
     WIDTH,
@@ -54,6 +56,7 @@ class Flux1:
     pixels_per_latent: int = PIXELS_PER_LATENT
     pixels_per_token: int = PIXELS_PER_LATENT * PATCH
     layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
+    modulation: str = "|".join(MODULATION)
     unused_in_training: str = ""
     uses_cfg: bool = False
     programs: Programs = PROGRAMS
@@ -91,7 +94,9 @@ class Flux1:
             CaptionTokenizer("CLIP", clip, clip.model_max_length, decisive=False),
         )
 
-    def encoders(self, source: Source, *, device: torch.device, dtype: torch.dtype) -> Encoders:
+    def encoders(
+        self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
+    ) -> Encoders:
         """VAE, CLIP and T5."""
         from flux_lora.models.flux1.latents import latent_distribution
         from flux_lora.models.flux1.load import load_text_encoders, load_vae
@@ -102,7 +107,7 @@ class Flux1:
             return lambda pixels: latent_distribution(vae, pixels)
 
         def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
-            text_encoders = load_text_encoders(source.path, dtype, device=device, revision=source.revision)
+            text_encoders = load_text_encoders(source.path, dtype, device=text_device, revision=source.revision)
             return lambda caption: encode_text(text_encoders, [caption], source.max_sequence_length)
 
         weights = "".join(fingerprint(part_folder(source.path, part, source.revision)) for part in TEXT_PARTS)
@@ -114,33 +119,26 @@ class Flux1:
             pixels_per_latent=self.pixels_per_latent,
         )
 
-    def load_transformer(
-        self,
-        source: Source,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,
-    ) -> nn.Module:
+    def load_transformer(self, source: Source, placement: Placement) -> nn.Module:
         """FluxTransformer2DModel."""
         from flux_lora.models.flux1.load import load_transformer
 
-        return load_transformer(source.path, dtype, device=device, revision=source.revision, quantize=quantize)
+        return load_transformer(
+            source.path,
+            placement.dtype,
+            device=placement.device,
+            revision=source.revision,
+            quantize=placement.quantize,
+            offload_modulation=placement.offload_modulation,
+        )
 
-    def load_pipeline(
-        self,
-        source: Source,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-        quantize: Quantization = Quantization.none,
-    ) -> Pipeline:
+    def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
         """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
         from flux_lora.models.flux1.load import load_scheduler, load_vae
 
         return Pipeline(
             family=self,
-            transformer=self.load_transformer(source, device=device, dtype=dtype, quantize=quantize),
+            transformer=self.load_transformer(source, placement),
             vae=load_vae(source.path, revision=source.revision),
             scheduler=load_scheduler(source.path, revision=source.revision),
         )
@@ -186,9 +184,15 @@ class Flux1:
 
     def weightless_transformer(self) -> nn.Module:
         """FLUX.1-dev's."""
-        from flux_lora.models.flux1.diffusers_lora import weightless_transformer
+        from flux_lora.models.flux1.weightless import weightless_transformer
 
         return weightless_transformer()
+
+    def weightless_base(self, source: Source) -> Weightless:
+        """As the configs on this disk say, else FLUX.1-dev's."""
+        from flux_lora.models.flux1.weightless import weightless_base
+
+        return weightless_base(source)
 
     def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:
         """Not into text encoders, nor what diffusers splits out of fused modules into other widths than FLUX.1's."""

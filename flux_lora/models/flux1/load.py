@@ -11,7 +11,7 @@ from torch import nn
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
 from flux_lora.config.choices import Quantization
-from flux_lora.models.flux1.layers import LAYER_GROUPS
+from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION
 from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
@@ -27,10 +27,17 @@ def load_transformer(
     device: Place = "cpu",
     revision: str = "",
     quantize: Quantization = Quantization.none,
+    offload_modulation: bool = False,
 ) -> FluxTransformer2DModel:
     """The transformer, frozen. What is outside of its blocks (embedders, the last layer) is small and stays whole."""
     folder = part_folder(path, "transformer", revision)
-    precision = Precision(device, dtype, quantize, LAYER_GROUPS["blocks_all"])
+    precision = Precision(
+        device,
+        dtype,
+        quantize=quantize,
+        quantized=LAYER_GROUPS["blocks_all"],
+        offloaded="|".join(MODULATION) if offload_modulation else "",
+    )
     with broken_files_explained(folder):
         with torch.device("meta"):
             transformer = FluxTransformer2DModel.from_config(

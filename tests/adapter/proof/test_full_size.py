@@ -16,8 +16,8 @@ from flux_lora.adapter.proof.prove import LOADED_BARE, prove
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import AdapterFileError
-from flux_lora.models.flux1.diffusers_lora import weightless_transformer
 from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
+from flux_lora.models.flux1.weightless import weightless_transformer
 
 EVERYTHING = "everything"
 SHRUNK = 384

@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def encoders_of(path: str, tokens: int, dtype: torch.dtype = torch.float32) -> Encoders:
-    return Flux1().encoders(ModelSource(path, max_sequence_length=tokens), device=CPU, dtype=dtype)
+    return Flux1().encoders(ModelSource(path, max_sequence_length=tokens), device=CPU, text_device=CPU, dtype=dtype)
 
 
 def loaded_models() -> set[int]:

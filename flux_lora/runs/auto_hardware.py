@@ -1,0 +1,119 @@
+"""hardware.auto: what a GPU can hold decides how the base is kept, before anything is loaded."""
+
+from dataclasses import replace
+
+import torch
+
+from flux_lora.config.choices import ComputeDtype, Device
+from flux_lora.config.schema import HardwareConfig, RunConfig
+from flux_lora.errors import ConfigError
+from flux_lora.models.family import ModelSource
+from flux_lora.models.registry import family_of
+from flux_lora.runs.plan import GIB, WAYS, Plan, Planner, Way, planner_for, usable
+from flux_lora.runs.run import Feedback
+
+SMALLER = (
+    {"data.resolution": "640"},
+    {"data.resolution": "512"},
+    {"data.resolution": "512", "adapter.rank": "16"},
+    {"data.resolution": "512", "adapter.rank": "16", "adapter.targets": "attention"},
+)
+"""What else can be given up, the least of it first: it changes what is trained, so a person has to ask for it."""
+
+
+def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
+    """The same recipe with hardware.auto answered, and said; one without it as it is.
+
+    Raises ConfigError where no way fits, with what would.
+    """
+    hardware = config.hardware
+    if not hardware.auto:
+        return config
+    card = card_gib(hardware)
+    if not card:
+        return replace(config, hardware=replace(hardware, auto=False, dtype=ComputeDtype.fp32))
+    planner = planner_of(config)
+    plan = fastest(planner, card)
+    on_cpu = plan.text_encoders > usable(card)
+    feedback.say(f"hardware: {in_words(plan, card)}")
+    return replace(
+        config,
+        hardware=replace(
+            planner.config.hardware,
+            auto=False,
+            quantize=plan.way.quantize,
+            offload_modulation=plan.way.offload_modulation,
+            gradient_checkpointing=plan.way.gradient_checkpointing,
+            text_encoders_on_cpu=on_cpu,
+        ),
+    )
+
+
+def planner_of(config: RunConfig) -> Planner:
+    """What plans this recipe on a GPU, in the dtype that it would compute in there."""
+    source = ModelSource(config.model.path, config.model.revision, config.model.max_sequence_length)
+    on_gpu = replace(config, hardware=replace(config.hardware, dtype=_gpu_dtype()))
+    return planner_for(on_gpu, family_of(source), source)
+
+
+def fastest(planner: Planner, card: float) -> Plan:
+    """The first way that fits a card of so many GiB. Raises ConfigError where none does, with what would."""
+    plan = _fastest(planner, card)
+    if plan is None:
+        raise _too_large(planner, card)
+    return plan
+
+
+def possible_ways(planner: Planner) -> list[Way]:
+    """The fastest first. What is trained cannot wait in host memory."""
+    return [way for way in WAYS if not (way.offload_modulation and planner.trains_modulation)]
+
+
+def _fastest(planner: Planner, card: float) -> Plan | None:
+    return next((plan for plan in map(planner.plan, possible_ways(planner)) if plan.fits(card)), None)
+
+
+def card_gib(hardware: HardwareConfig) -> float:
+    """Memory of the GPU that is asked for or found, 0 for none."""
+    if hardware.gpu_gb:
+        return hardware.gpu_gb
+    if hardware.device is Device.cpu or not torch.cuda.is_available():
+        return 0.0
+    return torch.cuda.get_device_properties(0).total_memory / GIB
+
+
+def in_words(plan: Plan, card: float) -> str:
+    """What the plan is, and how much of the card it fills."""
+    peak = plan.peak
+    encoders = "; captions are encoded on the CPU" if plan.text_encoders > usable(card) else ""
+    return f"{plan.way}, at most {peak.bytes / GIB:.1f} of {card:.0f} GB ({peak.name}){encoders}"
+
+
+def _gpu_dtype() -> ComputeDtype:
+    """bf16, unless the card that is here cannot."""
+    lacks = torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return ComputeDtype.fp32 if lacks else ComputeDtype.bf16
+
+
+def _too_large(planner: Planner, card: float) -> ConfigError:
+    config, smallest = planner.config, planner.plan(possible_ways(planner)[-1])
+    problem = (
+        f"{config.model.name} at {config.data.resolution} x {config.data.resolution} and rank {config.adapter.rank} "
+        f"takes {smallest.peak.bytes / GIB:.1f} GB at least ({smallest.way}), and {card:.0f} GB are here"
+    )
+    for changes in SMALLER:
+        if _fastest(planner_of(_with(config, changes)), card):
+            return ConfigError(problem, fix="add " + " ".join(f"{key}={value}" for key, value in changes.items()))
+    return ConfigError(problem, fix="take a smaller base, or a larger card")
+
+
+def _with(config: RunConfig, changes: dict[str, str]) -> RunConfig:
+    """The recipe with some numbers made smaller, as the command line would."""
+    side = min(config.data.resolution, int(changes.get("data.resolution", config.data.resolution)))
+    rank = min(config.adapter.rank, int(changes.get("adapter.rank", config.adapter.rank)))
+    targets = type(config.adapter.targets)(changes.get("adapter.targets", config.adapter.targets))
+    return replace(
+        config,
+        data=replace(config.data, resolution=side, more_resolutions=()),
+        adapter=replace(config.adapter, rank=rank, alpha=float(rank), targets=targets),
+    )

@@ -1,0 +1,280 @@
+"""What a run will take, counted before it starts: memory by stage, work, and time on the cards that people have.
+
+No weights and no GPU are needed: the base, its adapter and a step with its backward pass run on the meta device, and
+what is alive at one time is added up (models/counting.py). Optimizer and masters are four float32 numbers for each of
+the adapter's; activations are those of one step on the largest size.
+
+Shape letters: B batch, C latent channels, H W latent height and width.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Generator, Tensor, nn
+
+from flux_lora.adapter.attach import attach, detach, linear_layers
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import Quantization
+from flux_lora.config.schema import RunConfig
+from flux_lora.models.counting import Count, bytes_of, counted, counted_by_block
+from flux_lora.models.device import DTYPES
+from flux_lora.models.family import ModelFamily, ModelSource, PromptEmbeds, Weightless
+from flux_lora.models.frozen_linear import quantized_bytes
+from flux_lora.render.pipeline import PIXELS_AT_ONCE
+
+GIB = 2**30
+CONTEXT = 0.7 * GIB
+"""What CUDA, cuBLAS and kernels take before the first tensor."""
+SPARE = 0.03
+"""Share of a card that is left alone: the allocator's gaps."""
+OPTIMIZER_NUMBERS = 4
+"""float32 numbers for each one trained: its master, its gradient, and AdamW's two moments."""
+REACHED = 0.4
+"""Share of a card's arithmetic that a step of this kind reaches. Taken from published runs, not measured here."""
+CARDS: Mapping[str, tuple[float, float]] = {
+    "RTX 4060": (8, 60), "RTX 3060": (12, 51), "RTX 4060 Ti": (16, 88), "RTX 3090": (24, 71), "RTX 4090": (24, 165),
+    "RTX 5090": (32, 209), "A6000": (48, 155), "L40S": (48, 362), "A100": (80, 312), "H100": (80, 790),
+}  # fmt: skip
+"""Name -> GiB, and TFLOP/s of dense bf16 products with float32 sums, as published."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the base is kept, and whether activations are computed again."""
+
+    quantize: Quantization = Quantization.none
+    offload_modulation: bool = False
+    gradient_checkpointing: bool = False
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """As settings of a command."""
+        values = {"quantize": self.quantize.value} | {
+            name: str(on).lower()
+            for name, on in (
+                ("offload_modulation", self.offload_modulation),
+                ("gradient_checkpointing", self.gradient_checkpointing),
+            )
+        }
+        return tuple(f"hardware.{name}={value}" for name, value in values.items())
+
+    def __str__(self) -> str:
+        """In words."""
+        words = ["whole base" if self.quantize is Quantization.none else self.quantize.value]
+        words += ["modulation offloaded"] * self.offload_modulation + ["checkpointing"] * self.gradient_checkpointing
+        return ", ".join(words)
+
+
+WAYS = (
+    Way(),
+    Way(Quantization.int8),
+    Way(Quantization.int8, offload_modulation=True),
+    Way(gradient_checkpointing=True),
+    Way(Quantization.int8, gradient_checkpointing=True),
+    Way(gradient_checkpointing=True, offload_modulation=True),
+    Way(Quantization.int8, gradient_checkpointing=True, offload_modulation=True),
+    Way(Quantization.nf4, gradient_checkpointing=True),
+    Way(Quantization.nf4, gradient_checkpointing=True, offload_modulation=True),
+)
+"""The fastest first. Computing activations again costs 44 % at 1024 x 1024, int8 the making of 16-bit weights, and
+modulation in host memory a copy of it for each pass; nf4 is as fast as int8, and last because it is far coarser."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is in memory at one time."""
+
+    name: str
+    parts: Mapping[str, float]
+    """Bytes on the GPU by what they are for."""
+
+    @property
+    def bytes(self) -> float:
+        """Of all."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One way to do a run."""
+
+    way: Way
+    stages: tuple[Stage, ...]
+    flops: float
+    """Of a step, the question that preserves included."""
+    text_encoders: float
+    """Bytes. Captions are encoded before anything else; where this does not fit, on the CPU."""
+
+    @property
+    def peak(self) -> Stage:
+        """The stage that takes most."""
+        return max(self.stages, key=lambda stage: stage.bytes)
+
+    def fits(self, card_gib: float) -> bool:
+        """Whether a card of so many GiB holds every stage."""
+        return self.peak.bytes <= usable(card_gib)
+
+    def seconds_per_step(self, tflops: float) -> float:
+        """On a card of this rate."""
+        return self.flops / (tflops * 1e12 * REACHED)
+
+
+def usable(card_gib: float) -> float:
+    """Bytes of a card that may be filled."""
+    return card_gib * GIB * (1 - SPARE)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """A recipe's work on the meta device; each thing is counted once."""
+
+    config: RunConfig
+    family: ModelFamily
+    base: Weightless
+
+    def plan(self, way: Way) -> Plan:
+        """The stages of a run that is done in this way."""
+        step = self._steps[way.gradient_checkpointing]
+        held = {
+            "base": self._weights(way),
+            "context": CONTEXT,
+            "adapter": float(self._trained * self._dtype.itemsize),
+            "optimizer": self._trained * 4.0 * OPTIMIZER_NUMBERS,
+        }
+        computing = {**held, "weight": self._largest_weight(way)}
+        vae = float(bytes_of(self.base.vae))
+        stages = (
+            Stage("encode", {"VAE": vae, "context": CONTEXT, "activations": self._encoding.peak}),
+            Stage("train", {**computing, "activations": step.peak}),
+            Stage("sample", {**computing, "activations": self._image.peak}),
+            Stage("decode", {**held, "VAE": vae, "activations": self._decoding.peak}),
+        )
+        train = self.config.train
+        asked = 1 / train.preservation_every if train.preservation else 0
+        encoders = float(sum(bytes_of(part) for part in self.base.text_encoders))
+        return Plan(way, stages, step.flops * (1 + asked), encoders + self._caption.peak + CONTEXT)
+
+    @property
+    def trains_modulation(self) -> bool:
+        """Whether the adapter changes layers that could otherwise wait in host memory."""
+        modulation = self.family.modulation
+        return any(re.fullmatch(modulation, name) for name in self._layers(self.base.transformer))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return DTYPES[self.config.hardware.dtype]
+
+    def _weights(self, way: Way) -> float:
+        """Bytes of the base that stay on the GPU."""
+        model, blocks = self.base.transformer, self.family.layer_groups["blocks_all"]
+        stays = f"(?!(?:{self.family.modulation})$).*" if way.offload_modulation and self.family.modulation else ".*"
+        return quantized_bytes(model, blocks, way.quantize, self._dtype, counted=stays)
+
+    def _largest_weight(self, way: Way) -> float:
+        """Bytes of the largest weight that is made whole, or brought from the host, for one product."""
+        groups = {"blocks_all": way.quantize is not Quantization.none}
+        patterns = [self.family.layer_groups[name] for name, on in groups.items() if on]
+        patterns += [self.family.modulation] if way.offload_modulation else []
+        linears = linear_layers(self.base.transformer)
+        sizes = [each.weight.numel() for name, each in linears.items() if any(re.fullmatch(p, name) for p in patterns)]
+        return float(max(sizes, default=0) * self._dtype.itemsize)
+
+    @cached_property
+    def _caption(self) -> Count:
+        return counted(self.base.encode_caption)
+
+    @cached_property
+    def _encoding(self) -> Count:
+        side = self._largest_side
+        return counted(lambda: self.base.encode_image(_meta(1, 3, side, side)))
+
+    @cached_property
+    def _decoding(self) -> Count:
+        side = self._rendered_side // self.family.pixels_per_latent
+        return counted(lambda: self.base.decode_latents(_meta(1, self.base.latent_channels, side, side)))
+
+    @cached_property
+    def _image(self) -> Count:
+        """One pass of the sampler, with as many images as share it."""
+        side = self._rendered_side
+        at_once = max(1, PIXELS_AT_ONCE // side**2)
+
+        def work(transformer: nn.Module) -> Count:
+            velocity = self.family.velocity(transformer, guidance=self.config.model.render_guidance)
+            noisy, embeds = self._question(at_once, side)
+            with torch.no_grad():
+                return counted(lambda: velocity(noisy, _meta(at_once), embeds))
+
+        return counted_by_block(self.base.transformer, work)
+
+    @cached_property
+    def _steps(self) -> Mapping[bool, Count]:
+        """A step without checkpointing, and with it."""
+        return {False: self._step(checkpointing=False), True: self._step(checkpointing=True)}
+
+    def _step(self, *, checkpointing: bool) -> Count:
+        """Forward and backward."""
+        config = self.config
+
+        def work(transformer: nn.Module) -> Count:
+            rank, alpha = config.adapter.rank, config.adapter.alpha
+            attach(transformer, self._layers(transformer), rank=rank, alpha=alpha, generator=Generator())
+            if checkpointing:
+                self.family.checkpoint_activations(transformer)
+            velocity = self.family.velocity(transformer, guidance=config.model.train_guidance)
+            noisy, embeds = self._question(config.train.batch_size, self._largest_side)
+
+            def step() -> list[Tensor | None]:
+                error = velocity(noisy, _meta(len(noisy)), embeds) - noisy
+                error.float().square().mean().backward()
+                return [parameter.grad for parameter in transformer.parameters()]
+
+            try:
+                return counted(step)
+            finally:
+                detach(transformer)
+
+        return counted_by_block(self.base.transformer, work)
+
+    def _layers(self, transformer: nn.Module) -> list[str]:
+        """Those that get a LoRA."""
+        targets, family = self.config.adapter.targets, self.family
+        return matching_layers(
+            linear_layers(transformer), targets, family.layer_groups, unused=family.unused_in_training
+        )
+
+    @cached_property
+    def _trained(self) -> int:
+        """Numbers in the adapter."""
+        linears = linear_layers(self.base.transformer)
+        layers = [linears[name] for name in self._layers(self.base.transformer)]
+        return self.config.adapter.rank * sum(layer.in_features + layer.out_features for layer in layers)
+
+    def _question(self, count: int, side: int) -> tuple[Tensor, PromptEmbeds]:
+        """Latents BCHW and prompt embeds of so many images."""
+        latent = side // self.family.pixels_per_latent
+        embeds = self.base.prompt_embeds.rows([0] * count).to("meta", self._dtype)
+        return _meta(count, self.base.latent_channels, latent, latent, dtype=self._dtype), embeds
+
+    @property
+    def _largest_side(self) -> int:
+        return max(self.config.data.resolution, *self.config.data.more_resolutions, 1)
+
+    @property
+    def _rendered_side(self) -> int:
+        return max(self.config.preview.size, self.config.data.resolution)
+
+
+def planner_for(config: RunConfig, family: ModelFamily, source: ModelSource) -> Planner:
+    """What plans a recipe; its base need not be on this machine."""
+    base, dtype = family.weightless_base(source), DTYPES[config.hardware.dtype]
+    for part in (base.transformer, *base.text_encoders):
+        nn.Module.to(part, dtype)
+    return Planner(config, family, base)
+
+
+def _meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(*shape, device="meta", dtype=dtype)

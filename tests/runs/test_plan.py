@@ -1,0 +1,141 @@
+"""What a run will take is said before it starts, and the fastest way that fits is taken."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from flux_lora.commands.plan import plan
+from flux_lora.config.choices import ComputeDtype, Quantization
+from flux_lora.config.compose import compose_config
+from flux_lora.config.schema import RunConfig
+from flux_lora.errors import ConfigError
+from flux_lora.models.counting import bytes_of
+from flux_lora.models.flux1.load import load_transformer
+from flux_lora.models.frozen_linear import Nf4Linear
+from flux_lora.models.mini import MINI
+from flux_lora.runs.auto_hardware import fastest, planner_of, possible_ways, settled
+from flux_lora.runs.plan import GIB, Planner, Way
+from flux_lora.runs.run import Silent
+
+WORDS = ("data.folder=photos", "data.trigger=zorb", "data.class_word=mug")
+
+
+@cache
+def recipe(*words: str) -> RunConfig:
+    return compose_config(["recipe=product", *WORDS, *words])
+
+
+@cache
+def planner(*words: str) -> Planner:
+    return planner_of(recipe(*words))
+
+
+@pytest.mark.parametrize("card", [12, 16, 24, 48, 80])
+def test_the_product_recipe_fits_every_card_by_the_fastest_way_that_does(card: int):
+    ways = possible_ways(planner())
+    chosen = fastest(planner(), card)
+    assert chosen.peak.bytes < card * GIB
+    faster = ways[: ways.index(chosen.way)]
+    assert not any(planner().plan(way).fits(card) for way in faster)
+
+
+def test_on_a_card_that_is_too_small_the_message_says_what_would_fit_and_it_does():
+    with pytest.raises(ConfigError, match="8 GB are here") as refusal:
+        fastest(planner(), 8)
+    changes = refusal.value.fix.removeprefix("add ").split()
+    assert fastest(planner(*changes), 8).peak.bytes < 8 * GIB
+
+
+@pytest.mark.parametrize(
+    ("targets", "trained"),
+    [("attention", 26_148_864), ("attention_mlp", 65_372_160), ("blocks_all", 85_917_696)],
+)
+def test_the_optimizer_is_four_numbers_for_each_that_flux_dev_has_at_rank_16(targets: str, trained: int):
+    planned = planner(f"adapter.targets={targets}", "adapter.rank=16").plan(Way())
+    train = next(stage for stage in planned.stages if stage.name == "train")
+    assert train.parts["optimizer"] == trained * 16
+
+
+@pytest.mark.parametrize("how", list(Quantization))
+def test_the_planned_weights_of_a_base_are_those_that_are_loaded(how: Quantization):
+    loaded = load_transformer(MINI, torch.bfloat16, quantize=how)
+    scales = sum(4 * m.weight.quant_state.absmax.numel() for m in loaded.modules() if isinstance(m, Nf4Linear))
+    planned = planner("model=mini").plan(Way(how))
+    assert planned.stages[1].parts["base"] == bytes_of(loaded) + scales
+
+
+def test_modulation_in_host_memory_frees_27_percent_of_the_base():
+    here, away = (planner().plan(Way(offload_modulation=each)).stages[1].parts["base"] for each in (False, True))
+    assert here / GIB == pytest.approx(22.17, abs=0.01)
+    assert 1 - away / here == pytest.approx(0.2713, abs=0.001)
+
+
+def test_what_is_trained_never_waits_in_host_memory():
+    assert not any(way.offload_modulation for way in possible_ways(planner("adapter.targets=blocks_all")))
+
+
+def test_a_question_that_preserves_counts_half_a_step_where_it_is_asked_every_second():
+    with_it, without = (planner(f"train.preservation={weight}").plan(Way()).flops for weight in (1.0, 0.0))
+    assert with_it == pytest.approx(1.5 * without)
+
+
+@pytest.mark.parametrize("pixels", [64, 128, 192])
+@pytest.mark.parametrize("way", [Way(), Way(gradient_checkpointing=True), Way(Quantization.int8)])
+def test_a_step_counted_block_by_kind_takes_what_the_whole_model_takes(pixels: int, way: Way):
+    words = ("model=mini", f"data.resolution={pixels}", "adapter.rank=4")
+    planned = planner(*words).plan(way)
+    whole = replace(planner(*words), base=replace(planner(*words).base, transformer=_as_one_block(*words)))
+    counted, by_kind = (each.stages[1].parts["activations"] for each in (whole.plan(way), planned))
+    assert by_kind == pytest.approx(counted, rel=1e-3)
+
+
+def _as_one_block(*words: str) -> nn.Module:
+    """The transformer with its lists of blocks where they are not seen as such."""
+    transformer = planner_of(recipe(*words)).base.transformer
+    for name in ("transformer_blocks", "single_transformer_blocks"):
+        blocks = transformer.get_submodule(name)
+        assert isinstance(blocks, nn.ModuleList)
+        transformer.register_module(name, _Blocks(blocks))
+    return transformer
+
+
+class _Blocks(nn.Sequential):
+    """A list of blocks that is no ModuleList."""
+
+    def __init__(self, blocks: nn.ModuleList) -> None:
+        super().__init__(*blocks)
+
+
+def test_auto_is_answered_before_anything_is_loaded_and_the_answer_is_kept_in_the_recipe():
+    said: list[str] = []
+
+    class Heard(Silent):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    hardware = settled(recipe("hardware.gpu_gb=16"), Heard()).hardware
+    assert (hardware.auto, hardware.dtype, hardware.quantize) == (False, ComputeDtype.bf16, Quantization.int8)
+    assert hardware.offload_modulation and hardware.gradient_checkpointing and not hardware.text_encoders_on_cpu
+    assert said == ["hardware: int8, modulation offloaded, checkpointing, at most 13.0 of 16 GB (decode)"]
+
+
+def test_without_a_gpu_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    hardware = settled(recipe("model=mini"), Silent()).hardware
+    assert (hardware.dtype, hardware.quantize, hardware.auto) == (ComputeDtype.fp32, Quantization.none, False)
+
+
+def test_a_card_without_room_for_t5_encodes_captions_on_the_cpu():
+    words = ("adapter.rank=16", "data.resolution=512", "hardware.gpu_gb=8")
+    assert settled(recipe(*words), Silent()).hardware.text_encoders_on_cpu
+
+
+def test_the_verb_prints_ways_stages_times_and_settings(capsys: pytest.CaptureFixture[str]):
+    assert plan(recipe("hardware.gpu_gb=24")) == 0
+    out = capsys.readouterr().out
+    assert "24 GB: int8, checkpointing, at most 16.0 of 24 GB" in out
+    assert "RTX 4090: about " in out
+    assert "hardware.quantize=int8 hardware.offload_modulation=false hardware.gradient_checkpointing=true" in out
