@@ -1,7 +1,6 @@
 """Memory and work are counted before they are spent, and the counts are true."""
 
 import gc
-from dataclasses import replace
 
 import pytest
 import torch
@@ -85,8 +84,9 @@ def test_blocks_counted_by_kind_are_the_whole_model(checkpointing: bool):
         return step_of(transformer, 128, rank=4, checkpointing=checkpointing)
 
     by_kind = counted_by_block(model, work)
-    assert replace(by_kind, peak=0) == replace(whole, peak=0)
-    assert by_kind.peak == pytest.approx(whole.peak, rel=1e-3), "a block's last gradients may come a little later"
+    assert by_kind.flops == whole.flops
+    assert by_kind.peak == pytest.approx(whole.peak, rel=1e-3), "the gradients of one LoRA may share a storage or not"
+    assert by_kind.kernels == pytest.approx(whole.kernels, rel=0.01)
     assert len(model.transformer_blocks) == 3
 
 
