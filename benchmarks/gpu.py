@@ -12,8 +12,9 @@ Shape letters: S tokens (text and image), D width.
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 
@@ -33,19 +34,24 @@ from benchmarks.ground import (
     described,
     int_of,
     publish,
+    quantised,
     random_flux,
     table,
     today,
 )
 from benchmarks.script_step import ScriptStep
 from flux_lora.adapter.attach import detach
+from flux_lora.config.choices import Quantization
+from flux_lora.config.compose import compose_config
+from flux_lora.runs import plan
+from flux_lora.runs.auto_hardware import planner_of
+from flux_lora.runs.plan import CONTEXT, GIB
 
-COLUMNS = ("step", "s", "peak, GiB", "useful TFLOP/s", "share of the limit")
+COLUMNS = ("step", "s", "peak, GiB", "planned, GiB", "useful TFLOP/s", "share of the limit")
 RATES_TFLOPS: Mapping[str, float] = {"H200": 790, "H100": 790, "A100": 312, "RTX 5090": 209, "RTX 4090": 165}
 """Dense bf16, as published or measured on a large product. Another GPU is measured on the spot."""
 
 WARM_UP = 3
-GIB = 2**30
 TERA = 1e12
 LINEAR, ATTENTION = 24, 4
 """FLOPs of one block's forward: 24 D^2 for each token, 4 S^2 D in all. The same for double and single blocks."""
@@ -100,8 +106,19 @@ def page(size: Size, device: torch.device, *, steps: int) -> str:
     measured = matmul_tflops(device, size.matmul)
     known = [rate for name, rate in RATES_TFLOPS.items() if name in device_name(device)]
     rate = known[0] if known else measured
+    cases = [_case(size, side) for side in size.sides]
     transformer = random_flux(size.numbers, torch.bfloat16, device)
-    tables = [_table(transformer, _case(size, side), rate, steps) for side in size.sides]
+    rows = [list(_rows(transformer, case, rate, steps, Quantization.none)) for case in cases]
+    transformer = quantised(transformer, Quantization.int8)
+    for each, case in zip(rows, cases, strict=True):
+        each += _rows(transformer, case, rate, steps, Quantization.int8)
+    del transformer
+    _empty(device)
+    if installed("bitsandbytes"):
+        transformer = quantised(random_flux(size.numbers, torch.bfloat16, device), Quantization.nf4)
+        for each, case in zip(rows, cases, strict=True):
+            each += _rows(transformer, case, rate, steps, Quantization.nf4)
+    tables = [_table(case, rate, of_case) for case, of_case in zip(cases, rows, strict=True)]
     return "\n".join([_heading(device, measured, rate, steps), *tables])
 
 
@@ -109,25 +126,52 @@ def _case(size: Size, side: int) -> Case:
     return Case(size.numbers, pixels=side, text_tokens=size.text_tokens, batch_size=1, dtype=torch.bfloat16)
 
 
-def _table(transformer: FluxTransformer2DModel, case: Case, rate: float, steps: int) -> str:
+def _useful(case: Case) -> float:
+    """TFLOP of one step that computes nothing twice."""
     tokens = case.text_tokens + (case.pixels // PIXELS_PER_TOKEN) ** 2
-    useful = step_flops(case.numbers, tokens) / TERA
-    costs = ((name, cost_of(transformer, build, steps)) for name, build in ways_for(case).items())
-    rows = [(name, *_cells(cost, useful, rate)) for name, cost in costs]
+    return step_flops(case.numbers, tokens) / TERA
+
+
+def _rows(
+    transformer: FluxTransformer2DModel, case: Case, rate: float, steps: int, how: Quantization
+) -> Iterator[tuple[str, ...]]:
+    for name, build in ways_for(case, how).items():
+        cost = cost_of(transformer, build, steps)
+        yield (name, *_cells(cost, _planned(case, how, "checkpointing" in name), _useful(case), rate))
+
+
+def _planned(case: Case, how: Quantization, checkpointing: bool) -> str:
+    """What `flux-lora plan` says of the step, less what CUDA takes beside the allocator; for FLUX.1-dev only."""
+    if case.numbers is not FLUX_DEV:
+        return ""
+    words = ["recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug", "train.batch_size=1"]
+    words += [f"data.resolution={case.pixels}", f"adapter.rank={RANK}", f"adapter.targets={TARGETS}"]
+    way = plan.Way(how, gradient_checkpointing=checkpointing)
+    train = next(stage for stage in planner_of(compose_config(words)).plan(way).stages if stage.name == "train")
+    return f"{(train.bytes - CONTEXT) / GIB:.1f}"
+
+
+def _table(case: Case, rate: float, rows: Sequence[tuple[str, ...]]) -> str:
+    useful = _useful(case)
     limit = f"{useful:.4g} TFLOP of useful work, {useful / rate:.4g} s at {rate:.4g} TFLOP/s"
     return f"## {case.pixels} x {case.pixels}\n\n{described(case)}. {limit}.\n\n{table(COLUMNS, rows)}\n"
 
 
-def _cells(cost: Cost | None, useful: float, rate: float) -> tuple[str, str, str, str]:
+def _cells(cost: Cost | None, planned: str, useful: float, rate: float) -> tuple[str, ...]:
     if cost is None:
-        return "out of memory", "", "", ""
+        return "out of memory", "", planned, "", ""
     speed = useful / cost.seconds
     peak = f"{cost.peak_gib:.1f}" if cost.peak_gib else "not measured"
-    return f"{cost.seconds:.4f}", peak, f"{speed:.4g}", f"{speed / rate:.1%}"
+    return f"{cost.seconds:.4f}", peak, planned, f"{speed:.4g}", f"{speed / rate:.1%}"
 
 
-def ways_for(case: Case) -> Mapping[str, Callable[[FluxTransformer2DModel], Way]]:
+def ways_for(case: Case, how: Quantization) -> Mapping[str, Callable[[FluxTransformer2DModel], Way]]:
     """The steps, each on a transformer without an adapter."""
+    if how is not Quantization.none:
+        return {
+            f"ours, {how.value}": lambda transformer: OurStep(transformer, case),
+            f"ours, {how.value}, checkpointing": lambda transformer: OurStep(transformer, case, checkpointing=True),
+        }
     return {
         "ours": lambda transformer: OurStep(transformer, case),
         "ours, checkpointing": lambda transformer: OurStep(transformer, case, checkpointing=True),
@@ -181,9 +225,18 @@ def _forget(transformer: FluxTransformer2DModel) -> None:
     detach(transformer)
     transformer.disable_gradient_checkpointing()
     transformer.eval()
+    _empty(transformer.device)
+
+
+def _empty(device: torch.device) -> None:
     gc.collect()
-    if transformer.device.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def installed(library: str) -> bool:
+    """Whether it can be imported."""
+    return find_spec(library) is not None
 
 
 def matmul_tflops(device: torch.device, side: int, repeats: int = 20) -> float:

@@ -6,6 +6,7 @@ Shape letters: B batch, C latent channels, H W latent height and width, T text t
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
-from flux_lora.config.choices import AdapterTargets
+from flux_lora.config.choices import AdapterTargets, Quantization
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import EncodedSample
@@ -28,6 +29,7 @@ from flux_lora.flow.sigmas import logit_normal
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.layers import LAYER_GROUPS
 from flux_lora.models.flux1.velocity import velocity_of
+from flux_lora.models.frozen_linear import LAYERS
 from flux_lora.models.mini import mini_folder
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import training_steps
@@ -155,6 +157,17 @@ def random_flux(numbers: Numbers, dtype: torch.dtype, device: torch.device) -> F
         else:
             parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     return transformer.eval()
+
+
+def quantised(transformer: FluxTransformer2DModel, how: Quantization) -> FluxTransformer2DModel:
+    """The same transformer with the linear layers of its blocks in so few bits, one after the other."""
+    for name, layer in linear_layers(transformer).items():
+        if re.fullmatch(LAYER_GROUPS["blocks_all"], name):
+            frozen = LAYERS[how](layer.weight.data)
+            frozen.register_parameter("bias", layer.bias)
+            transformer.set_submodule(name, frozen)
+            del layer.weight
+    return transformer
 
 
 def sample_batches(case: Case) -> Iterator[Batch]:

@@ -10,7 +10,7 @@ from flux_lora.config.knobs import Knob, all_knobs, knobs_of
 VERBS = {
     "check": "read photos and captions, and list every problem with its fix",
     "caption": "propose captions for photos that have none",
-    "plan": "say what a run will take, and how it fits a card:  flux-lora plan recipe=product hardware.gpu_gb=12",
+    "plan": "say what a run will take:  flux-lora plan recipe=product hardware.gpu_gb=12",
     "prepare": "encode photos and captions into the cache",
     "train": "teach the adapter; the same command again resumes from the last checkpoint",
     "evaluate": "score checkpoints and strengths, and choose one:  flux-lora evaluate run=runs/demo",

@@ -212,10 +212,10 @@ class HardwareConfig:
     """Keeps the modulation layers, a quarter of the weights, in host memory: a copy for each pass of the model."""
     gradient_checkpointing: bool = False
     """Recomputes activations in the backward pass: most of their memory for a third more time."""
-    text_encoders_on_cpu: bool = False
+    encode_text_on_cpu: bool = False
     """Encodes captions on the CPU, some seconds each: T5 takes 9 GB of a GPU, and has left it before training."""
     auto: bool = False
-    """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and text_encoders_on_cpu for the GPU."""
+    """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and encode_text_on_cpu for the GPU."""
     gpu_gb: float = 0.0
     """Memory to choose for and to plan with, in GB as cards are sold; 0 takes that of the GPU here."""
     threads: int = 0

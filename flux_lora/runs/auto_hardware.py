@@ -44,7 +44,7 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
             quantize=plan.way.quantize,
             offload_modulation=plan.way.offload_modulation,
             gradient_checkpointing=plan.way.gradient_checkpointing,
-            text_encoders_on_cpu=on_cpu,
+            encode_text_on_cpu=on_cpu,
         ),
     )
 

@@ -95,7 +95,7 @@ class Run:
     def encoders(self) -> Encoders:
         """The base's encoders with their fingerprints; no weights are loaded yet."""
         device = self.device.device
-        text_device = torch.device("cpu") if self.config.hardware.text_encoders_on_cpu else device
+        text_device = torch.device("cpu") if self.config.hardware.encode_text_on_cpu else device
         return self.family.encoders(self.source, device=device, text_device=text_device, dtype=self.device.dtype)
 
     @cached_property

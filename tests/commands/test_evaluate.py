@@ -13,7 +13,7 @@ from flux_lora.adapter.files import write_dialect
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.errors import AdapterFileError
-from flux_lora.models.family import ModelSource
+from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.render.kept import spec_in
 from flux_lora.render.spec import image_spec_from_json
@@ -28,7 +28,7 @@ photos = test_path.photos
 @pytest.fixture
 def adapter(tiny_flux: Path) -> Adapter:
     """A LoRA that changes what the base draws."""
-    transformer = Flux1().load_transformer(ModelSource(str(tiny_flux)), device=torch.device("cpu"), dtype=torch.float32)
+    transformer = Flux1().load_transformer(ModelSource(str(tiny_flux)), Placement(torch.device("cpu"), torch.float32))
     layers = ["transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k", "transformer_blocks.0.attn.to_v"]
     attach(transformer, layers, rank=2, alpha=2.0, generator=torch.Generator().manual_seed(0))
     changed = {

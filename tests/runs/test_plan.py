@@ -118,7 +118,7 @@ def test_auto_is_answered_before_anything_is_loaded_and_the_answer_is_kept_in_th
 
     hardware = settled(recipe("hardware.gpu_gb=16"), Heard()).hardware
     assert (hardware.auto, hardware.dtype, hardware.quantize) == (False, ComputeDtype.bf16, Quantization.int8)
-    assert hardware.offload_modulation and hardware.gradient_checkpointing and not hardware.text_encoders_on_cpu
+    assert hardware.offload_modulation and hardware.gradient_checkpointing and not hardware.encode_text_on_cpu
     assert said == ["hardware: int8, modulation offloaded, checkpointing, at most 13.0 of 16 GB (decode)"]
 
 
@@ -130,7 +130,7 @@ def test_without_a_gpu_auto_is_the_cpu(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_card_without_room_for_t5_encodes_captions_on_the_cpu():
     words = ("adapter.rank=16", "data.resolution=512", "hardware.gpu_gb=8")
-    assert settled(recipe(*words), Silent()).hardware.text_encoders_on_cpu
+    assert settled(recipe(*words), Silent()).hardware.encode_text_on_cpu
 
 
 def test_the_verb_prints_ways_stages_times_and_settings(capsys: pytest.CaptureFixture[str]):
