@@ -65,6 +65,4 @@ clean:
 
 .venv/installed-dev: .venv/torch pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".[dev]"
-	# FLUX.1's own two tokenizers lie in this wheel; tests read them, nothing imports it
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps diffsynth==1.1.9
 	@touch $@ .venv/installed

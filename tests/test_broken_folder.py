@@ -1,7 +1,6 @@
 """The deliberately broken folder: every planted defect is found, and nothing else is."""
 
 from collections import Counter
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import numpy as np
@@ -21,29 +20,11 @@ MOST_BYTES = 20_480
 HIDDEN = (255, 0, 190)
 
 
-def flux_tokenizers(folder: Path) -> bool:
-    """Lay FLUX.1's own tokenizers out as a base, from the files of diffsynth 1.1.9 if they are here."""
-    try:
-        listed = files("diffsynth") or []
-    except PackageNotFoundError:
-        return False
-    vocabulary = next((each for each in listed if str(each).endswith("flux/tokenizer_1/vocab.json")), None)
-    if vocabulary is None:
-        return False
-    there = Path(str(vocabulary.locate())).parents[1]
-    (folder / "model_index.json").write_text("{}")
-    for name, part in (("tokenizer", "tokenizer_1"), ("tokenizer_2", "tokenizer_2")):
-        (folder / name).symlink_to(there / part, target_is_directory=True)
-    return True
-
-
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> RunDataset:
-    base = tmp_path_factory.mktemp("base")
-    flux_tokenizers(base)
+def material() -> RunDataset:
     words = ["data.trigger=zorb", "data.class_word=mug", "data.kind=product"]
     config = compose_config(
-        ["recipe=photos", f"model.path={base}", f"data.folder={FOLDER}", "data.resolution=256", *words],
+        ["recipe=photos", "model=flux_dev", f"data.folder={FOLDER}", "data.resolution=256", *words],
     )
     return read_dataset(Run(config))
 
@@ -54,8 +35,7 @@ def test_every_planted_defect_is_found_and_nothing_else(material: RunDataset):
         for each in material.findings
         if each.rule not in ABOUT_THE_MACHINE
     )
-    unheard = set() if material.tokenizers else {"cut-by-clip"}
-    planted = Counter((file, each) for file, rules in WRONG.items() for each in rules if each not in unheard)
+    planted = Counter((file, each) for file, rules in WRONG.items() for each in rules)
     assert sorted((found - planted).elements()) == [], "said of a file that is well"
     assert sorted((planted - found).elements()) == [], "not found"
 

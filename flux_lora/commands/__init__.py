@@ -2,6 +2,7 @@
 
 check.py             read photos and captions, list every problem
 caption.py           propose captions
+plan.py              what a run will take
 prepare.py           encode into the cache
 train.py             train the adapter
 evaluate.py          score and choose a checkpoint

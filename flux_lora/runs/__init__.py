@@ -6,6 +6,8 @@ resume.py          which knobs may change between two commands on one folder
 lock.py            one process trains in a run folder
 dataset.py         images, held-out images, prompts, bucket plan, findings
 preflight.py       refuse before anything is encoded what would end worthless
+plan.py            memory by stage, work and time, counted before the start
+auto_hardware.py   the fastest way that fits the GPU
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once

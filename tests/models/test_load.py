@@ -1,6 +1,7 @@
 """Every part of a folder opens, or says why not."""
 
 import shutil
+import socket
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from flux_lora.errors import ModelError
-from flux_lora.models.family import ModelSource
+from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import (
     load_scheduler,
@@ -50,6 +51,22 @@ def test_the_tokenizers_alone_read_as_those_of_the_encoders_do(tiny_flux):
         assert alone("a red mug on a table").input_ids == beside("a red mug on a table").input_ids
 
 
+def test_tokens_of_a_base_that_is_not_here_are_counted_by_flux_1_s_own_tokenizers(no_network: None):
+    clip, t5 = load_tokenizers("black-forest-labs/FLUX.1-dev")
+    assert clip("a photo of a zorb mug").input_ids == [49406, 320, 1125, 539, 320, 17605, 321, 9722, 49407]
+    assert t5("a photo of a zorb mug").input_ids == [3, 9, 1202, 13, 3, 9, 3, 172, 127, 115, 3, 12963, 1]
+    assert clip.model_max_length == 77
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_where: object) -> None:
+        raise AssertionError("nothing is asked of the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+
 def test_mini_is_the_folder_inside_the_package():
     assert mini_folder().parts[-4:] == ("flux_lora", "models", "mini", "weights")
 
@@ -87,7 +104,7 @@ def test_weights_that_are_cut_short_are_a_persons_to_fetch_again(tiny_flux, tmp_
 
 
 def test_images_are_sampled_without_the_vae_which_waits_where_it_is(tiny_flux):
-    pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), device=torch.device("cpu"), dtype=torch.float32)
+    pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), Placement(torch.device("cpu"), torch.float32))
     vae = pipeline.vae.to("meta")
     spec = RenderSpec(prompts=("a mug",), seeds=(0,), width=64, height=64, text_tokens=8, steps=1)
     embeds = encode_text(load_text_encoders(str(tiny_flux)), ["a mug"], 8)

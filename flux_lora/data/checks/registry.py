@@ -92,7 +92,7 @@ class Check:
 CAPTION_CHECKS = (
     Check(PRESENCE_RULES, lambda given: judge_missing_captions(given.samples, given.words)),
     Check(TRIGGER_RULES, lambda given: judge_trigger(given.samples, given.words, given.tokenizers)),
-    Check(TOKEN_RULES, lambda given: judge_tokens(given.samples, given.tokenizers)),
+    Check(TOKEN_RULES, lambda given: judge_tokens(given.samples, given.tokenizers, given.words.trigger)),
     Check(STYLE_RULES, lambda given: judge_style(given.samples, given.words)),
     Check(CHARACTER_RULES, lambda given: judge_characters(given.samples)),
     Check(SUBJECT_TRAIT_RULES, lambda given: judge_subject_traits(given.samples, given.words)),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flux_lora.config.choices import Severity
-from flux_lora.data.checks.subject_words import caption_name
+from flux_lora.data.checks.subject_words import caption_name, contains_word
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.samples import Sample
 from flux_lora.models.family import CaptionTokenizer
@@ -34,7 +34,12 @@ UNCOUNTED = Rule(
     Severity.note,
     "The base's tokenizers are not on this machine: what is truncated is unknown.",
 )
-TOKEN_RULES: tuple[Rule, ...] = (CUT_BY_OTHER, CUT_BY_DECISIVE, UNREADABLE_LETTERS, UNCOUNTED)
+TRIGGER_CUT = Rule(
+    "trigger-cut-by-clip",
+    Severity.warning,
+    "The trigger stands behind what a text encoder keeps: that one never reads it.",
+)
+TOKEN_RULES: tuple[Rule, ...] = (CUT_BY_OTHER, TRIGGER_CUT, CUT_BY_DECISIVE, UNREADABLE_LETTERS, UNCOUNTED)
 
 BLANK_PIECES = frozenset(("▁", "Ġ", "</w>"))
 """How tokenizers write a blank that got no letters."""
@@ -61,22 +66,31 @@ def token_pieces(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     return [piece.replace("</w>", "").lstrip("▁Ġ") for piece in cut if piece not in BLANK_PIECES]
 
 
-def judge_tokens(samples: Sequence[Sample], tokenizers: Sequence[CaptionTokenizer]) -> Iterator[Finding]:
+def judge_tokens(
+    samples: Sequence[Sample], tokenizers: Sequence[CaptionTokenizer], trigger: str = ""
+) -> Iterator[Finding]:
     """Captions that are truncated; each rule speaks once of a sample, of its longest caption."""
     for sample in samples:
         for tokenizer in tokenizers:
-            yield from _judge_truncation(sample, tokenizer)
+            yield from _judge_truncation(sample, tokenizer, trigger)
         for tokenizer in tokenizers:
             if tokenizer.decisive:
                 yield from _judge_unknown(sample, tokenizer)
 
 
-def _judge_truncation(sample: Sample, tokenizer: CaptionTokenizer) -> Iterator[Finding]:
+def _judge_truncation(sample: Sample, tokenizer: CaptionTokenizer, trigger: str) -> Iterator[Finding]:
     counts = [count for caption in sample.captions for count in count_tokens(caption, [tokenizer]) if count.lost]
     longest = max(counts, key=lambda count: count.tokens, default=None)
     if not longest:
         return
     name, file = tokenizer.name, caption_name(sample)
+    if trigger and not tokenizer.decisive and any(_loses(count.lost, trigger, sample.captions) for count in counts):
+        yield TRIGGER_CUT.at(
+            sample.image,
+            f"says {trigger!r} only behind the {tokenizer.limit} tokens that {name} keeps",
+            f"move {trigger} to the front of {file}",
+        )
+        return
     found = f"has a caption of {longest.tokens} {name} tokens, and {tokenizer.limit} are kept: "
     if tokenizer.decisive:
         yield CUT_BY_DECISIVE.at(
@@ -90,6 +104,12 @@ def _judge_truncation(sample: Sample, tokenizer: CaptionTokenizer) -> Iterator[F
             f"{found}{name} misses {_shown(longest.lost)!r}",
             f"leave {file} as it is, if the trigger and what matters most stand before that",
         )
+
+
+def _loses(lost: str, trigger: str, captions: Sequence[str]) -> bool:
+    """Whether the trigger is in the lost end of one of these captions, and nowhere before it."""
+    whole = next(caption for caption in captions if caption.rstrip().endswith(lost))
+    return contains_word(trigger, lost) and not contains_word(trigger, whole.rstrip().removesuffix(lost))
 
 
 def _judge_unknown(sample: Sample, tokenizer: CaptionTokenizer) -> Iterator[Finding]:

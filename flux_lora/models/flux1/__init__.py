@@ -3,6 +3,8 @@
 family.py      the protocol, for FLUX.1
 paths.py       where the parts of a pipeline are; tokenizers
 load.py        transformer, VAE, text encoders and scheduler, frozen
+weightless.py  all parts on the meta device
+tokenizers/    its two tokenizers: tokens are counted before the model is fetched
 text.py        captions -> T5 and pooled CLIP embeddings
 latents.py     pixels <-> latents
 velocity.py    packing, positions, guidance

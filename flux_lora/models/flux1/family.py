@@ -88,7 +88,7 @@ class Flux1:
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
         """T5's, whose sequence decides, and CLIP's, of which one pooled vector remains."""
-        clip, t5 = load_tokenizers(source.path, source.revision)
+        clip, t5 = load_tokenizers(source.path)
         return (
             CaptionTokenizer("T5", t5, source.max_sequence_length, decisive=True),
             CaptionTokenizer("CLIP", clip, clip.model_max_length, decisive=False),

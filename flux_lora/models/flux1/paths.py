@@ -59,8 +59,13 @@ def broken_files_explained(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def load_tokenizers(path: str, revision: str = "") -> tuple[CLIPTokenizer, PreTrainedTokenizerBase]:
-    """CLIP's and T5's tokenizers alone: enough to count tokens, and fetched in a second."""
-    clip, t5 = (part_folder(path, part, revision) for part in ("tokenizer", "tokenizer_2"))
+TOKENIZERS = Path(__file__).parent / "tokenizers"
+"""FLUX.1's own two, which every release and derivative of it shares; licences in NOTICE."""
+
+
+def load_tokenizers(path: str) -> tuple[CLIPTokenizer, PreTrainedTokenizerBase]:
+    """CLIP's and T5's tokenizers alone, enough to count tokens: of a base on this disk, else those of FLUX.1 itself."""
+    there = Path(model_folder(path)).is_dir()
+    clip, t5 = (part_folder(path, part) if there else TOKENIZERS / part for part in ("tokenizer", "tokenizer_2"))
     with broken_files_explained(t5.parent):
         return CLIPTokenizer.from_pretrained(clip), AutoTokenizer.from_pretrained(t5)

