@@ -109,14 +109,25 @@ class LoHa:
 class OFT:
     """OFT: the outputs are rotated, block by block. LyCORIS' diag-oft (`oft_blocks`), which ComfyUI reads too.
 
-    Q = blocks - blocks', cut to the norm `constraint` where that is above 0;
-    R = (1 + Q)(1 - Q)^-1 (Cayley); each block of N rows becomes R' W, then `rescale` times it.
-    peft's own OFT (`oft_R`) rotates the inputs, and is not this.
+    Q = blocks - blocks'; R = (1 + Q)(1 - Q)^-1 (Cayley); each block of N rows becomes R' W, then `rescale` times it.
+    peft's own OFT (`oft_R`) rotates the inputs, and is not this. A limit on the norm of Q is in the blocks already:
+    programs do not agree on what a file's alpha means there (see `within_norm`).
     """
 
     blocks: Tensor  # KNN
-    constraint: float = 0.0
     rescale: Tensor | None = None  # O
+
+
+def within_norm(blocks_KNN: Tensor, most: float) -> Tensor:
+    """OFT's blocks with the norm of all of blocks - blocks' cut to `most`; as they are where that is 0.
+
+    LyCORIS' limit is alpha x outputs, ComfyUI's alpha itself.
+    """
+    if most <= 0:
+        return blocks_KNN
+    blocks_KNN = blocks_KNN.float()
+    norm = float((blocks_KNN - blocks_KNN.transpose(1, 2)).norm())
+    return blocks_KNN * (most / norm) if norm > most else blocks_KNN
 
 
 LayerDelta = LoRA | DoRA | LoKr | LoHa | OFT
@@ -222,8 +233,6 @@ def _oft(delta: OFT, weight_OI: Tensor) -> Tensor:
     """rescale * R' W - W, block by block of W's rows: OI, float32."""
     blocks_KNN = delta.blocks.float()
     skew_KNN = blocks_KNN - blocks_KNN.transpose(1, 2)
-    if delta.constraint > 0:
-        skew_KNN = skew_KNN * (delta.constraint / skew_KNN.norm().clamp(min=delta.constraint))
     identity_NN = torch.eye(blocks_KNN.shape[1], device=blocks_KNN.device)
     rotation_KNN = torch.linalg.solve(identity_NN - skew_KNN, identity_NN + skew_KNN, left=False)
     weight_KNI = weight_OI.unflatten(0, blocks_KNN.shape[:2])

@@ -7,7 +7,8 @@ import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from flux_lora.adapter.layer_types import OFT, DoRA, LoHa, LoKr, LoRA, at_strength, delta_of, type_name
+from flux_lora.adapter.dialects.module_tensors import delta_from_tensors, tensors_of_delta
+from flux_lora.adapter.layer_types import OFT, DoRA, LoHa, LoKr, LoRA, at_strength, delta_of, type_name, within_norm
 from flux_lora.adapter.layer_types import map_tensors as on
 from flux_lora.errors import AdapterFileError
 from tests.adapter.deltas import INPUTS, KINDS, OUTPUTS, change, drawn, loha, lokr, lora, weight
@@ -79,9 +80,11 @@ def test_oft_turns_the_outputs_and_changes_no_length():
     assert not delta_of(OFT(torch.zeros(4, 3, 3)), weight()).any()
 
 
-def test_a_constraint_holds_the_turn_small():
-    free, held = (delta_of(OFT(drawn(4, 3, 3), constraint), weight()).norm() for constraint in (0.0, 0.1))
-    assert held < 0.2 * free
+@pytest.mark.parametrize("most", [0.0, 0.1, 1e6])
+def test_a_constraint_cuts_the_norm_of_the_turn_and_no_more(most: float):
+    blocks = drawn(4, 3, 3)
+    skew, held = (each - each.transpose(1, 2) for each in (blocks, within_norm(blocks, most)))
+    assert float(held.norm()) == pytest.approx(most if 0 < most < skew.norm() else float(skew.norm()))
 
 
 def test_dora_agrees_with_peft():
@@ -105,16 +108,24 @@ def test_lokr_agrees_with_peft_where_a_factor_is_a_product():
     torch.testing.assert_close(delta_of(ours), change_of(model))
 
 
-@pytest.mark.parametrize(("constraint", "rescaled"), [(0, False), (0.01, False), (0, True)])
-def test_oft_agrees_with_lycoris(constraint: float, rescaled: bool):
+@pytest.mark.parametrize("constraint", [0, 0.001, 0.01, 5.0])
+@pytest.mark.parametrize("rescaled", [False, True])
+def test_an_oft_file_of_lycoris_acts_as_in_lycoris_and_so_does_ours_there(constraint: float, rescaled: bool):
     oft = pytest.importorskip("lycoris.modules.diag_oft", exc_type=ImportError)
     theirs = oft.DiagOFTModule("x", linear(), lora_dim=3, constraint=constraint, rescaled=rescaled)
     theirs.oft_blocks.data = 0.1 * drawn(*theirs.oft_blocks.shape)
-    rescale = 1 + 0.1 * drawn(OUTPUTS) if rescaled else None
-    if rescale is not None:
-        theirs.rescale.data = rescale[:, None]
-    ours = delta_of(OFT(theirs.oft_blocks.data, float(theirs.constraint), rescale), weight())
-    torch.testing.assert_close(ours, theirs.get_merged_weight()[0].data - weight())
+    if rescaled:
+        theirs.rescale.data = 1 + 0.1 * drawn(OUTPUTS, 1)
+    wanted = theirs.get_merged_weight()[0].data - weight()
+    read = delta_from_tensors(
+        "x", {name: tensor.data for name, tensor in theirs.state_dict().items() if "org" not in name}
+    )
+    torch.testing.assert_close(delta_of(read, weight()), wanted)
+    written = tensors_of_delta(read)
+    given = (written["oft_blocks"], written.get("rescale"), written["alpha"])
+    with torch.no_grad():
+        again = oft.DiagOFTModule.make_module_from_state_dict("x", linear(), *given)
+    torch.testing.assert_close(again.get_merged_weight()[0].data - weight(), wanted)
 
 
 @pytest.mark.parametrize("per_output", [True, False])

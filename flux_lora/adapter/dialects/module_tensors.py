@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA
+from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, within_norm
 from flux_lora.errors import AdapterFileError
 
 LORA_TENSORS = ("down", "up")
@@ -37,8 +37,8 @@ def tensors_of_delta(delta: LayerDelta) -> dict[str, Tensor]:
             named = zip(LOKR_TENSORS, factors, strict=True)
             return {name: tensor for name, tensor in named if tensor is not None} | {ALPHA: torch.tensor(delta.alpha)}
         case OFT():
-            rescale = {} if delta.rescale is None else {"rescale": delta.rescale}
-            return {"oft_blocks": delta.blocks, ALPHA: torch.tensor(delta.constraint)} | rescale
+            rescale = {} if delta.rescale is None else {"rescale": delta.rescale.reshape(-1, 1)}
+            return {"oft_blocks": delta.blocks, ALPHA: torch.tensor(0.0)} | rescale
 
 
 def delta_from_tensors(module: str, parts: Mapping[str, Tensor]) -> LayerDelta:
@@ -139,8 +139,8 @@ def _oft(module: str, parts: Mapping[str, Tensor]) -> OFT:
     outputs = blocks.shape[0] * blocks.shape[1] if blocks.ndim == 3 else 0
     if not outputs or blocks.shape[1] != blocks.shape[2] or (rescale is not None and rescale.numel() != outputs):
         raise _impossible_shapes(module, [blocks] if rescale is None else [blocks, rescale])
-    constraint = _alpha(module, parts, 0)
-    return OFT(blocks, constraint, None if rescale is None else rescale.reshape(-1))
+    blocks = within_norm(blocks, _alpha(module, parts, 0) * outputs)
+    return OFT(blocks, None if rescale is None else rescale.reshape(-1))
 
 
 def _alpha(module: str, parts: Mapping[str, Tensor], rank: int) -> float:

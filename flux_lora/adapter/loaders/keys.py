@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.layer_types import OFT, LayerDelta, LoHa, LoKr, LoRA
+from flux_lora.adapter.layer_types import OFT, LayerDelta, LoHa, LoKr, LoRA, within_norm
 from flux_lora.models.flux1.layers import MLP_RATIO, FusedWeight
 
 PAIRS: Mapping[str, tuple[str, str]] = {
@@ -112,11 +112,11 @@ def loha_of(module: Module, alpha: float | None) -> LoHa | None:
 
 
 def oft_of(module: Module, alpha: float | None) -> OFT | None:
-    """LyCORIS' diag-oft, its alpha as the constraint; None if it is absent or not KNN."""
+    """LyCORIS' diag-oft, cut to a norm of alpha; None if it is absent or not KNN."""
     blocks, rescale = (module.tensors.get(ending) for ending in OFT_ENDINGS)
     if blocks is None or blocks.ndim != 3:
         return None
-    return OFT(blocks, alpha or 0.0, None if rescale is None else rescale.flatten())
+    return OFT(within_norm(blocks, alpha or 0.0), None if rescale is None else rescale.flatten())
 
 
 def _factor(matrix: Tensor | None, a: Tensor | None, b: Tensor | None) -> bool:

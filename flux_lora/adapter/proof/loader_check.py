@@ -54,9 +54,8 @@ def deviation(loaded: LayerDelta, trained: LayerDelta) -> float:
             same_axis = loaded.per_input == trained.per_input
             return max(_lora_distance(loaded.lora, trained.lora), magnitudes) if same_axis else math.inf
         case OFT(), OFT():
-            constraints = 0.0 if math.isclose(loaded.constraint, trained.constraint, rel_tol=1e-2) else math.inf
             rescales = _tensor_distance(loaded.rescale, trained.rescale)
-            return max(_tensor_distance(loaded.blocks, trained.blocks), rescales, constraints)
+            return max(_tensor_distance(loaded.blocks, trained.blocks), rescales)
         case _:
             return math.inf
 

@@ -17,7 +17,7 @@ CHANGES: list[LayerDelta] = [
     LoKr(torch.randn(2, 2), None, None, None, torch.randn(2, 1), torch.randn(1, 3), 0.5),
     LoKr(None, torch.randn(2, 1), torch.randn(1, 2), torch.randn(2, 3), None, None, 0.5),
     LoKr(torch.randn(2, 2), None, None, torch.randn(2, 3), None, None, 1.0),
-    OFT(torch.randn(2, 2, 2), 0.5, torch.rand(4)),
+    OFT(torch.randn(2, 2, 2), torch.rand(4)),
 ]
 WEIGHT = torch.randn(4, 6)
 

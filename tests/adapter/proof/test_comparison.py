@@ -24,7 +24,7 @@ INDEPENDENT: dict[str, LayerDelta] = {
 }
 DEPENDENT: dict[str, LayerDelta] = {
     "DoRA": DoRA(LAYER, drawn(8)),
-    "OFT": OFT(drawn(2, 4, 4), 0.5, drawn(8)),
+    "OFT": OFT(drawn(2, 4, 4), drawn(8)),
 }
 
 

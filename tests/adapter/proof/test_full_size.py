@@ -89,7 +89,7 @@ CHANGES: tuple[LayerDelta, ...] = (
     LoKr(torch.ones(2, 2), None, None, torch.ones(4, 4), None, None, 1.0),
     LoHa(torch.ones(8, 2), torch.ones(2, 8), torch.ones(8, 2), torch.ones(2, 8), 2.0),
     OFT(torch.ones(2, 4, 4)),
-    OFT(torch.ones(2, 4, 4), 0.5, torch.ones(8)),
+    OFT(torch.ones(2, 4, 4), torch.ones(8)),
 )
 
 
