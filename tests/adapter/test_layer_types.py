@@ -1,6 +1,7 @@
 """What each kind of change adds to a weight: identities, and agreement with the libraries that train it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,19 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, get_peft_model
 from torch import Tensor, nn
 
 from flux_lora.adapter.dialects.module_tensors import delta_from_tensors, tensors_of_delta
-from flux_lora.adapter.layer_types import OFT, DoRA, LoHa, LoKr, LoRA, at_strength, delta_of, type_name, within_norm
+from flux_lora.adapter.files import read_adapter, write_dialect
+from flux_lora.adapter.layer_types import (
+    OFT,
+    Adapter,
+    DoRA,
+    LoHa,
+    LoKr,
+    LoRA,
+    at_strength,
+    delta_of,
+    type_name,
+    within_norm,
+)
 from flux_lora.adapter.layer_types import map_tensors as on
 from flux_lora.errors import AdapterFileError
 from tests.adapter.deltas import INPUTS, KINDS, OUTPUTS, change, drawn, loha, lokr, lora, weight
@@ -167,3 +180,15 @@ def parameters(model: nn.Module) -> dict[str, Tensor]:
 def change_of(model: nn.Module) -> Tensor:
     """What the model's answers to the unit vectors say its weight has become, less what it was."""
     return model.eval()(torch.eye(INPUTS)).T - weight()
+
+
+def test_a_dora_in_16_bits_changes_the_weight_as_the_one_it_was_written_from(tmp_path: Path):
+    width, rank = 256, 4
+    weight_OI, down, up = drawn(width, width) / 16, drawn(rank, width) / 16, drawn(width, rank) * 0.005
+    lengths = (weight_OI + up @ down).norm(dim=1)
+    trained = DoRA(LoRA(down, up, float(rank)), lengths * (1 + 0.01 * drawn(width)))
+    name = "transformer_blocks.0.attn.to_q"
+    file = tmp_path / "dora.safetensors"
+    write_dialect(Adapter({name: trained}), file, dialect="lycoris", metadata={}, dtype=torch.bfloat16)
+    before, after = (delta_of(each, weight_OI) for each in (trained, read_adapter(file).deltas[name]))
+    assert float((after - before).norm() / before.norm()) < 0.01

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.bfl import to_bfl
 from flux_lora.adapter.dialects.module_names import is_bfl, underscored
-from flux_lora.adapter.dialects.module_tensors import ALPHA, fold_scale, tensors_of_delta
+from flux_lora.adapter.dialects.module_tensors import ALPHA, MAGNITUDE, RESCALE, fold_scale, tensors_of_delta
 from flux_lora.adapter.layer_types import OFT, RESIZE_WITH_BASE, Adapter, DoRA, LayerDelta, type_name
 from flux_lora.errors import AdapterFileError
 
+OF_THE_WEIGHT = (MAGNITUDE, RESCALE)
+"""Roles that multiply the base's weight: what 16 bits round off of them may be as much as the whole change."""
 PEFT_ENDS = {"down": ".lora_A.weight", "up": ".lora_B.weight", "magnitude": ".lora_magnitude_vector"}
 KOHYA_ENDS = {"down": ".lora_down.weight", "up": ".lora_up.weight", "magnitude": ".dora_scale"}
 EVERYTHING = r".+"
@@ -66,7 +68,7 @@ class KeyFormat:
 
 
 def to_keys(adapter: Adapter, key_format: KeyFormat, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The adapter under these keys. alpha is a float32 of its own, everything else has the dtype."""
+    """The adapter under these keys. alpha and OF_THE_WEIGHT are float32, everything else has the dtype."""
     refuse_types(adapter, key_format.dialect, key_format.layer_types)
     homeless = [name for name in adapter.deltas if not re.fullmatch(key_format.modules, name)]
     refuse_modules(key_format.dialect, homeless, "no reader for", fix=key_format.fix)
@@ -85,7 +87,8 @@ def deltas_to_keys(
     for module, delta in deltas:
         for role, tensor in tensors_of_delta(_with_readable_scale(delta, has_alpha=key_format.alpha)).items():
             if role != ALPHA:
-                tensors[key_format.key(module, role)] = cast_tensor(tensor, dtype, module)
+                wide = torch.float32 if role in OF_THE_WEIGHT else dtype
+                tensors[key_format.key(module, role)] = cast_tensor(tensor, wide, module)
             elif key_format.alpha:
                 tensors[key_format.key(module, role)] = tensor.float()
     return tensors

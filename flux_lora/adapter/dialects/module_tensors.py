@@ -19,6 +19,7 @@ LOKR_TENSORS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lo
 OFT_TENSORS = ("oft_blocks", "rescale")
 ALPHA = "alpha"
 MAGNITUDE = "magnitude"
+RESCALE = "rescale"
 
 
 def tensors_of_delta(delta: LayerDelta) -> dict[str, Tensor]:
@@ -37,7 +38,7 @@ def tensors_of_delta(delta: LayerDelta) -> dict[str, Tensor]:
             named = zip(LOKR_TENSORS, factors, strict=True)
             return {name: tensor for name, tensor in named if tensor is not None} | {ALPHA: torch.tensor(delta.alpha)}
         case OFT():
-            rescale = {} if delta.rescale is None else {"rescale": delta.rescale.reshape(-1, 1)}
+            rescale = {} if delta.rescale is None else {RESCALE: delta.rescale.reshape(-1, 1)}
             return {"oft_blocks": delta.blocks, ALPHA: torch.tensor(0.0)} | rescale
 
 
@@ -135,7 +136,7 @@ def _lokr(module: str, parts: Mapping[str, Tensor]) -> LoKr:
 
 
 def _oft(module: str, parts: Mapping[str, Tensor]) -> OFT:
-    blocks, rescale = parts["oft_blocks"], parts.get("rescale")
+    blocks, rescale = parts["oft_blocks"], parts.get(RESCALE)
     outputs = blocks.shape[0] * blocks.shape[1] if blocks.ndim == 3 else 0
     if not outputs or blocks.shape[1] != blocks.shape[2] or (rescale is not None and rescale.numel() != outputs):
         raise _impossible_shapes(module, [blocks] if rescale is None else [blocks, rescale])

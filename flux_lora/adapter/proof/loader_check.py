@@ -33,6 +33,8 @@ from flux_lora.models.registry import FAMILIES
 
 DELTA_BOUND = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """How far rounding to the file's dtype may move one module's delta, relative to the delta's norm."""
+OF_THE_CHANGE = 1000.0
+"""How much more a magnitude's error counts: it is a share of the weight, of which the change may be a thousandth."""
 
 
 def deviation(loaded: LayerDelta, trained: LayerDelta) -> float:
@@ -50,11 +52,11 @@ def deviation(loaded: LayerDelta, trained: LayerDelta) -> float:
         case LoKr(), LoKr():
             return _lokr_distance(loaded, trained)
         case DoRA(), DoRA():
-            magnitudes = _tensor_distance(loaded.magnitude, trained.magnitude)
+            magnitudes = OF_THE_CHANGE * _tensor_distance(loaded.magnitude, trained.magnitude)
             same_axis = loaded.per_input == trained.per_input
             return max(_lora_distance(loaded.lora, trained.lora), magnitudes) if same_axis else math.inf
         case OFT(), OFT():
-            rescales = _tensor_distance(loaded.rescale, trained.rescale)
+            rescales = OF_THE_CHANGE * _tensor_distance(loaded.rescale, trained.rescale)
             return max(_tensor_distance(loaded.blocks, trained.blocks), rescales)
         case _:
             return math.inf
