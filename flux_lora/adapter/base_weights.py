@@ -254,6 +254,35 @@ def linear_modules(base: BaseFiles) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def other_differences(before: BaseFiles, after: BaseFiles) -> dict[str, float]:
+    """Tensors that a LoRA cannot hold (biases, norms) and that differ -> the Frobenius norm of their difference.
+
+    Infinite where one of the models lacks the tensor. Models in different layouts are not compared: empty.
+    """
+    if before.native != after.native:
+        return {}
+    old, new = _others(before), _others(after)
+    found = {name: float("inf") for name in old.keys() ^ new.keys()}
+    for name in sorted(old.keys() & new.keys()):
+        first, second = (
+            tensor_of(file, base.shards[file], key) for base, (file, key) in ((before, old[name]), (after, new[name]))
+        )
+        if first.shape != second.shape or not torch.equal(first, second):
+            same = first.shape == second.shape
+            found[name] = float((second.float() - first.float()).norm()) if same else float("inf")
+    return found
+
+
+def _others(base: BaseFiles) -> dict[str, tuple[Path, str]]:
+    """Every tensor but the matrices, by its name without the prefix."""
+    return {
+        key.removeprefix(base.prefix): (file, key)
+        for file, header in base.shards.items()
+        for key, entry in header.tensors.items()
+        if len(entry.shape) != 2
+    }
+
+
 def _read(base: BaseFiles, module: str) -> Tensor:
     """A module's weight, OI; refused where it is not there or is quantised."""
     if module not in base.modules:

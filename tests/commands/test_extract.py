@@ -112,3 +112,32 @@ def test_nothing_is_written_over(models: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="is there already"):
         extract(asked(models, tmp_path / "found.safetensors"))
     assert (tmp_path / "found.safetensors").read_text() == "mine"
+
+
+def with_biases(models: Path, place: Path, after: str, by: float) -> Path:
+    """A model whose biases are moved."""
+    place.mkdir()
+    (place / "config.json").write_bytes((models / after / "config.json").read_bytes())
+    tensors = load_file(models / after / WEIGHTS)
+    moved = {name: each + by if name.endswith(".bias") else each for name, each in tensors.items()}
+    save_file(moved, place / WEIGHTS)
+    return place
+
+
+def test_biases_that_changed_too_are_named_and_counted(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tuned = with_biases(models, tmp_path / "tuned", "tuned", by=1.0)
+    extract(ExtractArgs(before=str(models / "base"), after=str(tuned), out=str(tmp_path / "a.safetensors"), rank=3))
+    before, after = (load_file(folder / WEIGHTS) for folder in (models / "base", tuned))
+    squares = {name: float((after[name] - before[name]).square().sum()) for name in before}
+    biases = sum(square for name, square in squares.items() if name.endswith(".bias"))
+    said = capsys.readouterr().out
+    assert "left undone: " in said
+    assert f"{(biases / sum(squares.values())) ** 0.5:.1%} of the whole difference" in said
+
+
+def test_models_that_differ_in_biases_alone_are_refused_as_that(models: Path, tmp_path: Path):
+    tuned = with_biases(models, tmp_path / "tuned", "base", by=0.1)
+    with pytest.raises(AdapterFileError, match=r"differ in \d+ tensors that a LoRA cannot hold \(biases, norms\)"):
+        extract(ExtractArgs(before=str(models / "base"), after=str(tuned), out=str(tmp_path / "a.safetensors")))
