@@ -5,6 +5,7 @@ that is true of the bytes, or raises an AdapterFileError.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from errno import ENOENT
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import TypeGuard
 
 from flux_lora.errors import AdapterFileError
 
@@ -24,6 +26,7 @@ LONGEST_NAME = 200
 """Characters of untrusted text that a message repeats."""
 MOST_DIMENSIONS = 8
 LARGEST_SIDE = 2**48
+LARGEST_NUMBER = 1e30
 BITS: Mapping[str, int] = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
@@ -114,6 +117,13 @@ def printable(text: str, longest: int = LONGEST_NAME) -> str:
     """Untrusted text on one line, cut, without characters that could move a terminal's cursor."""
     cleaned = "".join(character if character.isprintable() else " " for character in text[: longest + 1])
     return cleaned if len(cleaned) <= longest else f"{cleaned[:longest]}…"
+
+
+def usable_number(value: object) -> TypeGuard[int | float]:
+    """Whether untrusted JSON is a finite number that a float can be: it has whole numbers of any length."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return abs(value) <= LARGEST_NUMBER and math.isfinite(value)
 
 
 def _refusal(file: Path, problem: str) -> AdapterFileError:

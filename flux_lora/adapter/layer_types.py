@@ -317,6 +317,8 @@ def _nonzero_factors(layer: LoRA) -> tuple[Tensor, Tensor]:
 
 
 def _product_norm(up: Tensor, down: Tensor) -> float:
-    """Frobenius norm of up (OR) @ down (RI)."""
+    """Frobenius norm of up (OR) @ down (RI), by whichever is the smaller: the product, or the two of R x R."""
     up, down = up.double(), down.double()
+    if up.shape[0] * down.shape[1] < up.shape[1] ** 2:
+        return float((up @ down).norm())
     return ((up.T @ up) * (down @ down.T)).sum().clamp(min=0).sqrt().item()

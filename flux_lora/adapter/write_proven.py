@@ -106,11 +106,13 @@ def inherited_facts(metadata: Mapping[str, str]) -> tuple[dict[str, str], tuple[
     facts = {key: value for key, value in inherited_metadata(metadata).items() if key != PROOF}
     sizes = {key: len(json.dumps((key, value))) for key, value in facts.items()}
     left_out: list[str] = []
+    total = sum(sizes.values())
     for key in sorted(sizes, key=lambda key: -sizes[key]):
-        if sum(sizes.values()) <= MOST_HANDED_ON:
+        if total <= MOST_HANDED_ON:
             break
         left_out.append(key)
-        del facts[key], sizes[key]
+        total -= sizes[key]
+        del facts[key]
     return facts, tuple(left_out)
 
 

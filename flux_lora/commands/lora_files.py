@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from flux_lora.adapter.files import AdapterContents
+from flux_lora.adapter.header import printable, quoted
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.adapter.merge_resize import Resized
 from flux_lora.adapter.write_proven import inherited_facts
@@ -11,6 +12,10 @@ from flux_lora.models.registry import FAMILIES
 
 ONLY_TEXT = "write its own file for them: flux-lora convert"
 """The way out for a file that changes text encoders alone."""
+SHOWN = 3
+"""Names of what is left out; the rest is counted."""
+LONGEST_NOTE = 1000
+"""Characters. A file's own words are in it."""
 
 
 def introduce(file: str, given: AdapterContents, terminal: Console) -> None:
@@ -19,9 +24,10 @@ def introduce(file: str, given: AdapterContents, terminal: Console) -> None:
         raise AdapterFileError(f"{file} changes no layer", fix="give a LoRA for FLUX")
     terminal.print(f"{file}: {given.dialect} names, {len(given.adapter.deltas)} modules")
     _, left_out = inherited_facts(given.metadata)
-    notes = [f"its {', '.join(left_out)} would be too long for a header, and is left out"] if left_out else []
+    shown = [quoted(key) for key in left_out[:SHOWN]] + [f"{len(left_out) - SHOWN} more"] * (len(left_out) > SHOWN)
+    notes = [f"its {', '.join(shown)} would be too long for a header, and left out"] if left_out else []
     for note in (*given.remarks, *notes):
-        terminal.print(f"note: {note}")
+        terminal.print(f"note: {printable(note, LONGEST_NOTE)}")
 
 
 def check_rank(rank: int) -> None:

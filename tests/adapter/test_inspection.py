@@ -16,6 +16,7 @@ from torch import Tensor
 from flux_lora.adapter.files import write_dialect, write_tensors
 from flux_lora.adapter.inspection import describe
 from flux_lora.adapter.layer_types import Adapter, LoRA, frobenius_norm
+from flux_lora.adapter.loaders.keys import _ending
 from flux_lora.adapter.metadata import Label, add_metadata, metadata_of
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.flux1.programs import PROGRAMS
@@ -230,3 +231,19 @@ def test_inspecting_imports_no_model_library():
     program = f"import sys, flux_lora.adapter.inspection; print(*({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_file_of_a_hundred_thousand_names_asks_for_each_ending_once(tmp_path: Path):
+    names = [f"a.b{number}.lora_{side}.weight" for number in range(2_000) for side in "AB"]
+    save_file({name: torch.zeros(1, 1) for name in names}, tmp_path / "x")
+    _ending.cache_clear()
+    describe(tmp_path / "x")
+    assert _ending.cache_info().misses == len(names)
+
+
+def test_an_alpha_that_no_float_can_hold_is_no_alpha(tmp_path: Path):
+    name = "transformer.transformer_blocks.0.attn.to_q"
+    settings = json.dumps({"transformer.r": 4, "transformer.lora_alpha": 10**400})
+    tensors = {f"{name}.lora_A.weight": torch.ones(4, 64), f"{name}.lora_B.weight": torch.ones(64, 4)}
+    save_file(tensors, tmp_path / "x", {"lora_adapter_metadata": settings})
+    assert any("no numbers to use" in remark for remark in describe(tmp_path / "x").remarks)

@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
 
+from flux_lora.adapter.header import usable_number
 from flux_lora.errors import AdapterFileError
 
 METADATA_KEY = "lora_adapter_metadata"
@@ -50,7 +50,7 @@ class PeftScales:
 def peft_scales(config: Mapping[str, object], where: str) -> PeftScales:
     """Rank and alpha out of a LoraConfig's fields; AdapterFileError where they are no usable numbers."""
     rank, alpha = config.get("r"), config.get("lora_alpha", config.get("alpha"))
-    if not _number(rank) or not _number(alpha) or rank < 1 or int(rank) != rank:
+    if not usable_number(rank) or not usable_number(alpha) or rank < 1 or int(rank) != rank:
         raise AdapterFileError(
             f"{where} says rank {str(rank)[:40]} and alpha {str(alpha)[:40]}, which are no numbers to use",
             fix="give the adapter_config.json that peft saved",
@@ -110,13 +110,9 @@ def _patterns(value: object, where: str) -> dict[str, float]:
     if not isinstance(value, dict) or len(value) > MOST_PATTERNS:
         raise AdapterFileError(f"{where} has patterns that are no table", fix="save the adapter again with peft")
     for pattern, number in value.items():
-        if not SAFE_PATTERN.fullmatch(pattern) or not _number(number) or number == 0:
+        if not SAFE_PATTERN.fullmatch(pattern) or not usable_number(number) or number == 0:
             raise AdapterFileError(
                 f"{where} has the pattern {pattern[:80]!r}: {str(number)[:40]}, which is not one of module names",
                 fix="save the adapter again with the modules' names as patterns",
             )
     return {pattern: float(number) for pattern, number in value.items()}
-
-
-def _number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -131,8 +131,8 @@ def _lokr(module: str, parts: Mapping[str, Tensor]) -> LoKr:
             raise _malformed(module, "has a LoKr factor that is neither whole nor a product of two")
         if not _matrices(*present) or (a is not None and b is not None and a.shape[1] != b.shape[0]):
             raise _impossible_shapes(module, present)
-    bare = LoKr(*factors, alpha=1.0)
-    return replace(bare, alpha=_alpha(module, parts, bare.rank or 1))
+    bare = LoKr(*factors, alpha=1.0)  # which does not count where both factors are whole: LyCORIS writes inf in fp16
+    return replace(bare, alpha=_alpha(module, parts, bare.rank)) if bare.rank else bare
 
 
 def _oft(module: str, parts: Mapping[str, Tensor]) -> OFT:
@@ -200,6 +200,10 @@ def from_checkpoint(tensors: Mapping[str, Tensor]) -> Adapter:
             f"the checkpoint lacks {len(missing)} tensor(s), first {missing[0]}",
             fix="remove this checkpoint and continue from the one before it",
         )
+    for name in names:
+        down, up, alpha = (tensors[f"{name}.{part}"] for part in CHECKPOINT_PARTS)
+        if not _matrices(down, up) or down.shape[0] != up.shape[1] or alpha.numel() != 1:
+            raise _impossible_shapes(name, (down, up, alpha))
     return Adapter(
         {name: LoRA(tensors[f"{name}.down"], tensors[f"{name}.up"], float(tensors[f"{name}.alpha"])) for name in names}
     )

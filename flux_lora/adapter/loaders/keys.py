@@ -6,6 +6,7 @@ Tensors have the shapes that layer_types.py gives. Shape letters: O outputs, the
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -38,6 +39,8 @@ OTHERS = (
     *OFT_ENDINGS,
 )
 ENDINGS = frozenset({*OTHERS, *(ending for pair in PAIRS.values() for ending in pair)})
+MOST_KEYS = 200_000
+"""Whose endings are remembered: every reader asks for the same."""
 MOST_DOTS = max(ending.count(".") for ending in ENDINGS)
 
 
@@ -68,6 +71,7 @@ def modules_of(tensors: Mapping[str, Tensor]) -> dict[str, Module]:
     return {stem: Module(stem, parts) for stem, parts in found.items()}
 
 
+@lru_cache(maxsize=MOST_KEYS)
 def _ending(key: str) -> str:
     """The longest known ending of the key; empty if there is none."""
     pieces = key.rsplit(".", MOST_DOTS)

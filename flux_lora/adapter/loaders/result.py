@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
+from flux_lora.adapter.header import usable_number
 from flux_lora.adapter.layer_types import LayerDelta, LoRA
 
 CLOSE = 1e-3
@@ -96,12 +97,10 @@ def metadata_alpha(metadata: Mapping[str, str]) -> MetadataAlpha | None:
         return None
     alpha = settings.get(f"{ROOT}lora_alpha")
     patterns = settings.get(f"{ROOT}alpha_pattern")
-    if not isinstance(alpha, int | float):
+    if not usable_number(alpha):
         return None
     numbers = patterns.items() if isinstance(patterns, dict) else ()
-    return MetadataAlpha(
-        float(alpha), {name: float(value) for name, value in numbers if isinstance(value, int | float)}
-    )
+    return MetadataAlpha(float(alpha), {name: float(value) for name, value in numbers if usable_number(value)})
 
 
 def without_metadata_alpha(result: LoadResult, metadata: Mapping[str, str]) -> LoadResult:

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.dialects.module_tensors import delta_from_tensors, fold_scale, tensors_of_delta, with_scale
+from flux_lora.adapter.dialects.module_tensors import (
+    delta_from_tensors,
+    fold_scale,
+    from_checkpoint,
+    tensors_of_delta,
+    with_scale,
+)
 from flux_lora.adapter.layer_types import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, delta_of
 from flux_lora.errors import AdapterFileError
 
@@ -69,3 +75,14 @@ BAD: list[tuple[dict[str, Tensor], str]] = [
 def test_tensors_that_are_no_change_are_named(parts: dict[str, Tensor], what: str):
     with pytest.raises(AdapterFileError, match=rf"some\.module.*{what}"):
         delta_from_tensors("some.module", parts)
+
+
+def test_an_alpha_does_not_count_where_both_factors_of_a_lokr_are_whole():
+    """LyCORIS writes 10^10 there, which is infinite in fp16."""
+    parts = {"lokr_w1": torch.ones(2, 2), "lokr_w2": torch.ones(3, 3), "alpha": torch.tensor(float("inf"))}
+    assert delta_of(delta_from_tensors("m", parts)).isfinite().all()
+
+
+def test_tensors_that_are_no_checkpoint_are_refused_by_name():
+    with pytest.raises(AdapterFileError, match="proj_out has tensors of impossible shape"):
+        from_checkpoint({f"proj_out.{part}": torch.ones(2) for part in ("down", "up", "alpha")})
