@@ -3,6 +3,7 @@
 Nothing heavy is imported before the verb is known, so that --help and typos answer at once.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -127,6 +128,7 @@ def follow_words(verb: str, kind: type, words: Sequence[str]) -> int:
 def command_of(verb: str) -> Callable[[Any], int]:
     """The function behind a verb, imported only now. transformers is kept from warning of libraries not needed here."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns that a kernel for CPUs is not installed
     if verb in PHOTOS_ALONE:  # images are measured in parallel, and numpy's own threads would crowd them
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return vars(import_module(f"flux_lora.commands.{verb}"))[verb]

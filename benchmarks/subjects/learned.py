@@ -10,10 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
 from benchmarks.subjects.judged import Truth
-from benchmarks.subjects.spoiled import KEPT
+from benchmarks.subjects.spoiled import BASE, KEPT, SCENES, SEEDS
 from benchmarks.subjects.subject import Subject
+from scripts.mini.judge import Judge, load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "learned.md"
 LAST = {name: max(steps) for name, steps in KEPT.items()}
@@ -21,7 +24,7 @@ WAYS = {
     f"the demo's recipe ({LAST['held']} steps)": f"held-{LAST['held']}",
     f"the same without preservation ({LAST['free']} steps)": f"free-{LAST['free']}",
 }
-COLUMNS = ("strict", "parts", "grounds", "class as base", "others as base", "class and others")
+COLUMNS = ("strict", "parts", "grounds", "class as base", "but for colour", "others as base", "class and others")
 BARS = {"strict": (0.8, 0.5), "grounds": (0.8, 0.6), "class and others": (0.9, 0.8)}
 """Least mean over the reported subjects, and least of any."""
 
@@ -51,7 +54,8 @@ def _page(folder: Path) -> Iterator[str]:
         "By `python -m benchmarks.subjects.learned`: the last checkpoint at strength 1 of each run, 24 images with the "
         "trigger (6 prompts, 4 seeds), as many of the class, 16 of other things, by judges that know the parts and "
         "the scenes. Strict: all parts, in order and colour. As base: thing, colour, place and ground are judged as "
-        "in the base's image of the same prompt and seed. Which subjects are tuned on and which are only reported "
+        "in the base's image of the same prompt and seed; but for colour: thing, place and ground are, in whatever "
+        "colour, which prompts of the class leave open. Which subjects are tuned on and which are only reported "
         "stands in `benchmarks/subjects/gallery.py`."
     )
     for title, subjects in (("Reported", reported_subjects()), ("Tuned", tuned_subjects())):
@@ -64,12 +68,25 @@ def _page(folder: Path) -> Iterator[str]:
 
 
 def _rows(folder: Path, subjects: Sequence[Subject], name: str) -> Iterator[Row]:
+    judge = load_judge()
     for subject in subjects:
         file = folder / "renders" / subject.name / name / "truth.json"
         if file.is_file():
             truth = Truth(**json.loads(file.read_text()))
-            kept = (truth.class_same, truth.other_same)
-            yield Row(subject, (truth.strict, truth.parts, truth.ground, *kept, sum(kept) / 2))
+            shares = (truth.strict, truth.parts, truth.ground, truth.class_same, _but_for_colour(file.parent, judge))
+            yield Row(subject, (*shares, truth.other_same, (truth.class_same + truth.other_same) / 2))
+
+
+def _but_for_colour(place: Path, judge: Judge) -> float:
+    """Share of the class images in which thing, place and ground are as in the base's."""
+    images = slice(SCENES * len(SEEDS), 2 * SCENES * len(SEEDS))
+    before, after = (judge.see(_images(each)[images]) for each in (place.parent / BASE, place))
+    same = [(one.kinds, one.ground) == (other.kinds, other.ground) for one, other in zip(before, after, strict=True)]
+    return sum(same) / len(same)
+
+
+def _images(place: Path) -> list[Image.Image]:
+    return [Image.open(file).convert("RGB") for file in sorted(place.glob("*.png"))]
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
