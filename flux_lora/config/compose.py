@@ -39,6 +39,19 @@ from flux_lora.errors import ConfigError
 
 RECIPE_FILE = "recipe.yaml"
 GROUPS = ("recipe", "model", "hardware", "tracker")
+PATHS = frozenset(
+    (
+        "data.folder",
+        "data.held_out",
+        "data.prompts",
+        "data.mask_folder",
+        "model.path",
+        "run.dir",
+        "export.dir",
+        "export.file",
+    )
+) | {"evaluate.adapter", "captioner.model", "model.scorer", "model.likeness"}
+"""Keys whose value is a path, taken as it stands."""
 PRIMARY = "flux_lora"
 SCHEMA = "flux_lora_schema"
 
@@ -77,14 +90,28 @@ def read_request(arguments: Sequence[str]) -> Request:
         raise ConfigError(
             f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it"
         )
+    taken_as_they_stand = [_path_quoted(word, sweeps=parsed.multirun) for word in overrides]
     return Request(
         flags=(*flags, "--resolve") if parsed.cfg == "job" and not parsed.resolve else flags,
-        overrides=overrides_with_new_names([word for word in overrides if not word.startswith("run=")]),
+        overrides=overrides_with_new_names([word for word in taken_as_they_stand if not word.startswith("run=")]),
         run=run[-1] if run else "",
         config_dir=parsed.config_dir or "",
         sweeps=parsed.multirun,
         shows=bool(parsed.cfg or parsed.info or parsed.shell_completion),
     )
+
+
+def _path_quoted(word: str, *, sweeps: bool) -> str:
+    """A path as it was typed, whatever its characters mean to Hydra: ~, brackets, commas, letters of any language.
+
+    A sweep's commas separate paths, and what is quoted already or refers to another key is left alone.
+    """
+    key, given, value = word.partition("=")
+    if key not in PATHS or not given or value[:1] in ("'", '"', "") or "${" in value or (sweeps and "," in value):
+        return word
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
+    tail = "\\" * (len(value) - len(value.rstrip("\\")))  # backslashes at the end stand before the closing quote
+    return f"{key}='{escaped}{tail}'"
 
 
 def compose_config(overrides: Sequence[str], *, config_dir: Path | None = None) -> RunConfig:

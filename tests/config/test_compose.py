@@ -34,8 +34,8 @@ def write_own_recipe(folder: Path, text: str) -> Path:
 
 
 def test_overrides_win_over_the_recipe_and_the_recipe_over_defaults():
-    config = compose_config(["recipe=demo", "train.steps=450", "adapter.targets=attention"])
-    assert (config.train.steps, config.train.batch_size, config.train.max_grad_norm) == (450, 4, 1.0)
+    config = compose_config(["recipe=demo", "train.steps=1200", "adapter.targets=attention"])
+    assert (config.train.steps, config.train.batch_size, config.train.max_grad_norm) == (1200, 4, 1.0)
     assert config.adapter.targets is AdapterTargets.attention
 
 

@@ -17,7 +17,7 @@ SLIPS = [
     ("model=zzz", "there is no model 'zzz'", "model is one of: flux_dev, flux_schnell, mini"),
     ("adapter=3", "adapter is a section of knobs", "such as adapter.rank=<value>"),
     ("~adapter.rank", "would remove a knob", "give it a value: adapter.rank=<value>"),
-    ("data.folder=[a", "'data.folder=[a' cannot be read", "quote the value"),
+    ("data.trigger=[a", "'data.trigger=[a' cannot be read", "quote the value"),
     ("data.folder=${nope}", "'nope' not found", "--cfg job"),
     ("adapter.rank=1,2", "adapter.rank=1,2", "--multirun"),
     ("bla", "'bla' is neither a flag nor key=value", "write key=value"),
