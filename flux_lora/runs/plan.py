@@ -1,8 +1,7 @@
 """What a run will take, counted before it starts: memory by stage, work, and time on the cards that people have.
 
 No weights and no GPU are needed: the base, its adapter and a step with its backward pass run on the meta device, and
-what is alive at one time is added up (models/counting.py). Optimizer and masters are four float32 numbers for each of
-the adapter's; activations are those of one step on the largest size.
+what is alive at one time is added up (models/counting.py). Activations are those of one step on the largest size.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
@@ -17,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.attach import attach, detach, linear_layers
 from flux_lora.adapter.trainable import matching_layers
-from flux_lora.config.choices import Quantization
+from flux_lora.config.choices import OptimizerName, Quantization
 from flux_lora.config.schema import RunConfig
 from flux_lora.models.counting import Count, bytes_of, counted, counted_by_block
 from flux_lora.models.device import DTYPES
@@ -30,8 +29,8 @@ CONTEXT = 0.7 * GIB
 """What CUDA, cuBLAS and kernels take before the first tensor."""
 SPARE = 0.03
 """Share of a card that is left alone: the allocator's gaps."""
-OPTIMIZER_NUMBERS = 4
-"""float32 numbers for each one trained: its master, its gradient, and AdamW's two moments."""
+OPTIMIZER_BYTES: Mapping[OptimizerName, int] = {OptimizerName.adamw: 16, OptimizerName.adamw8bit: 10}
+"""For each number trained: a float32 master and gradient, and AdamW's two moments, in float32 or in 8 bits."""
 REACHED = 0.4
 """Share of a card's arithmetic that a step of this kind reaches. Taken from published runs, not measured here."""
 CARDS: Mapping[str, tuple[float, float]] = {
@@ -142,7 +141,7 @@ class Planner:
             "base": self._weights(way),
             "context": CONTEXT,
             "adapter": float(self._trained * self._dtype.itemsize),
-            "optimizer": self._trained * 4.0 * OPTIMIZER_NUMBERS,
+            "optimizer": float(self._trained * OPTIMIZER_BYTES[self.config.train.optimizer]),
         }
         computing = {**held, "weight": self._largest_weight(way)}
         vae = float(bytes_of(self.base.vae))
@@ -175,11 +174,10 @@ class Planner:
 
     def _largest_weight(self, way: Way) -> float:
         """Bytes of the largest weight that is made whole, or brought from the host, for one product."""
-        groups = {"blocks_all": way.quantize is not Quantization.none}
-        patterns = [self.family.layer_groups[name] for name, on in groups.items() if on]
-        patterns += [self.family.modulation] if way.offload_modulation else []
-        linears = linear_layers(self.base.transformer)
-        sizes = [each.weight.numel() for name, each in linears.items() if any(re.fullmatch(p, name) for p in patterns)]
+        made_whole = self.family.layer_groups["blocks_all"] if way.quantize is not Quantization.none else r"(?!)"
+        brought = self.family.modulation if way.offload_modulation else r"(?!)"
+        linears = linear_layers(self.base.transformer).items()
+        sizes = [each.weight.numel() for name, each in linears if re.fullmatch(f"{made_whole}|{brought}", name)]
         return float(max(sizes, default=0) * self._dtype.itemsize)
 
     @cached_property
