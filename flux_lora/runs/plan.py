@@ -136,12 +136,12 @@ class Planner:
 
     def plan(self, way: Way) -> Plan:
         """The stages of a run that is done in this way."""
-        step = self._steps[way.gradient_checkpointing]
+        step = self.steps[way.gradient_checkpointing]
         held = {
             "base": self._weights(way),
             "context": CONTEXT,
-            "adapter": float(self._trained * self._dtype.itemsize),
-            "optimizer": float(self._trained * OPTIMIZER_BYTES[self.config.train.optimizer]),
+            "adapter": float(self.trained * self._dtype.itemsize),
+            "optimizer": float(self.trained * OPTIMIZER_BYTES[self.config.train.optimizer]),
         }
         computing = {**held, "weight": self._largest_weight(way)}
         vae = float(bytes_of(self.base.vae))
@@ -209,7 +209,7 @@ class Planner:
         return counted_by_block(self.base.transformer, work)
 
     @cached_property
-    def _steps(self) -> Mapping[bool, Count]:
+    def steps(self) -> Mapping[bool, Count]:
         """A step without checkpointing, and with it."""
         return {False: self._step(checkpointing=False), True: self._step(checkpointing=True)}
 
@@ -245,7 +245,7 @@ class Planner:
         )
 
     @cached_property
-    def _trained(self) -> int:
+    def trained(self) -> int:
         """Numbers in the adapter."""
         linears = linear_layers(self.base.transformer)
         layers = [linears[name] for name in self._layers(self.base.transformer)]
