@@ -91,11 +91,11 @@ class _Live(TorchDispatchMode):
         self.now = self.peak = self.kernels = self.flops = 0
         self._sizes: dict[int, int] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        result = func(*args, **(kwargs or {}))
+    def __torch_dispatch__(self, func: Any, types: Any, inputs: Any = (), named: Any = None) -> Any:  # noqa: ARG002
+        result = func(*inputs, **(named or {}))
         if func.overloadpacket in flop_registry:
-            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
-        given = {_storage(each)[0] for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)}
+            self.flops += flop_registry[func.overloadpacket](*inputs, **(named or {}), out_val=result)
+        given = {_storage(each)[0] for each in tree_leaves((inputs, named)) if isinstance(each, Tensor)}
         made = dict(_storage(each) for each in tree_leaves(result) if isinstance(each, Tensor))
         new = {key: storage for key, storage in made.items() if key not in given}
         self.kernels += bool(new) or func._schema.is_mutable  # noqa: SLF001
