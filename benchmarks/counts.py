@@ -20,8 +20,8 @@ SIDES = (512, 768, 1024)
 WORDS = ("recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug", "train.preservation=0")
 COLUMNS = ("targets, rank", "size", "checkpointing", "trained", "TFLOP", "kernels", "activations at most, GiB")
 ABOUT = (
-    "`python -m benchmarks.counts`. FLUX.1-dev's 57 blocks with LoRAs of rank 16, batch 1, 512 text tokens, bf16: one step, "
-    "forward and backward."
+    "`python -m benchmarks.counts`. FLUX.1-dev's 57 blocks with LoRAs of rank 16, batch 1, 512 text tokens, bf16: "
+    "one step, forward and backward."
 )
 WEIGHTS = ("base", "on the GPU, GiB", "with modulation offloaded, GiB")
 
