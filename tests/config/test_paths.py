@@ -23,7 +23,7 @@ def test_a_path_that_is_quoted_or_refers_to_another_key_is_read_as_before():
     assert compose_config([*REST, *words]).export.dir == "photos/out"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(path=st.text(LETTERS, min_size=1, max_size=12))
 def test_any_path_is_itself(path: str):
     if path[:1] in "'\"" or "${" in path:
