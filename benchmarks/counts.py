@@ -61,8 +61,7 @@ def _planner(targets: AdapterTargets, side: int) -> Planner:
 
 
 def _weights(planner: Planner, how: Quantization, *, offload: bool) -> float:
-    plan = planner.plan(Way(how, offload_modulation=offload))
-    return next(stage.parts["base"] for stage in plan.stages if stage.name == "train") / GIB
+    return planner.plan(Way(how, offload_modulation=offload)).stage("train").parts["base"] / GIB
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
@@ -48,7 +49,9 @@ from flux_lora.runs.auto_hardware import planner_of
 from flux_lora.runs.plan import CONTEXT, GIB
 
 COLUMNS = ("step", "s", "peak, GiB", "planned, GiB", "useful TFLOP/s", "share of the limit")
-RATES_TFLOPS: Mapping[str, float] = {"H200": 790, "H100": 790, "A100": 312, "RTX 5090": 209, "RTX 4090": 165}
+RATES_TFLOPS: Mapping[str, float] = {"H200": 790} | {
+    name: plan.CARDS[name][1] for name in ("H100", "A100", "RTX 5090", "RTX 4090")
+}
 """Dense bf16, as published or measured on a large product. Another GPU is measured on the spot."""
 
 WARM_UP = 3
@@ -107,17 +110,16 @@ def page(size: Size, device: torch.device, *, steps: int) -> str:
     known = [rate for name, rate in RATES_TFLOPS.items() if name in device_name(device)]
     rate = known[0] if known else measured
     cases = [_case(size, side) for side in size.sides]
-    transformer = random_flux(size.numbers, torch.bfloat16, device)
-    rows = [list(_rows(transformer, case, rate, steps, Quantization.none)) for case in cases]
-    transformer = quantised(transformer, Quantization.int8)
-    for each, case in zip(rows, cases, strict=True):
-        each += _rows(transformer, case, rate, steps, Quantization.int8)
-    del transformer
-    _empty(device)
-    if installed("bitsandbytes"):
-        transformer = quantised(random_flux(size.numbers, torch.bfloat16, device), Quantization.nf4)
-        for each, case in zip(rows, cases, strict=True):
-            each += _rows(transformer, case, rate, steps, Quantization.nf4)
+    rows: list[list[tuple[str, ...]]] = [[] for _ in cases]
+    for how in Quantization:
+        if how is not Quantization.nf4 or find_spec("bitsandbytes"):
+            transformer = random_flux(size.numbers, torch.bfloat16, device)
+            if how is not Quantization.none:
+                transformer = quantised(transformer, how)
+            for of_case, case in zip(rows, cases, strict=True):
+                of_case += _rows(transformer, case, rate, steps, how)
+            del transformer
+            _empty(device)
     tables = [_table(case, rate, of_case) for case, of_case in zip(cases, rows, strict=True)]
     return "\n".join([_heading(device, measured, rate, steps), *tables])
 
@@ -144,11 +146,16 @@ def _planned(case: Case, how: Quantization, checkpointing: bool) -> str:
     """What `flux-lora plan` says of the step, less what CUDA takes beside the allocator; for FLUX.1-dev only."""
     if case.numbers is not FLUX_DEV:
         return ""
-    words = ["recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug", "train.batch_size=1"]
-    words += [f"data.resolution={case.pixels}", f"adapter.rank={RANK}", f"adapter.targets={TARGETS}"]
-    way = plan.Way(how, gradient_checkpointing=checkpointing)
-    train = next(stage for stage in planner_of(compose_config(words)).plan(way).stages if stage.name == "train")
+    train = _planner(case.pixels).plan(plan.Way(how, gradient_checkpointing=checkpointing)).stage("train")
     return f"{(train.bytes - CONTEXT) / GIB:.1f}"
+
+
+@cache
+def _planner(pixels: int) -> plan.Planner:
+    """Of the step that is measured."""
+    words = ["recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug", "train.batch_size=1"]
+    words += [f"data.resolution={pixels}", f"adapter.rank={RANK}", f"adapter.targets={TARGETS}"]
+    return planner_of(compose_config(words))
 
 
 def _table(case: Case, rate: float, rows: Sequence[tuple[str, ...]]) -> str:
@@ -232,11 +239,6 @@ def _empty(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def installed(library: str) -> bool:
-    """Whether it can be imported."""
-    return find_spec(library) is not None
 
 
 def matmul_tflops(device: torch.device, side: int, repeats: int = 20) -> float:

@@ -116,12 +116,12 @@ def main() -> None:
 def _judge_subject(subject: Subject, folder: Path) -> Iterator[Judged]:
     renders = folder / "renders" / subject.name
     names = sorted(place.name for place in renders.iterdir() if (place / "done").is_file() and place.name != BASE)
-    judge, base = load_judge(), _images(renders / BASE)
-    photos = _softened(_images(folder / "photos" / subject.name))
+    judge, base = load_judge(), images_in(renders / BASE)
+    photos = _softened(images_in(folder / "photos" / subject.name))
     suite, baseline = _baseline(subject, folder / "photos" / subject.name, base)
     known = Known(subject, suite, base, photos, judge)
     for name in names:
-        images = _images(renders / name)
+        images = images_in(renders / name)
         found = score(baseline, sort_images(images, suite), step=_step(name), strength=1.0)
         yield Judged(subject, name, found, _truth(known, images, renders / name))
 
@@ -131,7 +131,7 @@ def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[
     suite = replace(
         full, trigger=full.trigger[:SCENES], class_=full.class_[:SCENES], unrelated=full.unrelated[:UNRELATED]
     )
-    as_rendered = Photos(_softened(_images(photos / "held_out")), _softened(_images(photos)), _softened)
+    as_rendered = Photos(_softened(images_in(photos / "held_out")), _softened(images_in(photos)), _softened)
     judges = Judges(load_scorer("mini"), (colour_tokens,))
     return suite, measure_baseline(judges, suite, sort_images(base, suite), as_rendered, pixels_per_token=16)
 
@@ -321,7 +321,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def _images(folder: Path) -> list[Image.Image]:
+def images_in(folder: Path) -> list[Image.Image]:
     return [Image.open(file).convert("RGB") for file in sorted(folder.glob("*.png"))]
 
 

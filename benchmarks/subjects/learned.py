@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
-from benchmarks.subjects.judged import Truth
+from benchmarks.subjects.judged import Truth, images_in
 from benchmarks.subjects.spoiled import BASE, KEPT, SCENES, SEEDS
 from benchmarks.subjects.subject import Subject
 from scripts.mini.judge import Judge, load_judge
@@ -80,13 +78,9 @@ def _rows(folder: Path, subjects: Sequence[Subject], name: str) -> Iterator[Row]
 def _but_for_colour(place: Path, judge: Judge) -> float:
     """Share of the class images in which thing, place and ground are as in the base's."""
     images = slice(SCENES * len(SEEDS), 2 * SCENES * len(SEEDS))
-    before, after = (judge.see(_images(each)[images]) for each in (place.parent / BASE, place))
+    before, after = (judge.see(images_in(each)[images]) for each in (place.parent / BASE, place))
     same = [(one.kinds, one.ground) == (other.kinds, other.ground) for one, other in zip(before, after, strict=True)]
     return sum(same) / len(same)
-
-
-def _images(place: Path) -> list[Image.Image]:
-    return [Image.open(file).convert("RGB") for file in sorted(place.glob("*.png"))]
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:

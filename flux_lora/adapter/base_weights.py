@@ -4,7 +4,6 @@ touches.
 Shape letters: I inputs and O outputs of the weight.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from flux_lora.adapter.files import DTYPE_NAMES
 from flux_lora.adapter.header import Entry, FileHeader, read_header
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, delta_of, type_with_article
 from flux_lora.errors import AdapterFileError, ModelError
+from flux_lora.models.weight_stream import weight_files
 
 PIPELINE_INDEX = "model_index.json"
 SHARD_INDEX = "diffusion_pytorch_model.safetensors.index.json"
@@ -72,7 +72,8 @@ def open_base(path: Path) -> BaseFiles:
     Raises ModelError where it is none of these.
     """
     root = path / "transformer" if (path / PIPELINE_INDEX).is_file() else path
-    shards = {file: read_header(file) for file in _shards(root)}
+    files = [root] if root.is_file() else weight_files(root)
+    shards = {file: read_header(file) for file in files}
     for key in (key for header in shards.values() for key in header.tensors):
         block = KEY_IN_BLOCK.fullmatch(key)
         if block:
@@ -103,30 +104,6 @@ def raw_of(file: Path, header: FileHeader, entry: Entry) -> Iterator[bytes]:
 def _start(header: FileHeader) -> int:
     """Where the first tensor begins, in bytes from the start of the file."""
     return header.bytes - max(entry.end for entry in header.tensors.values())
-
-
-def _shards(root: Path) -> list[Path]:
-    if root.is_file():
-        return [root]
-    index = root / SHARD_INDEX
-    if not index.is_file():
-        files = sorted(root.glob("*.safetensors"))
-        if len(files) == 1:
-            return files
-        raise ModelError(
-            f"{root} holds {len(files)} safetensors files and no {SHARD_INDEX}",
-            fix="give a diffusers transformer folder, or one .safetensors file",
-        )
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"{index} is not the index of a sharded model", fix="fetch the model again") from error
-    missing = [name for name in names if not (root / name).is_file()]
-    if missing:
-        raise ModelError(
-            f"{root} lacks {len(missing)} of {len(names)} shards, first {missing[0]}", fix="fetch the model again"
-        )
-    return [root / name for name in names]
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,17 @@ from flux_lora.commands.lora_files import introduce
 from flux_lora.commands.terminal import FELL_SHORT, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.checks.registry import refuse_errors
-from flux_lora.runs.auto_hardware import settled
+from flux_lora.runs.auto_hardware import open_run
 from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.report import write_run_report
-from flux_lora.runs.run import Run
 from flux_lora.runs.summary import stage
 from flux_lora.runs.tracking import track_evaluation
 
 
 def evaluate(config: RunConfig) -> int:
     """Render, score and choose; everything is kept under evaluation/. 1 where no candidate passes."""
-    feedback = Terminal()
-    run = Run(settled(config, feedback), feedback)
+    run = open_run(config, Terminal())
     dataset = read_dataset(run)
     refuse_errors(dataset.findings)
     if config.evaluate.adapter:

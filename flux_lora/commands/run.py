@@ -3,14 +3,13 @@
 from flux_lora.commands.console_reporter import ConsoleReporter
 from flux_lora.commands.terminal import FELL_SHORT, WARNED, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
-from flux_lora.runs.auto_hardware import settled
+from flux_lora.runs.auto_hardware import open_run
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.report import write_run_report
-from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import publish
 from flux_lora.runs.summary import note, stage
 from flux_lora.runs.tracking import track_evaluation
@@ -22,8 +21,7 @@ def run(config: RunConfig) -> int:
 
     1 if there are warnings and strict is set, and where no candidate passes: what learned nothing is not exported.
     """
-    feedback, terminal = Terminal(), plain_console()
-    run = Run(settled(config, feedback), feedback)
+    run, terminal = open_run(config, Terminal()), plain_console()
     dataset = preflight(run)
     if config.strict and dataset.has_warnings:
         return WARNED

@@ -45,8 +45,17 @@ class FrozenLinear(nn.Linear):
         changed_I = (self.dequantised(torch.float32) - weight_OI).norm(dim=0)
         self.rounding_error = float((changed_I / weight_OI.norm(dim=0).clamp_min(SMALLEST)).median())
 
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """As nn.Linear's, in the dtype of the input."""
+        output = self._product(input)
+        return output if self.bias is None else output + self.bias
+
     def dequantised(self, dtype: torch.dtype) -> Tensor:
         """The weight that the layer stands for: OI."""
+        raise NotImplementedError
+
+    def _product(self, rows: Tensor) -> Tensor:
+        """Without the bias."""
         raise NotImplementedError
 
     def _keep(self, weight_OI: Tensor) -> None:
@@ -59,14 +68,12 @@ class Int8Linear(FrozenLinear):
 
     scales: Tensor  # O
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """As nn.Linear's, in the dtype of the input."""
-        output = cast(Tensor, _Int8Product.apply(input, self.weight, self.scales))
-        return output if self.bias is None else output + self.bias
-
     def dequantised(self, dtype: torch.dtype) -> Tensor:
         """Codes times scales: OI."""
         return self.weight.to(dtype) * self.scales.to(dtype)[:, None]
+
+    def _product(self, rows: Tensor) -> Tensor:
+        return cast(Tensor, _Int8Product.apply(rows, self.weight, self.scales))
 
     def _keep(self, weight_OI: Tensor) -> None:
         """Scales are bf16 numbers whatever the layer computes in, so that no rounding of theirs comes on top."""
@@ -80,14 +87,12 @@ class Int8Linear(FrozenLinear):
 class Nf4Linear(FrozenLinear):
     """One of 16 levels for each weight, times the largest of its block. By bitsandbytes."""
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """As nn.Linear's, in the dtype of the input."""
-        output = cast(Tensor, _Nf4Product.apply(input, self.dequantised))
-        return output if self.bias is None else output + self.bias
-
     def dequantised(self, dtype: torch.dtype) -> Tensor:
         """OI."""
         return _bitsandbytes().functional.dequantize_4bit(self.weight, cast(Any, self.weight).quant_state).to(dtype)
+
+    def _product(self, rows: Tensor) -> Tensor:
+        return cast(Tensor, _Nf4Product.apply(rows, self.dequantised))
 
     def _keep(self, weight_OI: Tensor) -> None:
         """As bitsandbytes' own parameter: diffusers asks it for the shape of the weight."""

@@ -52,7 +52,10 @@ def weight_files(folder: Path) -> list[Path]:
     if not indices:
         files = sorted(folder.glob("*.safetensors"))
         if len(files) != 1:
-            raise ModelError(f"{folder} holds {len(files)} safetensors files and no index", fix=FETCH_AGAIN)
+            raise ModelError(
+                f"{folder} holds {len(files)} safetensors files and no index of them",
+                fix="give a diffusers transformer folder, or one .safetensors file",
+            )
         return files
     try:
         names = sorted(set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()))

@@ -7,10 +7,8 @@ import torch
 from flux_lora.config.choices import ComputeDtype, Device
 from flux_lora.config.schema import HardwareConfig, RunConfig
 from flux_lora.errors import ConfigError
-from flux_lora.models.family import ModelSource
-from flux_lora.models.registry import family_of
-from flux_lora.runs.plan import GIB, WAYS, Plan, Planner, Way, planner_for, usable
-from flux_lora.runs.run import Feedback
+from flux_lora.runs.plan import GIB, WAYS, Plan, Planner, Way, planner_for
+from flux_lora.runs.run import Feedback, Run
 
 SMALLER = (
     {"data.resolution": "640"},
@@ -19,6 +17,11 @@ SMALLER = (
     {"data.resolution": "512", "adapter.rank": "16", "adapter.targets": "attention"},
 )
 """What else can be given up, the least of it first: it changes what is trained, so a person has to ask for it."""
+
+
+def open_run(config: RunConfig, feedback: Feedback) -> Run:
+    """A run whose hardware is decided. Raises ConfigError as `settled` does."""
+    return Run(settled(config, feedback), feedback)
 
 
 def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
@@ -34,7 +37,6 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
         return replace(config, hardware=replace(hardware, auto=False, dtype=ComputeDtype.fp32))
     planner = planner_of(config)
     plan = fastest(planner, card)
-    on_cpu = plan.text_encoders > usable(card)
     feedback.say(f"hardware: {in_words(plan, card)}")
     return replace(
         config,
@@ -44,16 +46,15 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
             quantize=plan.way.quantize,
             offload_modulation=plan.way.offload_modulation,
             gradient_checkpointing=plan.way.gradient_checkpointing,
-            encode_text_on_cpu=on_cpu,
+            encode_text_on_cpu=plan.encodes_text_on_cpu(card),
         ),
     )
 
 
 def planner_of(config: RunConfig) -> Planner:
     """What plans this recipe on a GPU, in the dtype that it would compute in there."""
-    source = ModelSource(config.model.path, config.model.revision, config.model.max_sequence_length)
-    on_gpu = replace(config, hardware=replace(config.hardware, dtype=_gpu_dtype()))
-    return planner_for(on_gpu, family_of(source), source)
+    on_gpu = Run(replace(config, hardware=replace(config.hardware, dtype=_gpu_dtype())))
+    return planner_for(on_gpu.config, on_gpu.family, on_gpu.source)
 
 
 def fastest(planner: Planner, card: float) -> Plan:
@@ -85,7 +86,7 @@ def card_gib(hardware: HardwareConfig) -> float:
 def in_words(plan: Plan, card: float) -> str:
     """What the plan is, and how much of the card it fills."""
     peak = plan.peak
-    encoders = "; captions are encoded on the CPU" if plan.text_encoders > usable(card) else ""
+    encoders = "; captions are encoded on the CPU" if plan.encodes_text_on_cpu(card) else ""
     return f"{plan.way}, at most {peak.bytes / GIB:.1f} of {card:.0f} GB ({peak.name}){encoders}"
 
 

@@ -116,6 +116,14 @@ class Plan:
         """Whether a card of so many GiB holds every stage."""
         return self.peak.bytes <= usable(card_gib)
 
+    def encodes_text_on_cpu(self, card_gib: float) -> bool:
+        """Whether the text encoders are too large for such a card."""
+        return self.text_encoders > usable(card_gib)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name: encode, train, sample or decode."""
+        return next(stage for stage in self.stages if stage.name == name)
+
     def seconds_per_step(self, tflops: float) -> float:
         """On a card of this rate."""
         return self.flops / (tflops * 1e12 * REACHED)

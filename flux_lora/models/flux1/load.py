@@ -14,6 +14,7 @@ from flux_lora.config.choices import Quantization
 from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION
 from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
 from flux_lora.models.flux1.text import TextEncoders
+from flux_lora.models.flux1.weightless import transformer_on_meta
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -39,11 +40,7 @@ def load_transformer(
         offloaded="|".join(MODULATION) if offload_modulation else "",
     )
     with broken_files_explained(folder):
-        with torch.device("meta"):
-            transformer = FluxTransformer2DModel.from_config(
-                cast(dict[str, Any], FluxTransformer2DModel.load_config(folder))
-            )
-        assert isinstance(transformer, FluxTransformer2DModel), "a pair is returned only when asked for"
+        transformer = transformer_on_meta(cast(dict[str, Any], FluxTransformer2DModel.load_config(folder)))
         fill(transformer, tensors_of(weight_files(folder)), precision)
     return _frozen(transformer)
 

@@ -5,7 +5,7 @@ FLUX.1-dev, transformer/, vae/, text_encoder/ and text_encoder_2/config.json).
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,10 +51,15 @@ T5: Settings = {
 
 def weightless_transformer(source: ModelSource | None = None) -> FluxTransformer2DModel:
     """The transformer of a base, FLUX.1-dev's without one: every module that a file can name, and no memory."""
+    return transformer_on_meta(_settings(source, "transformer", TRANSFORMER)).requires_grad_(False)
+
+
+def transformer_on_meta(settings: Settings) -> FluxTransformer2DModel:
+    """As its config.json has it, without weights."""
     with torch.device("meta"):
-        made = FluxTransformer2DModel.from_config(dict(_settings(source, "transformer", TRANSFORMER)))
+        made = FluxTransformer2DModel.from_config(dict(settings))
     assert isinstance(made, FluxTransformer2DModel), "a pair is returned only when asked for"
-    return made.requires_grad_(False)
+    return made
 
 
 def weightless_base(source: ModelSource) -> Weightless:
@@ -79,7 +84,7 @@ def weightless_base(source: ModelSource) -> Weightless:
         latent_channels=int(vae.config["latent_channels"]),
         encode_image=lambda pixels: latent_distribution(vae, pixels),
         decode_latents=lambda latents: decode_latents(vae, latents),
-        encode_caption=_without_gradients(lambda: t5(ids)),
+        encode_caption=torch.no_grad()(lambda: t5(ids)),
     )
 
 
@@ -91,11 +96,3 @@ def _settings(source: ModelSource | None, part: str, usual: Settings) -> Setting
         return usual
     kept = json.loads(file.read_text(encoding="utf-8"))
     return {name: value for name, value in kept.items() if not name.startswith("_")}
-
-
-def _without_gradients(work: Callable[[], object]) -> Callable[[], object]:
-    def done() -> object:
-        with torch.no_grad():
-            return work()
-
-    return done
