@@ -16,8 +16,9 @@ Its `--lora_layers` are set to the layers that our adapter has, and its `--rank`
 Shape letters: B batch, C latent channels, H W latent height and width, N image tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from itertools import repeat
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
@@ -43,9 +44,15 @@ class ScriptStep:
     """The script's step. `autocast` is its --mixed_precision bf16."""
 
     def __init__(
-        self, transformer: FluxTransformer2DModel, case: Case, *, checkpointing: bool = True, autocast: bool = True
+        self,
+        transformer: FluxTransformer2DModel,
+        case: Case,
+        *,
+        checkpointing: bool = True,
+        autocast: bool = True,
+        learning_rate: float = LEARNING_RATE,
     ) -> None:
-        """Attaches an adapter to the transformer."""
+        """Attaches an adapter to the transformer. Always the same batch, until `batches` is another source."""
         lora = LoraConfig(r=RANK, lora_alpha=RANK, init_lora_weights="gaussian", target_modules=LORA_LAYERS)
         transformer.add_adapter(lora)
         if checkpointing:
@@ -59,16 +66,17 @@ class ScriptStep:
         assert isinstance(scheduler.sigmas, Tensor)
         self._timesteps, self._sigmas = scheduler.timesteps, scheduler.sigmas
         trained = [parameter for parameter in transformer.parameters() if parameter.requires_grad]
-        self._optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=WEIGHT_DECAY)
         self._rate = get_scheduler("constant", optimizer=self._optimizer)
-        self._batch = next(sample_batches(case)).to(self._device, self._dtype)
+        self.batches: Iterator[Batch] = repeat(next(sample_batches(case)).to(self._device, self._dtype))
 
     def loss(self) -> Tensor:
         """The loss at noise and times of its own."""
-        chances = compute_density_for_timestep_sampling(WEIGHTING, len(self._batch.latents), 0.0, 1.0, 1.29)
+        batch = next(self.batches)
+        chances = compute_density_for_timestep_sampling(WEIGHTING, len(batch.latents), 0.0, 1.0, 1.29)
         rows = (chances * len(self._timesteps)).long()
         timesteps = self._timesteps[rows].to(self._device)
-        return self.loss_at(self._batch, torch.randn_like(self._batch.latents), timesteps)
+        return self.loss_at(batch, torch.randn_like(batch.latents), timesteps)
 
     def step(self) -> float:
         """Loss, gradients, clipping over all parameters, AdamW."""

@@ -1,6 +1,7 @@
 """Adapters of the gallery's subjects, good ones and ones spoiled on purpose, and what they draw.
 
     python -m benchmarks.subjects.spoiled FOLDER 0 1 100
+    python -m benchmarks.subjects.spoiled FOLDER --seed 1 0 1 100
 
 For each subject three runs (held: the demo's recipe; free: without preservation; copied: one photo under all captions),
 from which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each
@@ -8,10 +9,10 @@ draws the same prompts with the same seeds. What is there already is not made ag
 core.
 """
 
+import argparse
 import json
 import shutil
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from flux_lora.config.compose import compose_config
 from flux_lora.evaluate.prompts import Suite
 from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.pipeline import render
-from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run, spec_of
@@ -47,30 +47,23 @@ KEPT = {"held": (800, 1600, 2400), "free": (100, 300, 600), "copied": (500,)}
 
 def main() -> None:
     """Make what is missing of the subjects whose numbers are given."""
-    folder, numbers = Path(sys.argv[1]), [int(word) for word in sys.argv[2:]]
+    parser = argparse.ArgumentParser(description="adapters of the gallery's subjects, and what they draw")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("numbers", type=int, nargs="+", help="of subjects")
+    parser.add_argument("--seed", type=int, default=0, help="of the training; each seed wants a folder of its own")
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    for number in numbers:
-        make_adapters(subject_of(number), folder)
+    for number in asked.numbers:
+        make_adapters(subject_of(number), asked.folder, asked.seed)
 
 
-def make_adapters(subject: Subject, folder: Path) -> None:
+def make_adapters(subject: Subject, folder: Path, seed: int = 0) -> None:
     """Train, spoil and draw; one folder of images an adapter, under FOLDER/renders/<subject>."""
-    photos = folder / "photos" / subject.name
-    if not photos.is_dir():
-        write_subject(subject, folder / "photos")
-    runs = {name: _run(subject, photos, folder, name) for name in RUNS}
+    runs = {name: run_of(subject, folder, name, (*RUNS[name], f"train.seed={seed}")) for name in RUNS}
     for run in runs.values():
         _train(run)
-    first = runs["held"]
-    suite = suite_of(first)
-    spec = spec_of(first.config, suite.prompts, SEEDS)
-    place = folder / "renders" / subject.name
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "spec.json").write_text(json.dumps(asdict(spec)))
     for name, adapter in {BASE: None, **_adapters(runs)}.items():
-        if not (place / name / "done").is_file():
-            _draw(first, spec, adapter, place / name)
-            print(f"{subject.name} {name}", flush=True)
+        draw(runs["held"], subject, adapter, folder, name)
 
 
 def suite_of(run: Run) -> Suite:
@@ -81,9 +74,13 @@ def suite_of(run: Run) -> Suite:
     )
 
 
-def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
+def run_of(subject: Subject, folder: Path, name: str, settings: Sequence[str]) -> Run:
+    """The demo's recipe on the subject's photos, in a run folder of that name; the photos are written if need be."""
+    photos = folder / "photos" / subject.name
+    if not photos.is_dir():
+        write_subject(subject, folder / "photos")
     data = _one_photo(photos, folder) if name == "copied" else photos
-    settings = [
+    whole = [
         "recipe=demo",
         f"data.folder={data}",
         f"data.trigger={subject.trigger}",
@@ -93,9 +90,9 @@ def _run(subject: Subject, photos: Path, folder: Path, name: str) -> Run:
         "preview.every=0",
         "check.page=false",
         "check.off=[{rule: held-out-twin, reason: flat drawings of one size at one place are nearly the same}]",
-        *RUNS[name],
+        *settings,
     ]
-    return Run(compose_config(settings))
+    return Run(compose_config(whole))
 
 
 def _one_photo(photos: Path, folder: Path) -> Path:
@@ -151,17 +148,24 @@ def _noisy(adapter: Adapter) -> Adapter:
     return Adapter({name: noisy(layer) for name, layer in adapter.layers.items()})
 
 
-def _draw(run: Run, spec: RenderSpec, adapter: Adapter | None, place: Path) -> None:
+def draw(run: Run, subject: Subject, adapter: Adapter | None, folder: Path, name: str) -> None:
+    """What the adapter makes of the suite, under FOLDER/renders/<subject>/<name>; not again if it is there."""
+    place = folder / "renders" / subject.name / name
+    if (place / "done").is_file():
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    spec = spec_of(run.config, suite_of(run).prompts, SEEDS)
+    (place.parent / "spec.json").write_text(json.dumps(asdict(spec)))
     pipeline = run.load_pipeline()
     if adapter is not None:
         load_into(pipeline.transformer, adapter)
-    place.mkdir(exist_ok=True)
     for number, image in enumerate(render(pipeline, stack_prompt_embeds(run.encode_prompts(spec.prompts)), spec)):
         image.save(place / f"{number:03d}.png")
     if adapter is not None:
         write_dialect(adapter, place / "adapter.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
         detach(pipeline.transformer)
     (place / "done").touch()
+    print(f"{subject.name} {name}", flush=True)
 
 
 if __name__ == "__main__":

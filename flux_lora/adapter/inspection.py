@@ -25,7 +25,7 @@ from flux_lora.adapter.header import FileHeader, printable, quoted, read_header
 from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
 from flux_lora.adapter.loaders.compatibility import Compatibility, compatibility
 from flux_lora.adapter.loaders.keys import PAIRS, alpha_of, lora_of, modules_of
-from flux_lora.adapter.low_rank import as_lora
+from flux_lora.adapter.low_rank import as_lora, refuse_large
 from flux_lora.adapter.metadata import OF_NOTHING, Hashes, hashes_of
 from flux_lora.errors import AdapterFileError
 
@@ -49,8 +49,6 @@ def commonest_tags(metadata: Mapping[str, str], most: int = 3) -> tuple[str, ...
     return tuple(tag for tag, _ in counted.most_common(most))
 
 
-LARGEST_LAYER = 2**28
-"""Weights in one layer. FLUX.1's largest has a quarter of that; an untrusted file may claim any number."""
 ROWS = 512
 """Rows of a LoHa that are computed at once."""
 LOW_RANK, LONGEST_SIDES = 8, 2**16
@@ -96,11 +94,7 @@ def _hadamard_norm(delta: LoHa) -> float:
     """Unscaled. As the LoRA of the squared rank where that is low; else ROWS rows at a time, since OI may be larger
     than memory."""
     outputs, inputs = delta.w1_a.shape[0], delta.w1_b.shape[1]
-    if outputs * inputs > LARGEST_LAYER:
-        raise AdapterFileError(
-            f"a layer of {outputs} x {inputs} weights, and FLUX has none that large",
-            fix="ask where the file comes from; it is no LoRA of FLUX",
-        )
+    refuse_large((outputs, inputs))
     lora = as_lora(delta) if delta.rank <= LOW_RANK and outputs + inputs <= LONGEST_SIDES else None
     if lora is not None:
         return _product_norm(lora.up, lora.down)

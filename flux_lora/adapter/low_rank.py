@@ -4,7 +4,9 @@ Shape letters: R rank, I inputs and O outputs of the linear layer, K singular va
 Kronecker product are O1 x I1 and O2 x I2, where O1 * O2 = O and I1 * I2 = I.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Generator, Tensor
@@ -16,6 +18,8 @@ from flux_lora.errors import AdapterFileError
 EXACT_SIDE = 1024
 """A matrix whose smaller side is at most this is decomposed exactly, in seconds on a CPU."""
 OVERSAMPLING = 16
+LARGEST_LAYER = 2**28
+"""Weights in one layer. FLUX.1's largest has a quarter of that; an untrusted file may claim any number."""
 ITERATIONS = 8
 """Of subspace iteration on larger matrices: what is lost against the exact SVD is far below 0.1 % of the error."""
 
@@ -74,6 +78,16 @@ def of_kronecker(w1: Tensor, w2: Tensor, count: int) -> Spectrum:
     return Spectrum(left, values, right)
 
 
+def refuse_large(*shapes: Sequence[int]) -> None:
+    """AdapterFileError where the Kronecker product of matrices of these shapes is larger than any layer of FLUX."""
+    outputs, inputs = (prod(sides) for sides in zip(*shapes, strict=True))
+    if outputs * inputs > LARGEST_LAYER:
+        raise AdapterFileError(
+            f"a layer of {outputs} x {inputs} weights, and FLUX has none that large",
+            fix="ask where the file comes from; it is no LoRA of FLUX",
+        )
+
+
 def _check_finite(*tensors: Tensor) -> None:
     if not all(tensor.isfinite().all() for tensor in tensors):
         raise AdapterFileError(
@@ -101,8 +115,43 @@ def nearest_lora(delta: LayerDelta, rank: int, weight: Tensor | None = None) -> 
 
 def nearest_lora_of_matrix(delta_OI: Tensor, rank: int) -> tuple[LoRA, float]:
     """As nearest_lora, of a delta that is given as a matrix."""
-    spectrum = of_matrix(delta_OI, rank)
-    nearest_OI = (spectrum.left * spectrum.values) @ spectrum.right
+    return _cut_matrix(delta_OI, of_matrix(delta_OI, rank), rank)
+
+
+def lora_that_keeps(delta: LayerDelta, keep: float) -> tuple[LoRA, float] | None:
+    """The nearest LoRA of the smallest rank that keeps this share of the delta's energy (sum of squared singular
+    values), and its error as nearest_lora's. None for DoRA and OFT, whose change the base decides."""
+    exact = as_lora(delta)
+    if exact is not None:
+        spectrum = of_product(exact.up.double() * exact.scale, exact.down)
+        rank = _rank_that_keeps(spectrum.values, spectrum.values.square().sum(), keep)
+    elif isinstance(delta, LoKr):
+        w1, w2 = delta.factors
+        values = of_kronecker(w1 * delta.scale, w2, 1).values
+        rank = _rank_that_keeps(values, values.square().sum(), keep)
+        spectrum = of_kronecker(w1 * delta.scale, w2, rank)
+    else:
+        return None
+    return lora_from_spectrum(spectrum, rank), _ratio(spectrum.values[rank:].norm(), spectrum.values.norm())
+
+
+def lora_of_matrix_that_keeps(delta_OI: Tensor, keep: float) -> tuple[LoRA, float]:
+    """As lora_that_keeps, of a delta that is given as a matrix: twice as many singular values until they are enough."""
+    energy, count = delta_OI.double().square().sum(), OVERSAMPLING
+    spectrum = of_matrix(delta_OI, count)
+    while spectrum.values.square().sum() < keep * energy and count < min(delta_OI.shape):
+        count *= 2
+        spectrum = of_matrix(delta_OI, count)
+    return _cut_matrix(delta_OI, spectrum, _rank_that_keeps(spectrum.values, energy, keep))
+
+
+def _rank_that_keeps(values: Tensor, energy: Tensor, keep: float) -> int:
+    share = values.square().cumsum(0) / energy if energy else torch.ones(1)
+    return min(int((share < keep).sum()) + 1, len(values))
+
+
+def _cut_matrix(delta_OI: Tensor, spectrum: Spectrum, rank: int) -> tuple[LoRA, float]:
+    nearest_OI = (spectrum.left[:, :rank] * spectrum.values[:rank]) @ spectrum.right[:rank]
     return lora_from_spectrum(spectrum, rank), _ratio((delta_OI - nearest_OI).norm(), delta_OI.norm())
 
 

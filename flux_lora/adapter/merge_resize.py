@@ -14,10 +14,27 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.dialects.bfl import from_bfl
+from flux_lora.adapter.dialects.bfl import from_bfl, split_rows
 from flux_lora.adapter.dialects.module_names import diffusers_names, is_bfl
-from flux_lora.adapter.layer_types import Adapter, LayerDelta, LoRA, at_strength, map_tensors, type_with_article
-from flux_lora.adapter.low_rank import as_lora, lora_from_spectrum, nearest_lora, nearest_lora_of_matrix, of_product
+from flux_lora.adapter.layer_types import (
+    Adapter,
+    LayerDelta,
+    LoKr,
+    LoRA,
+    at_strength,
+    delta_of,
+    map_tensors,
+    type_with_article,
+)
+from flux_lora.adapter.low_rank import (
+    as_lora,
+    lora_of_matrix_that_keeps,
+    lora_that_keeps,
+    nearest_lora,
+    nearest_lora_of_matrix,
+    of_product,
+    refuse_large,
+)
 from flux_lora.errors import AdapterFileError, ConfigError
 
 Weights = Callable[[str], Tensor]
@@ -63,14 +80,17 @@ def subtract_adapters(adapter: Adapter, other: Adapter) -> Adapter:
 
 
 def resize_adapter(adapter: Adapter, rank: int, *, weights: Weights | None = None) -> Resized:
-    """The nearest LoRA of this rank in every module; the base weights are needed for DoRA and OFT only."""
+    """The nearest LoRA of this rank in every module; the base weights are needed for DoRA and OFT only.
+
+    A fused module that has to be split afterwards is cut part by part: q, k and v each get the rank.
+    """
     if rank < 1:
         raise ConfigError(f"rank is {rank}", fix="set rank to 1 or more (16 is a good start)")
-    found: dict[str, tuple[LoRA, float]] = {}
-    for name, delta in adapter.deltas.items():
-        finite = map_tensors(delta, partial(_finite, name))
-        found[name] = nearest_lora(finite, rank, weights(name) if weights else None)
-    return _resized(found)
+
+    def cut_delta(name: str, delta: LayerDelta) -> tuple[LoRA, float]:
+        return nearest_lora(delta, rank, weights(name) if weights else None)
+
+    return _each_cut(adapter, cut_delta, partial(nearest_lora_of_matrix, rank=rank), weights)
 
 
 def resize_adapter_by_energy(adapter: Adapter, keep: float) -> Resized:
@@ -80,7 +100,42 @@ def resize_adapter_by_energy(adapter: Adapter, keep: float) -> Resized:
     """
     if not 0 < keep <= 1:
         raise ConfigError(f"the energy to keep is {keep:g}", fix="set it above 0 and up to 1, for example 0.99")
-    return _resized({name: _resized_by_energy(name, layer, keep) for name, layer in _loras(adapter).items()})
+
+    def cut_delta(name: str, delta: LayerDelta) -> tuple[LoRA, float]:
+        found = lora_that_keeps(delta, keep)
+        if found is None:
+            raise AdapterFileError(
+                f"what {type_with_article(delta)} changes of {name} depends on the base, and with it its energy",
+                fix="give rank=16 and base= in place of keep",
+            )
+        return found
+
+    return _each_cut(adapter, cut_delta, partial(lora_of_matrix_that_keeps, keep=keep), None)
+
+
+def _each_cut(
+    adapter: Adapter,
+    cut_delta: Callable[[str, LayerDelta], tuple[LoRA, float]],
+    cut_matrix: Callable[[Tensor], tuple[LoRA, float]],
+    weights: Weights | None,
+) -> Resized:
+    layers: dict[str, LoRA] = {}
+    errors: dict[str, float] = {}
+    for name, delta in adapter.deltas.items():
+        finite = map_tensors(delta, partial(_finite, name))
+        parts = diffusers_names(name) if is_bfl(name) else None
+        if parts is None or len(parts.names) == 1:
+            layers[name], errors[name] = cut_delta(name, finite)
+            continue
+        if isinstance(finite, LoKr):
+            refuse_large(finite.factors[0].shape, finite.factors[1].shape)
+        whole_OI = delta_of(finite, weights(name) if weights else None)
+        rows_of_parts = split_rows(name, whole_OI, parts.shares)
+        cuts = [cut_matrix(rows) for rows in rows_of_parts]
+        layers |= {part: layer for part, (layer, _) in zip(parts.names, cuts, strict=True)}
+        lost = [error * rows.norm() for rows, (_, error) in zip(rows_of_parts, cuts, strict=True)]
+        errors[name] = (torch.stack(lost).norm() / whole_OI.norm()).item() if whole_OI.any() else 0.0
+    return _resized(layers, errors)
 
 
 def singular_values(layer: LoRA) -> Tensor:
@@ -122,7 +177,8 @@ def extract_lora(before: Weights, after: Weights, names: Iterable[str], rank: in
 
     One pair of weights is held at a time.
     """
-    found: dict[str, tuple[LoRA, float]] = {}
+    layers: dict[str, LoRA] = {}
+    errors: dict[str, float] = {}
     for name in names:
         base_OI, tuned_OI = before(name), after(name)
         if base_OI.shape != tuned_OI.shape:
@@ -130,8 +186,8 @@ def extract_lora(before: Weights, after: Weights, names: Iterable[str], rank: in
             raise AdapterFileError(f"{name} is {sizes} in the two models", fix="give a base and its fine-tuned form")
         delta_OI = tuned_OI.float() - base_OI.float()
         if delta_OI.any():
-            found[name] = nearest_lora_of_matrix(_finite(name, delta_OI), rank)
-    return _resized(found)
+            layers[name], errors[name] = nearest_lora_of_matrix(_finite(name, delta_OI), rank)
+    return _resized(layers, errors)
 
 
 def _finite(name: str, tensor: Tensor) -> Tensor:
@@ -178,26 +234,6 @@ def _sum(name: str, deltas: Sequence[LayerDelta]) -> LayerDelta:
     return LoRA(down_RI, up_OR, float(up_OR.shape[1]))
 
 
-def _loras(adapter: Adapter) -> dict[str, LoRA]:
-    """The exact LoRA of every module, or the error of `Adapter.layers`."""
-    loras = {name: as_lora(delta) for name, delta in adapter.deltas.items()}
-    exact = {name: layer for name, layer in loras.items() if layer is not None}
-    return exact if len(exact) == len(loras) else dict(adapter.layers)
-
-
-def _resized_by_energy(name: str, layer: LoRA, keep: float) -> tuple[LoRA, float]:
-    """The layer at the smallest rank that keeps this share of its energy, and its relative error."""
-    spectrum = of_product(_finite(name, layer.up).double() * layer.scale, _finite(name, layer.down))
-    squares = spectrum.values.square()
-    energy = squares.sum()
-    if not energy:
-        return lora_from_spectrum(spectrum, 1), 0.0
-    share = squares.cumsum(0) / energy
-    rank = min(int((share < keep).sum()) + 1, len(squares))
-    return lora_from_spectrum(spectrum, rank), (squares[rank:].sum() / energy).sqrt().item()
-
-
-def _resized(found: Mapping[str, tuple[LoRA, float]]) -> Resized:
+def _resized(layers: Mapping[str, LoRA], errors: Mapping[str, float]) -> Resized:
     """LoRAs of fused modules are split into diffusers' modules, which any LoRA can be."""
-    layers = from_bfl({name: layer for name, (layer, _) in found.items()})
-    return Resized(Adapter(layers), {name: error for name, (_, error) in found.items()})
+    return Resized(Adapter(from_bfl(layers)), errors)

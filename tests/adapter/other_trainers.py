@@ -39,6 +39,15 @@ XLABS = {
     "single_blocks.1.processor.qkv_lora": (3 * h, h),
     "single_blocks.1.processor.proj_lora": (h, 5 * h),
 }
+DIFFSYNTH = {
+    "blocks.0.attn.a_to_qkv": (3 * h, h),
+    "blocks.0.attn.b_to_out": (h, h),
+    "blocks.0.ff_a.0": (4 * h, h),
+    "blocks.0.norm1_b.linear": (6 * h, h),
+    "single_blocks.1.to_qkv_mlp": (7 * h, h),
+    "single_blocks.1.proj_out": (h, 5 * h),
+    "single_blocks.1.norm.linear": (3 * h, h),
+}
 AB, DOWN_UP, PLAIN = ("lora_A", "lora_B"), ("lora_down", "lora_up"), ("down", "up")
 
 
@@ -116,6 +125,7 @@ DIALECTS: dict[str, Tensors] = {
     "simpletuner comfyui": lora(SPLIT, "diffusion_model.", AB, 1.0),
     "bfl": lora(FUSED, "", AB, 1.0),
     "onetrainer": lora(SPLIT, "lora_transformer_", DOWN_UP, 1.0, flat=True),
+    "diffsynth": lora(DIFFSYNTH, "", ("lora_A.default", "lora_B.default")),
     "xlabs": lora(XLABS, "", PLAIN),
     "lycoris lora": lora(SPLIT, "lycoris_", DOWN_UP, 1.0, flat=True),
     "lycoris lokr": each(SPLIT, "lycoris_", flat=True, parts=lokr),

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Generator, Tensor
 
+from flux_lora.adapter.dialects.module_names import diffusers_names
 from flux_lora.adapter.layer_types import Adapter, LoKr, LoRA, delta_distance, delta_of, frobenius_norm, lora_delta
 from flux_lora.adapter.low_rank import as_lora, nearest_lora, nearest_lora_of_matrix
 from flux_lora.adapter.merge_resize import (
@@ -114,6 +115,43 @@ def test_a_lokr_of_the_whole_qkv_becomes_a_lora_of_q_k_and_v():
     names = [f"transformer_blocks.3.attn.to_{part}" for part in "qkv"]
     assert list(after.adapter.layers) == names and after.errors[module] < 1e-5
     close(torch.cat([changed(after.adapter, name) for name in names]), delta_of(lokr()))
+
+
+@pytest.mark.parametrize("module", ["double_blocks.3.img_attn.qkv", "single_blocks.3.linear1"])
+def test_parts_of_a_lokr_that_share_a_matrix_each_get_the_whole_rank(module: str):
+    parts = diffusers_names(module)
+    drawn = torch.Generator().manual_seed(3)
+    w1, w2 = torch.randn(sum(parts.shares) * 2, 2, generator=drawn), torch.randn(4, 12, generator=drawn)
+    whole = delta_of(LoKr(w1, None, None, w2, None, None, 1.0))
+    after = resize_adapter(Adapter({module: LoKr(w1, None, None, w2, None, None, 1.0)}), 2)
+    rows = whole.split([8 * share for share in parts.shares])
+    best = [torch.linalg.svdvals(part.double())[2:].norm() for part in rows]
+    assert after.adapter.ranks == (2,)
+    assert after.errors[module] == pytest.approx((torch.stack(best).norm() / whole.norm()).item(), abs=1e-5)
+    made = torch.cat([changed(after.adapter, name) for name in parts.names])
+    assert (made - whole).norm() / whole.norm() == pytest.approx(after.errors[module], abs=1e-5)
+
+
+@pytest.mark.parametrize("module", ["a", "double_blocks.3.img_attn.qkv"])
+@pytest.mark.parametrize("keep", [0.5, 0.9, 1.0])
+def test_the_energy_of_a_lokr_is_kept_as_that_of_a_lora(module: str, keep: float):
+    after = resize_adapter_by_energy(Adapter({module: lokr()}), keep)
+    whole = delta_of(lokr())
+    parts = dict.fromkeys(after.adapter.deltas) if module == "a" else dict.fromkeys(diffusers_names(module).names)
+    rows = whole.chunk(len(parts))
+    for name, part in zip(parts, rows, strict=True):
+        values = torch.linalg.svdvals(part.double()).square()
+        rank = after.adapter.layers[name].rank
+        assert values[:rank].sum() >= (keep - 1e-6) * values.sum()
+        assert rank == 1 or values[: rank - 1].sum() < (keep + 1e-6) * values.sum()
+    made = torch.cat([changed(after.adapter, name) for name in parts])
+    assert (made - whole).norm() / whole.norm() == pytest.approx(after.errors[module], abs=1e-5)
+
+
+def test_a_lokr_larger_than_any_layer_is_refused_before_its_matrix_is_built():
+    hostile = LoKr(torch.randn(3, 40_000), None, None, torch.randn(40_000, 1), None, None, 1.0)
+    with pytest.raises(AdapterFileError, match="FLUX has none that large"):
+        resize_adapter(Adapter({"double_blocks.3.img_attn.qkv": hostile}), 2)
 
 
 def test_a_loha_is_a_lora_of_its_rank_squared_exactly():

@@ -15,7 +15,9 @@ from tests.adapter.other_trainers import DIALECTS
 from tests.commands.example_runs import (
     TEXT,
     adapter,
+    apart,
     converted,
+    deltas,
     names_in,
     with_text_encoders,
     written,
@@ -37,7 +39,7 @@ def loud(given: Adapter, times: float) -> Adapter:
 
 
 def test_what_fp16_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path):
-    file = written(tmp_path / "mug.safetensors", loud(adapter(), 1e7), dialect="kohya")
+    file = written(tmp_path / "mug.safetensors", loud(adapter(), 1e12), dialect="kohya")
     with pytest.raises(AdapterFileError, match="more than float16 can"):
         converted(file, ExportDialect.diffusers, FileDtype.fp16)
     assert names_in(tmp_path) == ["mug.safetensors"]
@@ -46,12 +48,22 @@ def test_what_fp16_cannot_hold_is_refused_before_anything_is_written(tmp_path: P
 
 def test_fp16_is_refused_where_only_the_folded_scale_is_too_much(tmp_path: Path):
     quiet = loud(adapter(alpha=4.0), 1e4)
-    much = Adapter({name: LoRA(each.down, each.up, 4e4) for name, each in quiet.layers.items()})
+    much = Adapter({name: LoRA(each.down, each.up, 4e9) for name, each in quiet.layers.items()})
     file = written(tmp_path / "mug.safetensors", much, dialect="onetrainer")
     with pytest.raises(AdapterFileError, match="more than float16 can"):
         converted(file, ExportDialect.diffusers, FileDtype.fp16)
     assert names_in(tmp_path) == ["mug.safetensors"]
     converted(file, ExportDialect.onetrainer, FileDtype.fp16)
+
+
+@pytest.mark.parametrize("quiet", [1e-5, 1e-9])
+def test_numbers_too_small_for_fp16_are_named_with_a_way_out_that_helps(quiet: float, tmp_path: Path):
+    file = written(tmp_path / "mug.safetensors", loud(adapter(alpha=2.0**-8), quiet), dialect="kohya")
+    with pytest.raises(AdapterFileError, match="smaller than the file's dtype can hold") as refused:
+        converted(file, ExportDialect.diffusers, FileDtype.fp16)
+    assert "dtype=fp32" in refused.value.fix
+    again = converted(file, ExportDialect.diffusers, FileDtype.fp32, name="wide")
+    assert apart(deltas(again), deltas(file)) < 1e-5
 
 
 def test_text_encoders_that_fp16_cannot_hold_stop_the_whole(tmp_path: Path):

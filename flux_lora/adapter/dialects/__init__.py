@@ -10,6 +10,7 @@ alpha.py            rank and alpha from peft's config or diffusers' metadata
 text_encoders.py    module names and keys of CLIP and T5
 peft.py             peft's folders and their adapter_config.json
 xlabs.py            XLabs' processor keys
+diffsynth.py        DiffSynth-Studio's own names
 notes.py            what is unusual about an adapter that was read
 
 To add a dialect, add its row to KNOWN in table.py (with a file like xlabs.py if KeyFormat cannot spell its keys) and,

@@ -12,8 +12,13 @@ from flux_lora.errors import AdapterFileError
 METADATA_KEY = "lora_adapter_metadata"
 MODELS = ("transformer", "text_encoder", "text_encoder_2", "")
 """What the keys of diffusers' metadata begin with; transformer.save_lora_adapter puts nothing before them."""
-SAFE_PATTERN = re.compile(r"\^?(?:[\w-]|\\?\.|\\d\+?|\[\w+\])+\$?")
+SAFE_PATTERN = re.compile(r"\^?(?:[\w-]|\\?\.|\\d\+?|\[[\w-]+\]|\(\w+(?:\|\w+)*\)|\.[*+])+\$?")
 """The patterns that trainers write. Any other regular expression may backtrack without end."""
+ANYTHING = re.compile(r"\.[*+]")
+MOST_ANYTHING = 2
+"""Of `.*` in one pattern: each makes the search as long again as a name."""
+MOST_LONG_PATTERNS = 100
+"""With a `.*` in them."""
 MOST_PATTERNS = 2_000
 CLOSE = 1e-3
 """Relative: alpha may have been rounded to a 16-bit dtype."""
@@ -109,8 +114,17 @@ def _patterns(value: object, where: str) -> dict[str, float]:
         return {}
     if not isinstance(value, dict) or len(value) > MOST_PATTERNS:
         raise AdapterFileError(f"{where} has patterns that are no table", fix="save the adapter again with peft")
+    if sum("*" in pattern or "+" in pattern for pattern in value) > MOST_LONG_PATTERNS:
+        raise AdapterFileError(
+            f"{where} has more patterns with .* or + than any trainer writes", fix="save the adapter again with peft"
+        )
     for pattern, number in value.items():
-        if not SAFE_PATTERN.fullmatch(pattern) or not usable_number(number) or number == 0:
+        if (
+            len(ANYTHING.findall(pattern)) > MOST_ANYTHING
+            or not SAFE_PATTERN.fullmatch(pattern)
+            or not usable_number(number)
+            or number == 0
+        ):
             raise AdapterFileError(
                 f"{where} has the pattern {pattern[:80]!r}: {str(number)[:40]}, which is not one of module names",
                 fix="save the adapter again with the modules' names as patterns",

@@ -85,7 +85,7 @@ def deltas_to_keys(
     """Tensors by key, of deltas whose modules already have the names that the format takes."""
     tensors = {}
     for module, delta in deltas:
-        for role, tensor in tensors_of_delta(_with_readable_scale(delta, has_alpha=key_format.alpha)).items():
+        for role, tensor in tensors_of_delta(_with_readable_scale(delta, dtype, has_alpha=key_format.alpha)).items():
             if role != ALPHA:
                 wide = torch.float32 if role in OF_THE_WEIGHT else dtype
                 tensors[key_format.key(module, role)] = cast_tensor(tensor, wide, module)
@@ -129,10 +129,10 @@ def _other_types_fix(adapter: Adapter) -> str:
     return RESIZE_WITH_BASE if needs_base else UNSPLIT
 
 
-def _with_readable_scale(delta: LayerDelta, *, has_alpha: bool) -> LayerDelta:
+def _with_readable_scale(delta: LayerDelta, dtype: torch.dtype, *, has_alpha: bool) -> LayerDelta:
     """With its scale folded in where there is no alpha key, or it would be misread: sd-scripts takes an alpha of 0
     for the rank, and diffusers (0.42) never comes to an end with one below."""
     if isinstance(delta, OFT):
         return delta
     alpha = delta.lora.alpha if isinstance(delta, DoRA) else delta.alpha
-    return delta if has_alpha and alpha > 0 else fold_scale(delta)
+    return delta if has_alpha and alpha > 0 else fold_scale(delta, dtype)

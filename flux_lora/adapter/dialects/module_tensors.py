@@ -4,6 +4,7 @@ Shapes are those of layer_types.py; in files a magnitude is O1 or 1I and alpha i
 Shape letters: R rank, I inputs, O outputs.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -65,13 +66,26 @@ def fold_lora_scale(layer: LoRA) -> LoRA:
     return LoRA(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
 
 
-def fold_scale(delta: LayerDelta) -> LayerDelta:
-    """The same delta in float32, with its scale folded into a factor, so that every loader's scale is 1."""
+def fold_lora_scale_for(dtype: torch.dtype, layer: LoRA) -> LoRA:
+    """fold_lora_scale for a file of this dtype. fp16 rounds small numbers away, and alpha 1 at rank 128 makes them
+    small: there a power of two goes from one factor to the other, so that their largest numbers are alike."""
+    folded = fold_lora_scale(layer)
+    largest = [float(factor.abs().max()) for factor in (folded.down, folded.up)]
+    if dtype is not torch.float16 or layer.scale == 1.0 or not all(0 < number < math.inf for number in largest):
+        return folded
+    down, up = (math.frexp(number)[1] for number in largest)
+    shared = 2.0 ** ((down - up) // 2)
+    return LoRA(folded.down / shared, folded.up * shared, folded.alpha)
+
+
+def fold_scale(delta: LayerDelta, dtype: torch.dtype = torch.float32) -> LayerDelta:
+    """The same delta in float32, with its scale folded into its factors, so that every loader's scale is 1. `dtype` is
+    that of the file it is for."""
     match delta:
         case LoRA():
-            return fold_lora_scale(delta)
+            return fold_lora_scale_for(dtype, delta)
         case DoRA():
-            return replace(delta, lora=fold_lora_scale(delta.lora))
+            return replace(delta, lora=fold_lora_scale_for(dtype, delta.lora))
         case LoHa():
             return replace(delta, w1_a=delta.w1_a.float() * delta.scale, alpha=float(delta.rank))
         case LoKr():

@@ -15,6 +15,7 @@ from flux_lora.adapter.dialects.keys import PEFT_ENDS, KeyFormat, other_dialect_
 from flux_lora.adapter.dialects.module_names import is_bfl
 from flux_lora.adapter.dialects.module_tensors import with_scale
 from flux_lora.adapter.dialects.read import read_state_dict, refuse_keys
+from flux_lora.adapter.header import printable
 from flux_lora.adapter.layer_types import RESIZE_WITH_BASE, Adapter, DoRA, LayerDelta, LoRA
 from flux_lora.errors import AdapterFileError
 
@@ -37,6 +38,8 @@ REFUSED: Mapping[str, str] = {
     "use_bdlora": "factors in blocks",
 }
 """Fields of a config that change the model otherwise than by adding to a weight."""
+LONGEST_VALUE = 60
+"""Characters of a field that a message repeats."""
 INITS_THAT_CHANGE_BASE = re.compile(r"pissa.*|olora|loftq|corda", re.IGNORECASE)
 """init_lora_weights that also change the base's weights; the LoRA alone is then not the difference."""
 
@@ -103,7 +106,11 @@ def _refuse_unsupported(config: Mapping[str, object]) -> None:
             f"{CONFIG} is of a {peft_type[:40]} adapter",
             fix=f"give one of {', '.join(PEFT_TYPES)}: others are not read",
         )
-    unsupported = [f"{key} ({what})" for key, what in REFUSED.items() if config.get(key)]
+    unsupported = [
+        f"{key}={printable(str(config[key]), LONGEST_VALUE)} ({what})"
+        for key, what in REFUSED.items()
+        if config.get(key)
+    ]
     if config.get("bias", "none") != "none":
         unsupported.append(f"bias={str(config['bias'])[:20]} (biases)")
     init = config.get("init_lora_weights")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.dialects import peft, xlabs
+from flux_lora.adapter.dialects import diffsynth, peft, xlabs
 from flux_lora.adapter.dialects.keys import EVERYTHING, OTHER_TYPES, PEFT_ENDS, KeyFormat, to_keys
 from flux_lora.adapter.dialects.read import END, HARMLESS, StateDictContents, module_of, read_state_dict
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder
@@ -151,7 +151,14 @@ KNOWN = (
     ),
     _in_keys(
         KeyFormat(dialect="bare", prefix="", ends=PEFT_ENDS),
-        "transformer.save_lora_adapter and DiffSynth; transformer.load_lora_adapter(prefix=None) reads it",
+        "transformer.save_lora_adapter; transformer.load_lora_adapter(prefix=None) reads it",
+    ),
+    Dialect(
+        name=diffsynth.DIALECT,
+        about="DiffSynth-Studio's own names; DiffSynth reads it, no other program",
+        owns=diffsynth.is_diffsynth,
+        read=diffsynth.from_diffsynth,
+        layer_types=("LoRA",),
     ),
     _in_keys(
         KeyFormat(dialect="simpletuner", prefix="diffusion_model."),

@@ -13,7 +13,7 @@ from torch import Tensor
 from flux_lora.adapter.dialects.bfl import fuse_qkv, split_qkv
 from flux_lora.adapter.dialects.keys import cast_tensor, other_dialect_fix, refuse_modules, refuse_types
 from flux_lora.adapter.dialects.module_names import QKV
-from flux_lora.adapter.dialects.module_tensors import delta_from_tensors, fold_lora_scale
+from flux_lora.adapter.dialects.module_tensors import delta_from_tensors, fold_lora_scale_for
 from flux_lora.adapter.dialects.read import FIX, StateDictContents, refuse_keys
 from flux_lora.adapter.layer_types import Adapter, LayerDelta, LoRA
 from flux_lora.errors import AdapterFileError
@@ -52,7 +52,7 @@ def to_xlabs(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
     for module, layers in members.items():
         names = _diffusers_names(module)
         fused = layers[names[0]] if len(names) == 1 else fuse_qkv(module, [layers.get(name) for name in names], QKV)
-        folded = fold_lora_scale(fused)
+        folded = fold_lora_scale_for(dtype, fused)
         tensors[f"{module}.down.weight"] = cast_tensor(folded.down, dtype, module)
         tensors[f"{module}.up.weight"] = cast_tensor(folded.up, dtype, module)
     return tensors

@@ -118,7 +118,7 @@ def loha_of(module: Module, alpha: float | None) -> LoHa | None:
 def oft_of(module: Module, alpha: float | None) -> OFT | None:
     """LyCORIS' diag-oft, cut to a norm of alpha; None if it is absent or not KNN."""
     blocks, rescale = (module.tensors.get(ending) for ending in OFT_ENDINGS)
-    if blocks is None or blocks.ndim != 3:
+    if blocks is None or blocks.ndim != 3 or blocks.shape[1] != blocks.shape[2]:
         return None
     return OFT(within_norm(blocks, alpha or 0.0), None if rescale is None else rescale.flatten())
 

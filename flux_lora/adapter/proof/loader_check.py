@@ -144,11 +144,23 @@ def _finite_or_inf(distance: float) -> float:
     return distance if math.isfinite(distance) else math.inf
 
 
+def _small_numbers(name: str, loaded: LayerDelta, error: float) -> str:
+    """The reason, where a factor in the file has hardly a number that fp16 holds with all of its digits; else empty."""
+    if not isinstance(loaded, LoRA):
+        return ""
+    smallest = SMALL_IN_FP16 * torch.finfo(torch.float16).tiny
+    small = [side for side in (loaded.down, loaded.up) if side.dtype is torch.float16 and side.abs().max() < smallest]
+    return f"{name} is {error:.1%} off what was given: its numbers are {TOO_SMALL}" if small else ""
+
+
 WRITE_AGAIN = "write it again; if it stays, report it with this message: the file would disappoint its users"
 MORE_DIGITS = (
     "numbers this small are rounded away in 16 bits: write fp32 with dtype=fp32, or export.dtype=fp32 in an export"
 )
 EARLIER = "take an earlier checkpoint, or fetch the file again"
+TOO_SMALL = "smaller than the file's dtype can hold"
+SMALL_IN_FP16 = 16
+"""Times its smallest normal number: where no number of a factor is larger, most have lost digits."""
 NEAR = 5
 """Times the bound: a larger error does not come from rounding to 16 bits."""
 BY_TABLE = "by its key table"
@@ -246,10 +258,17 @@ def proof_of(
     and v share a matrix with a k that was not trained, every program finds a zero k.
     """
     trained = case.adapter.deltas
-    loaded = {name: delta for name, delta in loaded.items() if not changes_nothing(delta)}
+    nothing = {name for name, delta in loaded.items() if changes_nothing(delta)}
+    loaded = {name: delta for name, delta in loaded.items() if name not in nothing}
     expected = [name for name in trained if re.fullmatch(modules, name) and not changes_nothing(trained[name])]
     missing = sorted(set(expected) - set(loaded))
     untrained = sorted(set(loaded) - set(trained))
+    vanished = [name for name in missing if name in nothing]
+    if vanished:
+        raise AdapterFileError(
+            f"in {program}, {vanished[0]} is nothing: its numbers are {TOO_SMALL} ({len(vanished)} such layer(s))",
+            fix=MORE_DIGITS,
+        )
     for problem, names in (
         (f"{program} did not load {len(missing)} trained layer(s)", missing),
         (f"{program} finds {len(untrained)} layer(s) in the file that were not trained", untrained),
@@ -259,10 +278,11 @@ def proof_of(
     errors = {name: deviation(loaded[name], trained[name]) for name in expected}
     off = [name for name, error in errors.items() if not error <= case.bound]
     if off:
-        reason = explain_deviation(off[0], loaded[off[0]], trained, case.bound)
+        rounded_away = _small_numbers(off[0], loaded[off[0]], errors[off[0]])
+        reason = rounded_away or explain_deviation(off[0], loaded[off[0]], trained, case.bound)
         raise AdapterFileError(
             f"in {program}, {reason} ({len(off)} such layer(s))",
-            fix=MORE_DIGITS if errors[off[0]] < NEAR * case.bound else WRITE_AGAIN,
+            fix=MORE_DIGITS if rounded_away or errors[off[0]] < NEAR * case.bound else WRITE_AGAIN,
         )
     worst = max(errors, key=lambda name: errors[name])
     return ReaderProof(

@@ -135,6 +135,13 @@ CONFIGS = {
     "patterns": LoraConfig(
         r=4, lora_alpha=8, target_modules=NAMES, rank_pattern={"attn.to_q": 2}, alpha_pattern={"net.2": 1}
     ),
+    "wide patterns": LoraConfig(
+        r=4,
+        lora_alpha=8,
+        target_modules=NAMES,
+        rank_pattern={r"transformer_blocks\.(0|1)\.attn\.to_[qv]": 2},
+        alpha_pattern={"single_transformer_blocks.*proj_out": 1},
+    ),
     "rooted": LoraConfig(r=4, lora_alpha=8, target_modules=NAMES, use_rslora=True),
     "dora": LoraConfig(r=4, lora_alpha=8, target_modules=NAMES, use_dora=True),
     "loha": LoHaConfig(r=4, alpha=8, target_modules=NAMES),
