@@ -164,7 +164,15 @@ def _group(place: str, deltas: list[LayerDelta]) -> Group:
 
 ENDINGS = tuple(ending for pair in PAIRS.values() for ending in pair)
 """What a key of a LoRA ends with, in any dialect."""
-TYPE_MARKS = (("lokr_", "LoKr"), ("hada_", "LoHa"), ("dora_scale", "DoRA"), ("magnitude", "DoRA"), ("oft_", "OFT"))
+TYPE_MARKS = (
+    ("lokr_", "LoKr"),
+    ("hada_", "LoHa"),
+    ("dora_scale", "DoRA"),
+    ("magnitude", "DoRA"),
+    ("oft_", "OFT"),
+    (".a1.weight", "GLoRA"),
+    (".diff", "whole weights"),
+)
 """Part of a key, and the layer type that it gives away."""
 UNKNOWN = "unknown"
 BASE_DEPENDENT = "what {kinds} changes in length depends on the base's weights; {instead}"
@@ -252,6 +260,8 @@ def _is_finite(tensor: Tensor) -> bool:
 def _types_by_key(file: Path, header: FileHeader) -> tuple[str, ...]:
     """The layer types by the file's keys alone; an AdapterFileError where no key is one of an adapter."""
     found = {name for mark, name in TYPE_MARKS if any(mark in key for key in header.tensors)}
+    if any(key.endswith(".oft_blocks") and len(entry.shape) == 4 for key, entry in header.tensors.items()):
+        found = {*found - {"OFT"}, "BOFT"}
     if found or is_checkpoint(header.tensors) or any(key.endswith(ENDINGS) for key in header.tensors):
         return tuple(sorted(found)) or ("LoRA",)
     first = quoted(min(header.tensors, default="nothing at all"))

@@ -97,6 +97,31 @@ def test_kinds_are_told_apart(name: str, kind: str, tmp_path: Path):
     assert describe(tmp_path / "x").kinds == (kind,)
 
 
+FOREIGN = {
+    "GLoRA": {f"{side}{n}.weight": torch.ones(2, 2) for n in (1, 2) for side in "ab"},
+    "BOFT": {"oft_blocks": torch.ones(3, 2, 4, 4)},
+    "whole weights": {"diff": torch.ones(4, 4)},
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_kinds_that_this_package_does_not_apply_are_named_and_who_takes_them(kind: str, tmp_path: Path):
+    stem = f"lycoris_{NAMES[0].replace('.', '_')}"
+    save_file({f"{stem}.{end}": tensor for end, tensor in FOREIGN[kind].items()}, tmp_path / "x")
+    seen = describe(tmp_path / "x")
+    assert seen.kinds == (kind,) and any("not read as an adapter" in remark for remark in seen.remarks)
+    assert {each.reader: each.takes for each in seen.verdicts}["ComfyUI"] == "all"
+
+
+@pytest.mark.parametrize("said", ["True", True])
+def test_a_file_of_sd_scripts_with_q_k_and_v_apart_is_told_to_be_weak(said: object, tmp_path: Path):
+    metadata = {"ss_network_args": json.dumps({"split_qkv": said})}
+    save_file(DIALECTS["kohya"], tmp_path / "x", metadata)
+    assert any("at a third (double blocks) or a quarter" in remark for remark in describe(tmp_path / "x").remarks)
+    save_file(DIALECTS["kohya"], tmp_path / "y", {"ss_network_args": json.dumps({"split_qkv": "False"})})
+    assert not any("at a third" in remark for remark in describe(tmp_path / "y").remarks)
+
+
 def test_the_length_of_what_depends_on_the_base_is_not_made_up(tmp_path: Path):
     save_file(DIALECTS["lycoris oft"], tmp_path / "x")
     seen = describe(tmp_path / "x")

@@ -1,5 +1,6 @@
 """Notes on an adapter that was read from another trainer's file."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -8,6 +9,11 @@ from flux_lora.adapter.layer_types import Adapter, LoRA, type_name
 from flux_lora.models.flux1.layers import CHANNELS, flux1_shapes
 
 FLUX2_WIDTH = 6144
+SPLIT_QKV = (
+    "sd-scripts trained q, k and v apart (split_qkv) and wrote them as one module of three or four times the rank "
+    "under the same alpha: every program applies their change at a third (double blocks) or a quarter (single blocks) "
+    "of what was trained"
+)
 IMAGE_EMBEDDER = "x_embedder"
 
 
@@ -23,6 +29,8 @@ def notes_on_adapter(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[
     fused = [name for name in adapter.deltas if is_bfl(name)]
     if fused:
         yield f"{len(fused)} changes of fused matrices cannot be taken apart, first {fused[0]}"
+    if _split_qkv(metadata):
+        yield SPLIT_QKV
     folded = all(delta.alpha == delta.rank for delta in adapter.deltas.values() if isinstance(delta, LoRA))
     rank, alpha = metadata.get("ss_network_dim", ""), metadata.get("ss_network_alpha", "")
     if folded and rank != alpha and rank.isdigit() and _is_number(alpha):
@@ -30,6 +38,15 @@ def notes_on_adapter(adapter: Adapter, metadata: Mapping[str, str]) -> Iterator[
             f"its metadata says alpha {float(alpha):g} at rank {rank}, its tensors do not: it is read at scale 1, "
             "as every program reads it"
         )
+
+
+def _split_qkv(metadata: Mapping[str, str]) -> bool:
+    """Whether sd-scripts trained q, k and v apart (split_qkv=True)."""
+    try:
+        found = json.loads(metadata.get("ss_network_args", ""))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and str(found.get("split_qkv")) == "True"
 
 
 def _foreign_modules(layers: Mapping[str, LoRA]) -> Iterator[str]:

@@ -1,26 +1,29 @@
 """ComfyUI (0.3.64, a125cd84) and Forge (its loader of late 2024, read).
 
 ComfyUI's own loader and arithmetic were run on every spelling of the tests and every dialect that is
-written here: same unused keys, same deltas on every weight.
+written here: same unused keys, same deltas on every weight. GLoRA, BOFT and whole weights were read, not run.
 
 Both have one table from module names in files to weights of BFL's model, with rows and a swap of halves for
 diffusers' names, and look every known name up in the file. An unused key is a line in the log.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from flux_lora.adapter.layer_types import OFT, DoRA, LayerDelta, LoRA
 from flux_lora.adapter.loaders.keys import (
     ALPHA,
+    BIAS,
     DORA_SCALE,
+    GLORA_ENDINGS,
     LOHA_ENDINGS,
     LOKR_ENDINGS,
     OFT_ENDINGS,
     PAIRS,
     PEFT_MAGNITUDE,
+    WHOLE,
     Module,
     alpha_of,
     loha_of,
@@ -33,8 +36,19 @@ from flux_lora.adapter.loaders.keys import (
 from flux_lora.adapter.loaders.result import Loader, LoadResult, stopped, without_metadata_alpha
 from flux_lora.models.flux1.layers import CLIP_NAMES, T5_NAMES, FusedWeight, fused_weights
 
-ORDER = ("down up", "AB", "lora.down up", "AB bare", "linear_layer", "AB default", "processor")
-"""Spellings of keys.PAIRS; it takes the first that a module has."""
+
+@dataclass(frozen=True)
+class _Rules:
+    """What one of the two programs knows."""
+
+    spellings: tuple[str, ...]
+    """Of keys.PAIRS; it takes the first that a module has."""
+    oft: bool
+    """Whether it knows OFT, and BOFT."""
+
+
+RULES = _Rules(("down up", "AB", "lora.down up", "AB bare", "linear_layer", "AB default", "processor"), oft=True)
+FORGE_RULES = _Rules(("down up", "processor", "AB", "lora.down up", "linear_layer"), oft=False)
 XLABS_MARKS = ("single_blocks.37.processor.qkv_lora.up.weight", "double_blocks.18.processor.qkv_lora2.up.weight")
 """With both of these keys it takes an XLabs file for USO's, which it reads."""
 XLABS_PARTS = {
@@ -57,6 +71,8 @@ class _ModuleResult:
     keys: set[str]
     """Those that it uses."""
     wrong: str = ""
+    other: bool = False
+    """Whether it changes the module in a way that no LayerDelta describes."""
 
 
 def comfyui_module_names(names: Collection[str]) -> dict[str, FusedWeight]:
@@ -90,12 +106,12 @@ def load_in_comfyui(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], 
     known = comfyui_module_names(names)
     if all(mark in tensors for mark in XLABS_MARKS):
         known |= _xlabs_names(names)
-    return without_metadata_alpha(_applied(tensors, known), metadata)
+    return without_metadata_alpha(_applied(tensors, known, RULES), metadata)
 
 
 def load_in_forge(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:
-    """What Forge does with a file: ComfyUI's rules without USO's."""
-    return without_metadata_alpha(_applied(tensors, comfyui_module_names(names)), metadata)
+    """What Forge does with a file: ComfyUI's rules without USO's, OFT and peft's own spellings."""
+    return without_metadata_alpha(_applied(tensors, comfyui_module_names(names), FORGE_RULES), metadata)
 
 
 def _xlabs_names(names: Collection[str]) -> dict[str, FusedWeight]:
@@ -109,36 +125,41 @@ def _xlabs_names(names: Collection[str]) -> dict[str, FusedWeight]:
     return known
 
 
-def _applied(tensors: Mapping[str, Tensor], known: Mapping[str, FusedWeight]) -> LoadResult:
+def _applied(tensors: Mapping[str, Tensor], known: Mapping[str, FusedWeight], rules: _Rules) -> LoadResult:
     deltas: dict[str, LayerDelta] = {}
     used: set[str] = set()
+    others: set[str] = set()
     wrong = ""
     for stem, module in modules_of(tensors).items():
         if stem not in known:
             continue
-        lone_up = _lone_up(module)
+        lone_up = _lone_up(module, rules)
         if lone_up:
             return stopped(f"stops at {lone_up}, whose other half is not in the file", tensors)
-        partial = _module_result(module)
+        partial = _module_result(module, rules)
+        others |= {stem} if partial.other else set()
         unfused = {} if partial.delta is None else unfuse(partial.delta, known[stem])
         if partial.delta is None or unfused:
             deltas |= unfused
             used |= partial.keys
         wrong = wrong or partial.wrong
-    return LoadResult(deltas=deltas, unused=tuple(sorted(set(tensors) - used)), wrong=wrong)
+    return LoadResult(deltas, frozenset(others), unused=tuple(sorted(set(tensors) - used)), wrong=wrong)
 
 
-def _lone_up(module: Module) -> str:
-    """The key of an `up` whose `down` is not in the file; empty if there is none."""
-    pair = next((PAIRS[spelling] for spelling in ORDER if module.has(PAIRS[spelling][1])), None)
-    return f"{module.stem}{pair[1]}" if pair and not module.has(pair[0]) else ""
+def _lone_up(module: Module, rules: _Rules) -> str:
+    """The key of an `up` whose `down` is not in the file, or of one of GLoRA's; empty if there is none."""
+    pair = next((PAIRS[spelling] for spelling in rules.spellings if module.has(PAIRS[spelling][1])), None)
+    if pair and not module.has(pair[0]):
+        return f"{module.stem}{pair[1]}"
+    torn = module.has(GLORA_ENDINGS[0]) and not module.has(*GLORA_ENDINGS)
+    return f"{module.stem}{GLORA_ENDINGS[0]}" if torn else ""
 
 
-def _module_result(module: Module) -> _ModuleResult:
+def _module_result(module: Module, rules: _Rules) -> _ModuleResult:
     """It tries every layer type in turn, and a later one overwrites an earlier."""
     alpha = alpha_of(module)
     partial = _ModuleResult(None, module.keys([ALPHA, DORA_SCALE]))
-    for pair in ORDER:
+    for pair in rules.spellings:
         layer = lora_of(module, pair, alpha)
         if layer is not None:
             partial = _ModuleResult(layer, partial.keys | module.keys(PAIRS[pair]))
@@ -146,12 +167,26 @@ def _module_result(module: Module) -> _ModuleResult:
     others = (
         (loha_of(module, alpha), LOHA_ENDINGS),
         (lokr_of(module, alpha), LOKR_ENDINGS),
-        (oft_of(module, alpha), OFT_ENDINGS),
+        (oft_of(module, alpha) if rules.oft else None, OFT_ENDINGS),
     )
     for delta, endings in others:
         if delta is not None:
             partial = _ModuleResult(delta, partial.keys | module.keys(endings))
-    return _with_magnitude(module, partial)
+    partial = _with_magnitude(module, partial)
+    undescribed = _undescribed(module, rules)
+    if not undescribed:
+        return partial
+    beside = partial.delta if undescribed == module.keys([BIAS]) else None
+    return replace(partial, delta=beside, keys=partial.keys | undescribed, other=True)
+
+
+def _undescribed(module: Module, rules: _Rules) -> set[str]:
+    """The keys of a GLoRA, a BOFT (blocks of four dimensions), or the change of a whole weight or bias."""
+    keys = module.keys((*GLORA_ENDINGS, WHOLE, BIAS))
+    blocks = module.tensors.get(OFT_ENDINGS[0])
+    if rules.oft and blocks is not None and blocks.ndim == 4:
+        keys |= module.keys(OFT_ENDINGS)
+    return keys
 
 
 def _with_magnitude(module: Module, partial: _ModuleResult) -> _ModuleResult:
@@ -171,5 +206,10 @@ def _with_magnitude(module: Module, partial: _ModuleResult) -> _ModuleResult:
     return _ModuleResult(delta, partial.keys, wrong)
 
 
-COMFYUI = Loader("ComfyUI", "LoraLoader and LoraLoaderModelOnly, measured with 0.3.64", load_in_comfyui)
+COMFYUI = Loader(
+    "ComfyUI",
+    "LoraLoader and LoraLoaderModelOnly, measured with 0.3.64",
+    load_in_comfyui,
+    without_text_encoders="LoraLoaderModelOnly leaves them out",
+)
 FORGE = Loader("Forge", "stable-diffusion-webui-forge; from its source, not run", load_in_forge)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from flux_lora.adapter.dialects.text_encoders import is_text_encoder
 from flux_lora.adapter.header import printable
 from flux_lora.adapter.layer_types import LoRA
 from flux_lora.adapter.loaders.comfyui import COMFYUI, FORGE
@@ -50,7 +51,7 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
     taken = len(modules) - len(lost)
     if result.stopped:
         return Compatibility(loader.name, "none", printable(result.stopped))
-    if not result.deltas:
+    if not result.deltas and not result.others:
         return Compatibility(loader.name, "none", f"knows none of the {len(modules)} module names, and may say nothing")
     if result.wrong:
         return Compatibility(loader.name, "wrong", printable(result.wrong))
@@ -59,11 +60,24 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
         stem, left = next(iter(incomplete.items()))
         problem = f"leaves {next(iter(left.tensors))} out of {len(incomplete)} modules and applies the rest of them"
         return Compatibility(loader.name, "wrong", printable(f"{problem}, first {stem}", LONGEST_REASON))
-    width_note = "" if base_known or _fits_flux1(result) else "; but its base is not as wide as FLUX.1"
+    notes = _text_note(loader, modules, lost)
+    notes += "" if base_known or _fits_flux1(result) else "; but its base is not as wide as FLUX.1"
     if lost:
         reason = f"takes {taken} of {len(modules)} modules and leaves the rest, first {printable(min(lost))}"
-        return Compatibility(loader.name, "part", reason + width_note)
-    return Compatibility(loader.name, "all", f"takes all {len(modules)} modules as they were trained{width_note}")
+        return Compatibility(loader.name, "part", reason + notes)
+    return Compatibility(loader.name, "all", f"takes all {len(modules)} modules as they were trained{notes}")
+
+
+def _text_note(loader: Loader, modules: Collection[str], lost: Collection[str]) -> str:
+    """What becomes of the text encoders' layers; empty where the file has none."""
+    of_text = [stem for stem in modules if is_text_encoder(stem)]
+    left = sum(stem in lost for stem in of_text)
+    if not of_text:
+        return ""
+    if left == len(of_text):
+        return f"; of the text encoders it takes none of {left}"
+    told = f"; {len(of_text) - left} of {len(of_text)} layers of the text encoders are among them"
+    return f"{told}, and {loader.without_text_encoders}" if loader.without_text_encoders else told
 
 
 def _weights(module: Module) -> int:

@@ -233,10 +233,11 @@ def _peft_pairs(
     for stem, module in modules_of(tensors).items():
         if stem not in known:
             continue
-        alpha = alpha_of(module)
-        layer = lora_of(module, "AB", alphas.alpha(stem) if alpha is None else alpha)
+        layer = lora_of(module, "AB", alpha_of(module))
         if layer is None:
             continue
+        told = None if module.has(ALPHA) else alphas.alpha(stem, layer.rank)
+        layer = layer if told is None else replace(layer, alpha=told)
         magnitude = _magnitude(module)
         deltas[known[stem]] = layer if magnitude is None else DoRA(layer, magnitude, per_input=False)
         used |= module.keys((*PAIRS["AB"], ALPHA, PEFT_MAGNITUDE, f"{PEFT_MAGNITUDE}.weight"))
@@ -264,5 +265,10 @@ def _has_several_ranks(deltas: Mapping[str, LayerDelta]) -> bool:
     return len({layer.rank for layer in layers if isinstance(layer, LoRA)}) > 1
 
 
-DIFFUSERS = Loader("diffusers", "FluxPipeline.load_lora_weights, measured with 0.42.1", load_in_diffusers)
-DIFFUSERS_032 = Loader("diffusers 0.32", "the same in 0.32.1, still pinned by many", load_in_diffusers_032)
+NO_TEXT_ENCODER = "a pipeline without its text encoder stops at them"
+DIFFUSERS = Loader(
+    "diffusers", "FluxPipeline.load_lora_weights, measured with 0.42.1", load_in_diffusers, NO_TEXT_ENCODER
+)
+DIFFUSERS_032 = Loader(
+    "diffusers 0.32", "the same in 0.32.1, still pinned by many", load_in_diffusers_032, NO_TEXT_ENCODER
+)

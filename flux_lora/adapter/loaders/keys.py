@@ -28,6 +28,9 @@ ALPHA, DORA_SCALE, PEFT_MAGNITUDE = ".alpha", ".dora_scale", ".lora_magnitude_ve
 LOKR_ENDINGS = tuple(f".lokr_{part}" for part in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b"))
 LOHA_ENDINGS = tuple(f".hada_{part}" for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
 OFT_ENDINGS = (".oft_blocks", ".rescale")
+GLORA_ENDINGS = (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight")
+WHOLE, BIAS = ".diff", ".diff_b"
+"""A change of a whole weight, and of a bias."""
 OTHERS = (
     ALPHA,
     DORA_SCALE,
@@ -37,6 +40,9 @@ OTHERS = (
     *LOKR_ENDINGS,
     *LOHA_ENDINGS,
     *OFT_ENDINGS,
+    *GLORA_ENDINGS,
+    WHOLE,
+    BIAS,
 )
 ENDINGS = frozenset({*OTHERS, *(ending for pair in PAIRS.values() for ending in pair)})
 MOST_KEYS = 200_000

@@ -22,6 +22,8 @@ class LoadResult:
 
     deltas: Mapping[str, LayerDelta] = field(default_factory=dict)
     """By diffusers' module name; what cannot be split of a fused weight stays under BFL's name."""
+    others: frozenset[str] = frozenset()
+    """Modules of the file, by their names there, that it changes in ways which no LayerDelta describes."""
     unused: tuple[str, ...] = ()
     """Keys of the file that it does not use."""
     wrong: str = ""
@@ -41,6 +43,8 @@ class Loader:
     name: str
     about: str
     load: Load
+    without_text_encoders: str = ""
+    """What it does with their layers where the text encoders are not loaded; empty where they always are."""
 
 
 def stopped(reason: str, tensors: Mapping[str, Tensor]) -> LoadResult:
@@ -71,12 +75,17 @@ class MetadataAlpha:
     """The fields of a LoraConfig that decide scales."""
 
     lora_alpha: float | None = None
+    rooted: bool = False
+    """rsLoRA: alpha is divided by the square root of the rank."""
     patterns: Mapping[str, float] = field(default_factory=dict)
     """alpha_pattern: matched by peft from the start of a module's name or after a dot."""
 
-    def alpha(self, stem: str) -> float | None:
-        """The module's alpha; None if there is none, and the scale is 1."""
-        name = stem.removeprefix(ROOT)
+    def alpha(self, stem: str, rank: int) -> float | None:
+        """The alpha that gives the module its scale as alpha / rank; None if there is none, and the scale is 1."""
+        alpha = self._said_of(stem.removeprefix(ROOT))
+        return None if alpha is None else alpha * math.sqrt(rank) if self.rooted else alpha
+
+    def _said_of(self, name: str) -> float | None:
         for pattern, alpha in self.patterns.items():
             plain = pattern.removeprefix("^").removesuffix("$").replace("\\", "").removeprefix(ROOT)
             if name == plain or name.endswith(f".{plain}"):
@@ -100,7 +109,11 @@ def metadata_alpha(metadata: Mapping[str, str]) -> MetadataAlpha | None:
     if not usable_number(alpha):
         return None
     numbers = patterns.items() if isinstance(patterns, dict) else ()
-    return MetadataAlpha(float(alpha), {name: float(value) for name, value in numbers if usable_number(value)})
+    return MetadataAlpha(
+        float(alpha),
+        settings.get(f"{ROOT}use_rslora") is True,
+        {name: float(value) for name, value in numbers if usable_number(value)},
+    )
 
 
 def without_metadata_alpha(result: LoadResult, metadata: Mapping[str, str]) -> LoadResult:
@@ -109,7 +122,9 @@ def without_metadata_alpha(result: LoadResult, metadata: Mapping[str, str]) -> L
     if trained is None:
         return result
     layers = {name: delta for name, delta in result.deltas.items() if isinstance(delta, LoRA)}
-    alphas = {name: alpha for name in layers if (alpha := trained.alpha(name)) is not None}
-    return without_trained_alpha(
-        result, [(layers[name].scale, alpha / layers[name].rank) for name, alpha in alphas.items()]
-    )
+    scales = [
+        (layer.scale, alpha / layer.rank)
+        for name, layer in layers.items()
+        if (alpha := trained.alpha(name, layer.rank)) is not None
+    ]
+    return without_trained_alpha(result, scales)

@@ -53,6 +53,8 @@ def _obstacle(support: ExpectedSupport, dialect: str, adapter: Adapter) -> str:
         return "stops at adapters of several ranks"
     if loader in (DIFFUSERS, DIFFUSERS_032) and unknown:
         return f"does not know {' and '.join(sorted(unknown))}"
+    if loader is FORGE and "OFT" in unknown:
+        return "does not know OFT"
     misread = next((delta for delta in adapter.deltas.values() if _misread_by_comfyui(delta)), None)
     if loader in (COMFYUI, FORGE) and misread is not None:
         return f"does not apply {type_with_article(misread)} of this sort as it was trained"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftModel, get_peft_model
 from torch import Generator, Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from flux_lora.adapter.attach import adapter_of
 from flux_lora.adapter.dialects.text_encoders import to_text_encoders
@@ -26,6 +27,8 @@ from tests.adapter.dialects.widths import (
     to_onetrainer,
 )
 from tests.adapter.example_adapters import frozen_transformer, learned_adapter
+from tests.adapter.other_trainers import AB, lora
+from tests.adapter.other_trainers import CLIP as CLIP_SHAPES
 
 CLIP = "text_encoder.text_model.encoder.layers.3.self_attn.q_proj"
 NAMES = ["transformer_blocks.0.attn.to_q", "transformer_blocks.0.ff.net.2", "single_transformer_blocks.0.proj_out"]
@@ -85,6 +88,24 @@ def test_diffusers_takes_our_names_of_clip():
     assert len(names) == 2 and len(found) == 4
 
 
+def pipeline_with(clip: CLIPTextModel | None) -> FluxPipeline:
+    others = dict.fromkeys(("vae", "tokenizer", "text_encoder_2", "tokenizer_2"))
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    return FluxPipeline(scheduler=scheduler, text_encoder=clip, transformer=frozen_transformer(), **others)
+
+
+def test_diffusers_puts_layers_of_clip_into_clip_and_stops_without_one():
+    tiny = CLIPTextConfig(hidden_size=8, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2)
+    clip = CLIPTextModel(tiny)
+    of_clip = {f"text_encoder.{key}": tensor for key, tensor in lora(CLIP_SHAPES, "", AB).items()}
+    file = to_diffusers(learned_adapter(rank=4, alpha=4.0), torch.float32) | of_clip
+    pipeline_with(clip).load_lora_weights(file)
+    down = clip.get_parameter("encoder.layers.0.self_attn.q_proj.lora_A.default_0.weight")
+    assert torch.equal(down, of_clip["text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_A.weight"])
+    with pytest.raises(AttributeError):
+        pipeline_with(None).load_lora_weights(file)
+
+
 def loaded(tensors: Mapping[str, Tensor], metadata: dict[str, object] | None = None) -> Adapter:
     """What diffusers puts into a transformer."""
     transformer = frozen_transformer()
@@ -101,15 +122,17 @@ def test_diffusers_and_we_read_alpha_keys_alike():
     check_same(loaded(raw | alphas), before)
 
 
-def test_diffusers_and_we_read_its_metadata_alike():
+@pytest.mark.parametrize("rooted", [False, True])
+def test_diffusers_and_we_read_its_metadata_alike(rooted: bool):
     raw = to_diffusers(learned_adapter(rank=4, alpha=4.0), torch.float32)
     names = [key.removeprefix("transformer.").removesuffix(".lora_A.weight") for key in raw if key.endswith("A.weight")]
     patterns = {"transformer_blocks.0.attn.to_q": 8, "^single_transformer_blocks.0.attn.to_v": 1}
     config = {"r": 4, "lora_alpha": 2, "target_modules": names, "rank_pattern": {}, "alpha_pattern": patterns}
+    config |= {"use_rslora": True} if rooted else {}
     metadata = {f"transformer.{key}": value for key, value in config.items()}
     ours = from_diffusers(raw, {"lora_adapter_metadata": json.dumps(metadata)})
     check_same(ours, loaded(raw, metadata))
-    assert {layer.scale for layer in ours.layers.values()} == {0.25, 0.5, 2.0}
+    assert {layer.scale for layer in ours.layers.values()} == ({0.5, 1.0, 4.0} if rooted else {0.25, 0.5, 2.0})
 
 
 def peft_model(config: LoraConfig | LoHaConfig | LoKrConfig) -> PeftModel:

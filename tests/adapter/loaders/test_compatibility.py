@@ -242,3 +242,53 @@ def test_oft_with_a_rescale_is_read_wrong_by_comfyui():
     oft = {f"lycoris_{FLAT}.oft_blocks": torch.ones(2, 4, 4)}
     assert found(oft)["ComfyUI"] == ALL
     assert found(oft | {f"lycoris_{FLAT}.rescale": torch.ones(H)})["ComfyUI"] == WRONG
+
+
+def test_rslora_in_the_metadata_is_half_the_strength_for_programs_that_do_not_look_there():
+    raw = diffusers(layers_of(ATTENTION, rank=4))
+    told = json.dumps({"transformer.r": 4, "transformer.lora_alpha": 4, "transformer.use_rslora": True})
+    verdicts = {each.reader: each for each in compatibility(raw, {"lora_adapter_metadata": told})}
+    assert [verdicts[program].takes for program in PROGRAMS] == [ALL, WRONG, WRONG, NONE]
+    assert "applies strength 1 where 2 was trained" in verdicts["ComfyUI"].reason
+
+
+def test_what_becomes_of_text_encoders_is_said_and_what_where_there_are_none():
+    of_clip = text("lora_te1_", FLAT_CLIP, "down up") | text("lora_te3_", FLAT_T5, "down up")
+    reasons = {each.reader: each.reason for each in compatibility(kohya(blocks()) | of_clip, {})}
+    assert "1 of 2 layers of the text encoders are among them, and a pipeline without its" in reasons["diffusers"]
+    assert "2 of 2 layers of the text encoders are among them, and LoraLoaderModelOnly leaves" in reasons["ComfyUI"]
+    assert "2 of 2 layers of the text encoders are among them" in reasons["sd-scripts"]
+    left = {each.reader: each.reason for each in compatibility(RAW | text("text_encoder_2.", T5, "AB"), {})}
+    assert "of the text encoders it takes none of 1" in left["ComfyUI"]
+    assert all("text encoders" not in each.reason for each in compatibility(RAW, {}))
+
+
+GLORA = {f"{side}{n}.weight": torch.ones(shape) for n, shape in ((1, (H, 2)), (2, (2, H))) for side in "ab"}
+UNDESCRIBED = {
+    "GLoRA": (GLORA, (ALL, ALL)),
+    "BOFT": ({"oft_blocks": torch.ones(3, 2, 4, 4)}, (ALL, NONE)),
+    "OFT": ({"oft_blocks": torch.ones(2, 4, 4)}, (ALL, NONE)),
+    "a whole weight": ({"diff": torch.ones(H, H)}, (ALL, ALL)),
+    "a whole weight and its bias": ({"diff": torch.ones(H, H), "diff_b": torch.ones(H)}, (ALL, ALL)),
+}
+
+
+@pytest.mark.parametrize("kind", UNDESCRIBED)
+def test_comfyui_reads_kinds_that_this_package_does_not_and_forge_knows_no_oft(kind: str):
+    """By the two programs' sources: weight_adapter/ of the one, comfyui_lora_collection/ of the other."""
+    tensors, measured = UNDESCRIBED[kind]
+    takes = found({f"lycoris_{FLAT}.{ending}": tensor for ending, tensor in tensors.items()})
+    assert (takes["ComfyUI"], takes["Forge"]) == measured
+    assert (takes["diffusers"], takes["sd-scripts"]) == (NONE, NONE)
+
+
+def test_a_bias_beside_a_lora_leaves_the_lora_as_it_was():
+    tensors = {f"lycoris_{FLAT}.{key}": one for key, one in LOKR.items()} | {f"lycoris_{FLAT}.diff_b": torch.ones(H)}
+    result = LOADERS["ComfyUI"].load(tensors, {}, everything())
+    assert set(result.deltas) == {NAME} and not result.unused
+
+
+def test_a_torn_glora_stops_comfyui_and_is_named():
+    tensors = {f"lycoris_{FLAT}.{key}": one for key, one in GLORA.items() if key != "b2.weight"}
+    reasons = {verdict.reader: verdict.reason for verdict in compatibility(tensors, {})}
+    assert f"stops at lycoris_{FLAT}.a1.weight" in reasons["ComfyUI"]
