@@ -40,6 +40,11 @@ class BaseModel:
         return is_non_commercial(self.licence)
 
     @property
+    def in_comfyui(self) -> bool:
+        """Whether ComfyUI has a loader for it: mini's CLIP and T5 are of sizes that it does not know."""
+        return self.place != MINI
+
+    @property
     def known_to_others(self) -> str:
         """The hub id, `mini` or the name: never the path of a folder on this machine."""
         return self.hub or (self.place if self.place == MINI else self.name)

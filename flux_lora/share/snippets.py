@@ -30,6 +30,7 @@ picture = pipeline(
 picture.save("picture.png")
 """
 
+NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for FLUX.1-dev, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
 Drop workflow.json, which lies beside it, onto the window. Or by hand:
@@ -63,7 +64,9 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
 
 
 def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
-    """The nodes and settings for ComfyUI, as text."""
+    """The nodes and settings for ComfyUI, as text; or that it cannot load this base."""
+    if not base.in_comfyui:
+        return NOT_IN_COMFYUI.format(base=base.name)
     return COMFY.format(
         name=Path(file).name,
         unet=base.comfy,

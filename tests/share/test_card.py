@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.models.flux1.family import Flux1
+from flux_lora.models.mini import MINI
 from flux_lora.share.base_models import base_model
 from flux_lora.share.card import IMAGES, as_code, card_of, fenced, plain
 from tests.share.example_models import PRODUCT, SCHNELL, SPEC, product_in
@@ -52,6 +53,12 @@ def test_a_free_licence_is_told_by_its_id_and_a_base_off_the_hub_has_no_link():
     own = replace(PRODUCT, base=base_model("my base", "/home/me/my-base", "mit", Flux1()), repo="someone/zubo")
     assert "base_model" not in ModelCard(card_of(own)).data.to_dict()
     assert "/home/me" not in card_of(own), "a folder of this machine is nobody else's business"
+
+
+def test_the_card_of_a_lora_for_mini_does_not_send_people_to_comfyui():
+    mini = replace(PRODUCT, base=base_model("flux_lora mini", MINI, "apache-2.0", Flux1()))
+    assert "**ComfyUI** cannot load flux\\_lora mini" in card_of(mini) and "| diffusers |" in card_of(mini)
+    assert "`ComfyUI/models/loras` and drop" in card_of(PRODUCT) and "| diffusers, ComfyUI |" in card_of(PRODUCT)
 
 
 def test_the_program_in_the_card_is_one_and_names_the_repository():

@@ -80,6 +80,12 @@ def test_any_prompt_any_folder_and_any_base_can_be_written_into_it(tiny_flux: Pa
 
 
 def test_comfy_is_told_the_same_settings() -> None:
-    hint = comfy_hint(base_model("FLUX.1-dev", MINI, "", Flux1()), "runs/x/zorb.safetensors", SPEC, strength=0.8)
+    dev = base_model("FLUX.1-dev", "black-forest-labs/FLUX.1-dev", "", Flux1())
+    hint = comfy_hint(dev, "runs/x/zorb.safetensors", SPEC, strength=0.8)
     assert "zorb.safetensors" in hint and "(flux1-dev.safetensors)" in hint and "runs/x" not in hint
     assert "strength 0.8" in hint and "FluxGuidance 3.5" in hint and "32 x 48" in hint
+
+
+def test_nobody_is_sent_to_comfyui_with_a_base_that_it_cannot_load() -> None:
+    mini = base_model("flux_lora mini", MINI, "apache-2.0", Flux1())
+    assert comfy_hint(mini, "zorb.safetensors", SPEC).startswith("ComfyUI cannot load flux_lora mini;")
