@@ -16,7 +16,7 @@ from flux_lora.adapter.dialects.notes import notes_on_adapter
 from flux_lora.adapter.dialects.peft import CONFIG, WEIGHTS, from_peft, peft_config
 from flux_lora.adapter.dialects.read import StateDictContents
 from flux_lora.adapter.dialects.table import DIALECTS, detect
-from flux_lora.adapter.header import Entry, header_bytes, read_header
+from flux_lora.adapter.header import Entry, FileHeader, header_bytes, read_header
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.atomic import replacing, write_text
 from flux_lora.errors import AdapterFileError
@@ -87,7 +87,7 @@ def read_contents(path: Path) -> AdapterContents:
     header = read_header(file)
     if not is_checkpoint(header.tensors):
         detect(header.tensors)  # refuses a base model before its gigabytes are read
-    return contents_of(file, read_tensors(file), header.metadata)
+    return contents_of(file, tensors_behind(header, file), header.metadata)
 
 
 def contents_of(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> AdapterContents:
@@ -137,7 +137,12 @@ def _peft_config(file: Path) -> Mapping[str, object]:
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
     """All tensors of a file, after its header is checked against its bytes."""
-    read_header(file)
+    return tensors_behind(read_header(file), file)
+
+
+def tensors_behind(header: FileHeader, file: Path) -> dict[str, Tensor]:
+    """All tensors of a file whose header was checked."""
+    del header  # that there is one is what matters
     try:
         return load_file(file)
     except SafetensorError as error:

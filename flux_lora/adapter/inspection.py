@@ -20,11 +20,11 @@ from torch import Tensor
 from flux_lora.adapter.dialects.module_names import PLACES, block_of
 from flux_lora.adapter.dialects.module_tensors import is_checkpoint
 from flux_lora.adapter.dialects.table import detect
-from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, read_tensors
+from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, tensors_behind
 from flux_lora.adapter.header import FileHeader, printable, quoted, read_header
 from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
 from flux_lora.adapter.loaders.compatibility import Compatibility, compatibility
-from flux_lora.adapter.loaders.keys import PAIRS, alpha_of, lora_of, modules_of
+from flux_lora.adapter.loaders.keys import PAIRS, StateDict, alpha_of, lora_of, modules_of
 from flux_lora.adapter.low_rank import as_lora, refuse_large
 from flux_lora.adapter.metadata import OF_NOTHING, Hashes, hashes_of
 from flux_lora.errors import AdapterFileError
@@ -118,9 +118,13 @@ class Group:
     alphas: tuple[float, ...]
 
 
+PLACE = re.compile("|".join(f"(?P<p{number}>{pattern})" for number, (pattern, _) in enumerate(PLACES)))
+
+
 def layer_place(name: str) -> str:
     """The part of the model that a layer belongs to, such as `text attention`."""
-    return next((place for pattern, place in PLACES if re.fullmatch(pattern, name)), OTHER)
+    found = PLACE.fullmatch(name)
+    return PLACES[int(str(found.lastgroup)[1:])][1] if found else OTHER
 
 
 def groups_of(deltas: Mapping[str, LayerDelta]) -> tuple[Group, ...]:
@@ -218,7 +222,7 @@ def describe(place: Path) -> Description:
     file = adapter_file(place)
     header = read_header(file)
     kinds = _types_by_key(file, header)
-    tensors = read_tensors(file)
+    tensors = StateDict(tensors_behind(header, file))
     contents, remarks = _contents(file, header, tensors)
     deltas = {**contents.adapter.deltas, **contents.text_encoders.deltas}
     norms, norm_remarks = _norms(file, deltas)
@@ -238,7 +242,7 @@ def describe(place: Path) -> Description:
         alphas=distinct(alpha for _, alpha in ranks_and_alphas),
         groups=groups_of(deltas),
         norms=norms,
-        finite=all(_is_finite(tensor) for tensor in tensors.values()),
+        finite=_all_finite(tensors, deltas, norms),
         verdicts=compatibility(tensors, header.metadata),
         remarks=(*remarks, *contents.remarks, *norm_remarks, *_hash_remarks(header, hashes)),
         trigger=metadata.get("modelspec.trigger_phrase", ""),
@@ -250,6 +254,15 @@ def describe(place: Path) -> Description:
         hashes=hashes,
         metadata=metadata,
     )
+
+
+def _all_finite(tensors: Mapping[str, Tensor], deltas: Mapping[str, LayerDelta], norms: Mapping[str, float]) -> bool:
+    """The factors of a LoRA are finite where its norm is, in float64; the rest is looked at."""
+    if not all(math.isfinite(norm) for norm in norms.values()):
+        return False
+    loras = [delta for delta in deltas.values() if isinstance(delta, LoRA)]
+    seen = {id(factor) for delta in loras for factor in (delta.down, delta.up)}
+    return all(_is_finite(tensor) for tensor in tensors.values() if id(tensor) not in seen)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -162,7 +162,7 @@ def from_bfl(deltas: Mapping[str, LayerDelta]) -> dict[str, LayerDelta]:
     found: dict[str, LayerDelta] = {}
     for name, delta in deltas.items():
         parts = _split(name, delta) if is_bfl(name) else {name: delta}
-        repeated = sorted(set(parts) & set(found))
+        repeated = sorted(part for part in parts if part in found)
         if repeated:
             raise _changed_twice(repeated[0])
         found |= parts

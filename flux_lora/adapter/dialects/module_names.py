@@ -10,9 +10,12 @@ that one, so a slip in either is found. Nothing here may be taken from there.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flux_lora.errors import AdapterFileError
 
+MOST_KEYS = 200_000
+"""Names whose meaning is remembered: every dialect is asked about each, more than once."""
 QKV = (1, 1, 1)
 LINEAR1 = (1, 1, 1, 4)  # the MLP is four times as wide as the model
 
@@ -160,6 +163,7 @@ def dotted(name: str) -> str:
     return UNDERSCORED[template].format(number) if template in UNDERSCORED else name
 
 
+@lru_cache(maxsize=MOST_KEYS)
 def _template(name: str) -> tuple[str, str]:
     """The name with {} for the number of its block, and the number; no number for modules outside the blocks."""
     number = NUMBER.search(name)

@@ -6,13 +6,14 @@ Tensors have the shapes that module_tensors.py gives.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from torch import Tensor
 
 from flux_lora.adapter.dialects.alpha import METADATA_KEY, PeftScales, agree, metadata_scales
 from flux_lora.adapter.dialects.bfl import from_bfl
 from flux_lora.adapter.dialects.keys import KeyFormat
-from flux_lora.adapter.dialects.module_names import diffusers_names, dotted, is_bfl, is_diffusers
+from flux_lora.adapter.dialects.module_names import MOST_KEYS, diffusers_names, dotted, is_bfl, is_diffusers
 from flux_lora.adapter.dialects.module_tensors import ALPHA, delta_from_tensors, with_scale
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder, text_encoder_module
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoRA
@@ -96,6 +97,12 @@ def module_of(key_format: KeyFormat, stem: str) -> str | None:
         names = diffusers_names(numbered[1]).names
         return names[int(numbered[2])] if int(numbered[2]) < len(names) else None
     return name if (is_bfl if key_format.native else is_diffusers)(name) else None
+
+
+@lru_cache(maxsize=MOST_KEYS)
+def stem_of(key: str) -> str:
+    """The key without its ending."""
+    return END.sub("", key)
 
 
 def refuse_keys(what: str, keys: list[str]) -> None:

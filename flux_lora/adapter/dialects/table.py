@@ -6,13 +6,15 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from flux_lora.adapter.dialects import diffsynth, peft, xlabs
 from flux_lora.adapter.dialects.keys import EVERYTHING, OTHER_TYPES, PEFT_ENDS, KeyFormat, to_keys
-from flux_lora.adapter.dialects.read import END, HARMLESS, StateDictContents, module_of, read_state_dict
+from flux_lora.adapter.dialects.module_names import MOST_KEYS
+from flux_lora.adapter.dialects.read import HARMLESS, StateDictContents, module_of, read_state_dict, stem_of
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.errors import AdapterFileError
@@ -53,7 +55,7 @@ def _in_keys(
     """A dialect whose keys are all a prefix, a module and an ending."""
 
     def owns(key: str) -> bool:
-        return key.startswith(key_format.prefix) and module_of(key_format, END.sub("", key)) is not None
+        return key.startswith(key_format.prefix) and module_of(key_format, stem_of(key)) is not None
 
     def read(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StateDictContents:
         return read_state_dict(key_format, tensors, metadata)
@@ -178,6 +180,8 @@ KNOWN = (
     ),
 )
 """One row per dialect. Where a key is of several, the first row owns it."""
+MOST_FOREIGN = 1_000
+"""Keys of another model that are looked at; more say nothing more."""
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in KNOWN}
 WRITABLE = tuple(dialect.name for dialect in KNOWN if dialect.write is not None)
 TEXT_ONLY = DIALECTS["kohya"]
@@ -202,6 +206,11 @@ def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collecti
             )
 
 
+@lru_cache(maxsize=MOST_KEYS)
+def _owner(key: str) -> Dialect | None:
+    return next((dialect for dialect in KNOWN if dialect.owns(key)), None)
+
+
 def detect(keys: Iterable[str]) -> Dialect:
     """The one dialect of all these keys; AdapterFileError where there is none, or several.
 
@@ -210,19 +219,27 @@ def detect(keys: Iterable[str]) -> Dialect:
     all_keys = list(keys)
     if not all_keys:
         raise AdapterFileError("the file holds no tensors", fix="fetch or export it again")
-    telling = [key for key in all_keys if not is_text_encoder(key) and HARMLESS.fullmatch(key) is None]
-    owners = {key: next((dialect for dialect in KNOWN if dialect.owns(key)), None) for key in telling}
-    foreign = [key for key, owner in owners.items() if owner is None]
+    telling = (key for key in all_keys if not is_text_encoder(key) and HARMLESS.fullmatch(key) is None)
+    votes: Counter[str] = Counter()
+    foreign: list[str] = []
+    for key in telling:
+        owner = _owner(key)
+        if owner is None:
+            foreign.append(key)
+        else:
+            votes[owner.name] += 1
+        if len(foreign) == MOST_FOREIGN:
+            break
     if foreign:
         model = next(
             (model for mark, model in OTHER_MODELS.items() if any(re.search(mark, key) for key in foreign)), ""
         )
+        more = " or more" if len(foreign) == MOST_FOREIGN else ""
         raise AdapterFileError(
-            f"{len(foreign)} of {len(telling)} keys are of no layout that is known for FLUX.1, "
+            f"{len(foreign)}{more} of {len(all_keys)} keys are of no layout that is known for FLUX.1, "
             f"first {min(foreign)[:200]!r}{model and f'; it looks like {model}'}",
             fix="give a LoRA for FLUX.1 from a known trainer",
         )
-    votes = Counter(owner.name for owner in owners.values() if owner is not None)
     if len(votes) > 1:
         counts = ", ".join(f"{name} ({count} keys)" for name, count in votes.most_common())
         raise AdapterFileError(f"the file mixes layouts: {counts}", fix="give a file that was written by one trainer")

@@ -6,11 +6,13 @@ without text_model; files keep it, or ComfyUI, sd-scripts and older diffusers lo
 """
 
 import re
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from flux_lora.adapter.dialects.keys import KeyFormat, deltas_to_keys, refuse_types
+from flux_lora.adapter.dialects.module_names import MOST_KEYS
 from flux_lora.adapter.layer_types import Adapter
 
 CLIP = r"(?:text_encoder\.|text_encoders\.clip_l\.transformer\.|clip_l\.|lora_te1?_)"
@@ -31,6 +33,7 @@ def is_text_encoder(key: str) -> bool:
     return OF_TEXT.match(key) is not None
 
 
+@lru_cache(maxsize=MOST_KEYS)
 def text_encoder_module(stem: str) -> str | None:
     """Our name of the module that a key without its ending means; None if it is not of a text encoder."""
     clip, t5 = CLIP_LAYER.fullmatch(stem), T5_LAYER.fullmatch(stem)

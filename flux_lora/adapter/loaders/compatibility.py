@@ -11,7 +11,7 @@ from flux_lora.adapter.header import printable
 from flux_lora.adapter.layer_types import LoRA
 from flux_lora.adapter.loaders.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.loaders.diffusers import DIFFUSERS, DIFFUSERS_032
-from flux_lora.adapter.loaders.keys import ALPHA, Module, modules_of
+from flux_lora.adapter.loaders.keys import ALPHA, Module, StateDict, modules_of
 from flux_lora.adapter.loaders.result import Loader, LoadResult
 from flux_lora.adapter.loaders.sdscripts import SD_SCRIPTS
 from flux_lora.models.flux1.layers import flux1_shapes
@@ -41,20 +41,21 @@ def compatibility(
 ) -> tuple[Compatibility, ...]:
     """What each program does with this file, on a base with these linear layers (FLUX.1-dev's if none are given)."""
     layers = names or flux1_shapes()
+    tensors = tensors if isinstance(tensors, StateDict) else StateDict(tensors)
     results = [(loader, loader.load(tensors, metadata, layers)) for loader in LOADERS.values()]
     return tuple(_verdict(loader, result, tensors, base_known=bool(names)) for loader, result in results)
 
 
 def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], *, base_known: bool) -> Compatibility:
     modules = modules_of(tensors)
-    lost = modules_of({key: tensors[key] for key in result.unused if not key.endswith(ALPHA)})
-    taken = len(modules) - len(lost)
     if result.stopped:
         return Compatibility(loader.name, "none", printable(result.stopped))
     if not result.deltas and not result.others:
         return Compatibility(loader.name, "none", f"knows none of the {len(modules)} module names, and may say nothing")
     if result.wrong:
         return Compatibility(loader.name, "wrong", printable(result.wrong))
+    lost = modules_of({key: tensors[key] for key in result.unused if not key.endswith(ALPHA)})
+    taken = len(modules) - len(lost)
     incomplete = {stem: module for stem, module in lost.items() if len(module.tensors) < _weights(modules[stem])}
     if incomplete:
         stem, left = next(iter(incomplete.items()))

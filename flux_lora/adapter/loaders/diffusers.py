@@ -198,7 +198,9 @@ def load_in_diffusers_032(
 def _load(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str], *, is_032: bool
 ) -> LoadResult:
-    kept = {key: tensor for key, tensor in tensors.items() if "dora_scale" not in key}
+    kept: Mapping[str, Tensor] = tensors
+    if any("dora_scale" in key for key in tensors):
+        kept = {key: tensor for key, tensor in tensors.items() if "dora_scale" not in key}
     result = load_converted(kept, names, is_032=is_032) or _diffusers_names(kept, metadata, names, is_032=is_032)
     if len(kept) == len(tensors):
         return result

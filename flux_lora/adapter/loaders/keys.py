@@ -6,7 +6,7 @@ Tensors have the shapes that layer_types.py gives. Shape letters: O outputs, the
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -68,12 +68,25 @@ class Module:
         return all(ending in self.tensors for ending in endings)
 
 
-def modules_of(tensors: Mapping[str, Tensor]) -> dict[str, Module]:
+class StateDict(dict[str, Tensor]):
+    """The tensors of a file whose modules are worked out once, however many programs are asked about it."""
+
+    @cached_property
+    def modules(self) -> Mapping[str, Module]:
+        """By their names in the file."""
+        return _by_module(self)
+
+
+def modules_of(tensors: Mapping[str, Tensor]) -> Mapping[str, Module]:
     """The file's modules by their names in the file. A key without a known ending is a module of its own."""
+    return tensors.modules if isinstance(tensors, StateDict) else _by_module(tensors)
+
+
+def _by_module(tensors: Mapping[str, Tensor]) -> dict[str, Module]:
     found: defaultdict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, tensor in tensors.items():
         ending = _ending(key)
-        found[key.removesuffix(ending)][ending] = tensor
+        found[key[: len(key) - len(ending)]][ending] = tensor
     return {stem: Module(stem, parts) for stem, parts in found.items()}
 
 
