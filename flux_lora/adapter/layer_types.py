@@ -293,6 +293,10 @@ def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
     )
 
 
+FIRST_ROWS = 64
+"""Of `up`, which mostly tell already whether there is a number in it."""
+
+
 def frobenius_norm(layer: LoRA) -> float:
     """Frobenius norm of the delta, without building it.
 
@@ -304,16 +308,25 @@ def frobenius_norm(layer: LoRA) -> float:
 def delta_distance(one: LoRA, other: LoRA) -> float:
     """Frobenius norm of the difference of two deltas: up_1 down_1 - up_2 down_2 is itself low-rank."""
     (up_1, down_1), (up_2, down_2) = _nonzero_factors(one), _nonzero_factors(other)
-    if up_1.shape == up_2.shape and torch.equal(up_1, up_2) and torch.equal(down_1, down_2):
+    same_numbers = up_1.shape == up_2.shape and torch.equal(up_1, up_2) and torch.equal(down_1, down_2)
+    if same_numbers and one.scale == other.scale:
         return 0.0
-    return _product_norm(torch.cat([up_1, -up_2], dim=1), torch.cat([down_1, down_2]))
+    up_1, up_2 = up_1.double() * one.scale, up_2.double() * other.scale
+    return _product_norm(torch.cat([up_1, -up_2], dim=1), torch.cat([down_1.double(), down_2.double()]))
+
+
+def changes_nothing(delta: LayerDelta) -> bool:
+    """Whether it is a plain LoRA with a zero `up`, as the untrained parts of a fused matrix are."""
+    return isinstance(delta, LoRA) and not (bool(delta.up[:FIRST_ROWS].any()) or bool(delta.up.any()))
 
 
 def _nonzero_factors(layer: LoRA) -> tuple[Tensor, Tensor]:
-    """`up` (scaled, OR) and `down` (RI) in float64, less the columns of `up` that are all zero: of q's share of a
-    fused qkv, two thirds are."""
-    columns = layer.up.bool().any(dim=0)
-    return layer.up[:, columns].double() * layer.scale, layer.down[columns].double()
+    """`up` (unscaled, OR) and `down` (RI), less the columns of `up` that are all zero: of q's share of a fused qkv, two
+    thirds are."""
+    columns = layer.up[:FIRST_ROWS].bool().any(dim=0)
+    if not columns.all():
+        columns = layer.up.bool().any(dim=0)
+    return (layer.up, layer.down) if columns.all() else (layer.up[:, columns], layer.down[columns])
 
 
 def _product_norm(up: Tensor, down: Tensor) -> float:

@@ -229,8 +229,8 @@ def _sum(name: str, deltas: Sequence[LayerDelta]) -> LayerDelta:
             f"{name} is {' and '.join(f'{o} x {i}' for o, i in sorted(shapes))} in adapters that are to be merged",
             fix="merge adapters of one base model",
         )
-    up_OR = torch.cat([layer.up.float() * layer.scale for layer in plain], dim=1)
-    down_RI = torch.cat([layer.down.float() for layer in plain])
+    up_OR = torch.cat([layer.up if layer.scale == 1.0 else layer.up.float() * layer.scale for layer in plain], dim=1)
+    down_RI = torch.cat([layer.down for layer in plain])
     return LoRA(down_RI, up_OR, float(up_OR.shape[1]))
 
 

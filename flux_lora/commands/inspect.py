@@ -27,7 +27,7 @@ MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "
 def inspect(ask: InspectArgs) -> int:
     """Print what the file says and holds."""
     terminal = Console(highlight=False, soft_wrap=True, markup=False)
-    gc.disable()  # a file's thousands of small objects live until the end; looking for dead ones took a third of the time
+    gc.disable()  # thousands of small objects live until the end; looking for dead ones took a third of the time
     found = describe(Path(ask.file))
     if ask.format is PrintFormat.json:
         terminal.print(json.dumps(_for_scripts(found), indent=2, allow_nan=False))

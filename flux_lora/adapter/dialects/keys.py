@@ -113,7 +113,7 @@ def refuse_modules(dialect: str, modules: list[str], lack: str, *, fix: str) -> 
 def cast_tensor(tensor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
     """The tensor in the file's dtype, of any shape; AdapterFileError where a number would become infinite."""
     after = tensor.to(dtype).contiguous()
-    if bool(after.isinf().any()) and not bool(tensor.isinf().any()):
+    if dtype is not tensor.dtype and bool(after.isinf().any()) and not bool(tensor.isinf().any()):
         raise AdapterFileError(
             f"{module} holds {tensor.abs().max().item():.3g}, more than {str(dtype).removeprefix('torch.')} can",
             fix=WIDER,

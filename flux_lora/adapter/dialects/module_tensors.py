@@ -62,7 +62,9 @@ def delta_from_tensors(module: str, parts: Mapping[str, Tensor]) -> LayerDelta:
 
 
 def fold_lora_scale(layer: LoRA) -> LoRA:
-    """The layer in float32 with its scale folded into `up`: alpha is the rank."""
+    """The layer with its scale folded into `up`, in float32 where there is something to fold: alpha is the rank."""
+    if layer.scale == 1.0:
+        return layer
     return LoRA(layer.down.float(), layer.up.float() * layer.scale, float(layer.rank))
 
 
@@ -79,8 +81,8 @@ def fold_lora_scale_for(dtype: torch.dtype, layer: LoRA) -> LoRA:
 
 
 def fold_scale(delta: LayerDelta, dtype: torch.dtype = torch.float32) -> LayerDelta:
-    """The same delta in float32, with its scale folded into its factors, so that every loader's scale is 1. `dtype` is
-    that of the file it is for."""
+    """The same delta with its scale folded into its factors, so that every loader's scale is 1. `dtype` is that of the
+    file it is for."""
     match delta:
         case LoRA():
             return fold_lora_scale_for(dtype, delta)

@@ -53,7 +53,7 @@ def output_errors(base: LoadedBase, loaded: Adapter, trained: Adapter) -> tuple[
 
 def _delta(name: str, scale: float, state: Mapping[str, Tensor]) -> LayerDelta:
     key = f"transformer.{name}.lora_"
-    down, up = state[f"{key}A.weight"].float(), state[f"{key}B.weight"].float()
+    down, up = state[f"{key}A.weight"], state[f"{key}B.weight"]
     layer = LoRA(down, up, scale * down.shape[0])
     magnitude = state.get(f"{key}magnitude_vector")
     return layer if magnitude is None else DoRA(layer, magnitude.flatten().float())

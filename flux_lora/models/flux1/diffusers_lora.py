@@ -38,9 +38,10 @@ def load_lora_file(transformer: FluxTransformer2DModel, file: Path, adapter_name
     )
     with _without_warnings():
         pipeline.load_lora_weights(str(file), adapter_name=adapter_name)
+    dtype = transformer.dtype  # diffusers looks through all modules for it
     for name, parameter in transformer.named_parameters():
         if "lora_" in name:  # peft gives a LoRA its layer's dtype, and a quantised layer has none to give
-            parameter.data = parameter.data.to(transformer.dtype)
+            parameter.data = parameter.data.to(dtype)
     state = FluxPipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
     return state
