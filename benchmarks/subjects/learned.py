@@ -1,7 +1,9 @@
 """Whether the standard recipe learns any subject and leaves the rest alone, by the judges that know the truth.
 
-python -m benchmarks.subjects.learned FOLDER          prints the table of what `judged` has looked at in FOLDER
-python -m benchmarks.subjects.learned FOLDER --write  and keeps it in benchmarks/results/learned.md
+python -m benchmarks.subjects.learned FOLDER ...          prints the table of what `judged` has looked at in FOLDER
+python -m benchmarks.subjects.learned FOLDER ... --write  and keeps it in benchmarks/results/learned.md
+
+Several folders are several training seeds: a subject's row is then their mean.
 """
 
 import json
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
 from benchmarks.subjects.judged import Truth, images_in
+from benchmarks.subjects.script import SETTINGS
 from benchmarks.subjects.spoiled import BASE, KEPT, SCENES, SEEDS
 from benchmarks.subjects.subject import Subject
 from scripts.mini.judge import Judge, load_judge
@@ -21,6 +24,10 @@ LAST = {name: max(steps) for name, steps in KEPT.items()}
 WAYS = {
     f"the demo's recipe ({LAST['held']} steps)": f"held-{LAST['held']}",
     f"the same without preservation ({LAST['free']} steps)": f"free-{LAST['free']}",
+    **{
+        f"the diffusers script, {setting.steps} steps at {setting.learning_rate:g}": name
+        for name, setting in SETTINGS.items()
+    },
 }
 COLUMNS = ("strict", "parts", "grounds", "class as base", "but for colour", "others as base", "class and others")
 BARS = {"strict": (0.8, 0.5), "grounds": (0.8, 0.6), "class and others": (0.9, 0.8)}
@@ -29,23 +36,24 @@ BARS = {"strict": (0.8, 0.5), "grounds": (0.8, 0.6), "class and others": (0.9, 0
 
 @dataclass(frozen=True)
 class Row:
-    """What one adapter drew."""
+    """What the adapters of one subject drew, one for each training seed."""
 
     subject: Subject
+    seeds: int
     shares: tuple[float, ...]
-    """By COLUMNS."""
+    """By COLUMNS, on average."""
 
 
 def main() -> None:
     """Print the table."""
-    folder = Path(sys.argv[1])
-    text = "\n".join(_page(folder)) + "\n"
+    folders = [Path(word) for word in sys.argv[1:] if word != "--write"]
+    text = "\n".join(_page(folders)) + "\n"
     print(text)
     if "--write" in sys.argv:
         RESULT.write_text(text)
 
 
-def _page(folder: Path) -> Iterator[str]:
+def _page(folders: Sequence[Path]) -> Iterator[str]:
     yield "# Any subject learned, the rest left alone"
     yield ""
     yield (
@@ -53,26 +61,33 @@ def _page(folder: Path) -> Iterator[str]:
         "trigger (6 prompts, 4 seeds), as many of the class, 16 of other things, by judges that know the parts and "
         "the scenes. Strict: all parts, in order and colour. As base: thing, colour, place and ground are judged as "
         "in the base's image of the same prompt and seed; but for colour: thing, place and ground are, in whatever "
-        "colour, which prompts of the class leave open. Which subjects are tuned on and which are only reported "
+        "colour, which prompts of the class leave open. Where there are several training seeds, a row is their mean. "
+        "Which subjects are tuned on and which are only reported "
         "stands in `benchmarks/subjects/gallery.py`."
     )
     for title, subjects in (("Reported", reported_subjects()), ("Tuned", tuned_subjects())):
         for way, name in WAYS.items():
-            rows = list(_rows(folder, subjects, name))
+            rows = list(_rows(folders, subjects, name))
             if rows:
                 yield from ("", f"## {title}, {way}", "", *_table(rows))
                 if title == "Reported" and way == next(iter(WAYS)):
                     yield from ("", *_bars(rows))
 
 
-def _rows(folder: Path, subjects: Sequence[Subject], name: str) -> Iterator[Row]:
+def _rows(folders: Sequence[Path], subjects: Sequence[Subject], name: str) -> Iterator[Row]:
     judge = load_judge()
     for subject in subjects:
-        file = folder / "renders" / subject.name / name / "truth.json"
-        if file.is_file():
-            truth = Truth(**json.loads(file.read_text()))
-            shares = (truth.strict, truth.parts, truth.ground, truth.class_same, _but_for_colour(file.parent, judge))
-            yield Row(subject, (*shares, truth.other_same, (truth.class_same + truth.other_same) / 2))
+        places = [folder / "renders" / subject.name / name for folder in folders]
+        shares = [_shares(place, judge) for place in places if (place / "truth.json").is_file()]
+        if shares:
+            means = tuple(sum(column) / len(shares) for column in zip(*shares, strict=True))
+            yield Row(subject, len(shares), means)
+
+
+def _shares(place: Path, judge: Judge) -> tuple[float, ...]:
+    truth = Truth(**json.loads((place / "truth.json").read_text()))
+    shares = (truth.strict, truth.parts, truth.ground, truth.class_same, _but_for_colour(place, judge))
+    return (*shares, truth.other_same, (truth.class_same + truth.other_same) / 2)
 
 
 def _but_for_colour(place: Path, judge: Judge) -> float:
@@ -84,12 +99,13 @@ def _but_for_colour(place: Path, judge: Judge) -> float:
 
 
 def _table(rows: Sequence[Row]) -> Iterator[str]:
-    yield f"| subject | facts | {' | '.join(COLUMNS)} |"
-    yield f"| --- | --- | {' | '.join('---:' for _ in COLUMNS)} |"
+    yield f"| subject | facts | seeds | {' | '.join(COLUMNS)} |"
+    yield f"| --- | --- | ---: | {' | '.join('---:' for _ in COLUMNS)} |"
     for row in rows:
-        yield f"| {row.subject.name} | {row.subject.facts} | {' | '.join(f'{share:.0%}' for share in row.shares)} |"
+        shares = " | ".join(f"{share:.0%}" for share in row.shares)
+        yield f"| {row.subject.name} | {row.subject.facts} | {row.seeds} | {shares} |"
     means = [sum(column) / len(rows) for column in zip(*(row.shares for row in rows), strict=True)]
-    yield f"| **mean** | | {' | '.join(f'**{mean:.0%}**' for mean in means)} |"
+    yield f"| **mean** | | | {' | '.join(f'**{mean:.0%}**' for mean in means)} |"
 
 
 def _bars(rows: Sequence[Row]) -> Iterator[str]:

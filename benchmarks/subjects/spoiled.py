@@ -1,7 +1,7 @@
 """Adapters of the gallery's subjects, good ones and ones spoiled on purpose, and what they draw.
 
     python -m benchmarks.subjects.spoiled FOLDER 0 1 100
-    python -m benchmarks.subjects.spoiled FOLDER --seed 1 0 1 100
+    python -m benchmarks.subjects.spoiled FOLDER 0 1 100 --seed 1 --runs held
 
 For each subject three runs (held: the demo's recipe; free: without preservation; copied: one photo under all captions),
 from which come a dozen adapters: early and late checkpoints, other strengths, and one with noise in its weights. Each
@@ -12,7 +12,7 @@ core.
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -51,15 +51,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("numbers", type=int, nargs="+", help="of subjects")
     parser.add_argument("--seed", type=int, default=0, help="of the training; each seed wants a folder of its own")
+    parser.add_argument("--runs", choices=[*RUNS], nargs="+", default=[*RUNS], help="held is always among them")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     for number in asked.numbers:
-        make_adapters(subject_of(number), asked.folder, asked.seed)
+        make_adapters(subject_of(number), asked.folder, asked.seed, {"held", *asked.runs})
 
 
-def make_adapters(subject: Subject, folder: Path, seed: int = 0) -> None:
+def make_adapters(subject: Subject, folder: Path, seed: int = 0, names: Collection[str] = RUNS.keys()) -> None:
     """Train, spoil and draw; one folder of images an adapter, under FOLDER/renders/<subject>."""
-    runs = {name: run_of(subject, folder, name, (*RUNS[name], f"train.seed={seed}")) for name in RUNS}
+    runs = {name: run_of(subject, folder, name, (*RUNS[name], f"train.seed={seed}")) for name in RUNS if name in names}
     for run in runs.values():
         _train(run)
     for name, adapter in {BASE: None, **_adapters(runs)}.items():

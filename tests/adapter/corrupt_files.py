@@ -71,7 +71,9 @@ def grow(raw: bytes, random: Random) -> bytes:
 
 def lie(raw: bytes, random: Random) -> bytes:
     """About the header's length."""
-    return random.choice((0, 1, 2**31, 2**63, 2**64 - 1, len(raw), len(raw) - 8)).to_bytes(8, "little") + raw[8:]
+    return (
+        random.choice((0, 1, 2**31, 2**63, 2**64 - 1, len(raw), max(0, len(raw) - 8))).to_bytes(8, "little") + raw[8:]
+    )
 
 
 def retell(raw: bytes, random: Random) -> bytes:

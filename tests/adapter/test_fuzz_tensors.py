@@ -1,4 +1,4 @@
-"""Safetensors files whose tensors, names, shapes and metadata make no sense: answered, or refused in two lines."""
+"""Files whose tensors, names, shapes, metadata or config make no sense: answered, or refused in two lines."""
 
 import json
 import resource
@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from flux_lora.adapter.dialects.peft import CONFIG, WEIGHTS
 from flux_lora.adapter.inspection import describe
 from flux_lora.commands.convert import convert
 from flux_lora.config.choices import ExportDialect
@@ -54,17 +55,37 @@ WORDS = (
     json.dumps({"transformer.alpha_pattern": [1]}),
 )
 KEYS = ("lora_adapter_metadata", "ss_network_args", "modelspec.hash_sha256", "flux_lora.proof", "x\x1b]0;", "format")
+FIELDS = (
+    *("peft_type", "r", "lora_alpha", "alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "bias"),
+    *("modules_to_save", "init_lora_weights", "target_modules", "fan_in_fan_out"),
+)
+"""Of adapter_config.json."""
+VALUES = (
+    *(None, -1, 0, 1.5, True, 10**400, float("inf"), "x", "LOKR", "all", [], ["to_q"], {}, {"to_q": 1}, {"to_q": "x"}),
+    *({"(a+)+$": 2}, {"transformer_blocks.*to_q": 2}, {".*.*.*.*": 2}, {f".*{n}": 2 for n in range(200)}),
+)
 
 
 def case(number: int, place: Path) -> Path:
-    """A file of some dialect, changed in one to four ways."""
+    """A file of some dialect, or a folder of peft, changed in one to four ways."""
     random = Random(f"tensors {number}")
-    tensors = dict(DIALECTS[random.choice(sorted(DIALECTS))])
+    dialect = random.choice([*sorted(DIALECTS), *("peft",) * 4])
+    tensors = dict(DIALECTS[dialect])
+    if dialect == "peft":
+        place = place.with_name("folder") / WEIGHTS
+        place.parent.mkdir(exist_ok=True)
+        (place.parent / CONFIG).write_text(_config(random))
     for _ in range(random.randint(1, 4)):
         _change(tensors, random)
     metadata = {random.choice(KEYS): random.choice(WORDS) for _ in range(random.randint(0, 3))}
     save_file({name: each.contiguous().clone() for name, each in tensors.items()}, place, metadata)
-    return place
+    return place.parent if dialect == "peft" else place
+
+
+def _config(random: Random) -> str:
+    fields = {"peft_type": "LORA", "r": 2, "lora_alpha": 2}
+    fields |= {random.choice(FIELDS): random.choice(VALUES) for _ in range(random.randint(0, 3))}
+    return random.choice((json.dumps(fields), json.dumps(fields), json.dumps(fields), random.choice(WORDS)))
 
 
 def _change(tensors: dict[str, Tensor], random: Random) -> None:
@@ -98,7 +119,7 @@ def _reshaped(tensor: Tensor, random: Random) -> Tensor:
         tensor[None],
         flat[:0],
         tensor.T if tensor.ndim == 2 else flat[:, None],
-        flat[:1].reshape(()),
+        flat[0] if flat.numel() else flat,
         flat.repeat(3),
         torch.ones(1, 200_000),
         torch.ones(200_000, 1),
