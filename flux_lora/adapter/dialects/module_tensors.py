@@ -45,6 +45,7 @@ def tensors_of_delta(delta: LayerDelta) -> dict[str, Tensor]:
 
 def delta_from_tensors(module: str, parts: Mapping[str, Tensor]) -> LayerDelta:
     """The delta of these tensors by role; AdapterFileError where some are missing, too many or of impossible shape."""
+    parts = {role: without_fp8(tensor) for role, tensor in parts.items()}
     names = set(parts) - {ALPHA, MAGNITUDE}
     if names == set(LORA_TENSORS):
         return _lora(module, parts)
@@ -59,6 +60,12 @@ def delta_from_tensors(module: str, parts: Mapping[str, Tensor]) -> LayerDelta:
     if "oft_blocks" in names and names <= set(OFT_TENSORS):
         return _oft(module, parts)
     raise _malformed(module, f"is one-sided or mixed: it has {', '.join(sorted(names)) or 'an alpha only'}")
+
+
+def without_fp8(tensor: Tensor) -> Tensor:
+    """The tensor, of any shape; fp8 as bf16, which holds all of its values and can be computed with."""
+    is_fp8 = tensor.is_floating_point() and tensor.element_size() == 1
+    return tensor.bfloat16() if is_fp8 else tensor
 
 
 def fold_lora_scale(layer: LoRA) -> LoRA:
@@ -216,10 +223,10 @@ def from_checkpoint(tensors: Mapping[str, Tensor]) -> Adapter:
             f"the checkpoint lacks {len(missing)} tensor(s), first {missing[0]}",
             fix="remove this checkpoint and continue from the one before it",
         )
+    layers = {}
     for name in names:
-        down, up, alpha = (tensors[f"{name}.{part}"] for part in CHECKPOINT_PARTS)
+        down, up, alpha = (without_fp8(tensors[f"{name}.{part}"]) for part in CHECKPOINT_PARTS)
         if not _matrices(down, up) or down.shape[0] != up.shape[1] or alpha.numel() != 1:
             raise _impossible_shapes(name, (down, up, alpha))
-    return Adapter(
-        {name: LoRA(tensors[f"{name}.down"], tensors[f"{name}.up"], float(tensors[f"{name}.alpha"])) for name in names}
-    )
+        layers[name] = LoRA(down, up, float(alpha))
+    return Adapter(layers)

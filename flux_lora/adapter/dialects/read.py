@@ -14,7 +14,7 @@ from flux_lora.adapter.dialects.alpha import METADATA_KEY, PeftScales, agree, me
 from flux_lora.adapter.dialects.bfl import from_bfl
 from flux_lora.adapter.dialects.keys import KeyFormat
 from flux_lora.adapter.dialects.module_names import MOST_KEYS, diffusers_names, dotted, is_bfl, is_diffusers
-from flux_lora.adapter.dialects.module_tensors import ALPHA, delta_from_tensors, with_scale
+from flux_lora.adapter.dialects.module_tensors import ALPHA, delta_from_tensors, with_scale, without_fp8
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder, text_encoder_module
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoRA
 from flux_lora.errors import AdapterFileError
@@ -71,13 +71,13 @@ def group_by_module(tensors: Mapping[str, Tensor]) -> tuple[dict[str, dict[str, 
         end = END.search(key)
         if end is None:
             harmless = HARMLESS.fullmatch(key) is not None
-            (unknown if not harmless else nonzero if bool(_without_fp8(tensor).any()) else zeros).append(key)
+            (unknown if not harmless else nonzero if bool(without_fp8(tensor).any()) else zeros).append(key)
             continue
         role = end["same"] or str(end.lastgroup)
         roles = grouped.setdefault(key[: end.start()], {})
         if role in roles:
             raise AdapterFileError(f"the file has two tensors for {role} of {key[: end.start()]}", fix=FIX)
-        roles[role] = _without_fp8(tensor)
+        roles[role] = tensor
     refuse_keys("keys that are not understood,", unknown)
     refuse_keys(
         "changes of norms, biases or whole weights that are not zero, and no other dialect carries them,", nonzero
@@ -109,12 +109,6 @@ def refuse_keys(what: str, keys: list[str]) -> None:
     """AdapterFileError where there are keys that cannot be read."""
     if keys:
         raise AdapterFileError(f"the file holds {what} {min(keys)[:200]!r} ({len(keys)} in all)", fix=FIX)
-
-
-def _without_fp8(tensor: Tensor) -> Tensor:
-    """The tensor, of any shape; fp8 as bf16, which holds all of its values and can be computed with."""
-    is_fp8 = tensor.is_floating_point() and tensor.element_size() == 1
-    return tensor.bfloat16() if is_fp8 else tensor
 
 
 def _scale_in_metadata_only(deltas: Mapping[str, LayerDelta]) -> Iterator[str]:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.alpha import METADATA_KEY
 from flux_lora.adapter.dialects.module_names import DIFFUSERS, NATIVE
+from flux_lora.adapter.dialects.module_tensors import from_checkpoint, to_checkpoint
 from flux_lora.adapter.dialects.peft import PEFT_TYPES, from_peft
 from flux_lora.adapter.dialects.read import StateDictContents, group_by_module
 from flux_lora.adapter.dialects.table import KNOWN, detect
 from flux_lora.adapter.layer_types import delta_of
 from flux_lora.errors import AdapterFileError
 from tests.adapter.dialects.widths import QKV, adapter, from_diffusers, to_diffusers
+from tests.adapter.other_trainers import DIALECTS
 
 SPELLINGS = [
     *(("transformer.", DIFFUSERS, "."), ("", DIFFUSERS, "."), ("base_model.model.", DIFFUSERS, "."), ("", NATIVE, ".")),
@@ -118,6 +120,18 @@ def test_eight_bit_floats_are_read_as_the_numbers_they_are():
     for name, layer in after.layers.items():
         assert torch.equal(layer.up.float(), tensors[f"transformer.{name}.lora_B.weight"].float())
         assert delta_of(layer).isfinite().all()
+
+
+@pytest.mark.parametrize("file", ["xlabs", "bfl", "lycoris lokr"])
+def test_eight_bit_floats_are_widened_in_every_dialect(file: str):
+    dialect = detect(DIALECTS[file])
+    after = dialect.read({key: value.to(torch.float8_e4m3fn) for key, value in DIALECTS[file].items()}, {})
+    assert all(delta_of(delta).isfinite().all() for delta in after.adapter.deltas.values())
+
+
+def test_eight_bit_floats_in_a_checkpoint_are_widened():
+    tensors = {key: value.to(torch.float8_e4m3fn) for key, value in to_checkpoint(adapter(QKV, alpha=2.0)).items()}
+    assert all(layer.up.isfinite().all() for layer in from_checkpoint(tensors).layers.values())
 
 
 def test_one_tensor_under_two_spellings_is_refused():
