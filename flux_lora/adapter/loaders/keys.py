@@ -93,9 +93,13 @@ def _by_module(tensors: Mapping[str, Tensor]) -> dict[str, Module]:
 @lru_cache(maxsize=MOST_KEYS)
 def _ending(key: str) -> str:
     """The longest known ending of the key; empty if there is none."""
-    pieces = key.rsplit(".", MOST_DOTS)
-    endings = (f".{'.'.join(pieces[first:])}" for first in range(1, len(pieces)))
-    return next((ending for ending in endings if ending in ENDINGS), "")
+    longest, dot = "", key.rfind(".")
+    for _ in range(MOST_DOTS):
+        if dot < 0:
+            break
+        longest = key[dot:] if key[dot:] in ENDINGS else longest
+        dot = key.rfind(".", 0, dot)
+    return longest
 
 
 def alpha_of(module: Module) -> float | None:
