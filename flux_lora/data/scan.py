@@ -14,6 +14,7 @@ from flux_lora.config.choices import AlphaPolicy, Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.image_stats.copies import Embed, one_core_each
 from flux_lora.data.image_stats.lettering import Line, Read
+from flux_lora.data.image_stats.mask_stats import MaskStats, measure_mask
 from flux_lora.data.image_stats.measure import ImageStats, measure
 from flux_lora.data.images.decode import decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
@@ -36,7 +37,7 @@ class ScannedImage:
     stats: ImageStats | None = None
     """None where it cannot be decoded."""
     notes: tuple[str, ...] = ()
-    """What decoding converted."""
+    """What decoding converted, and how much of the image its mask lets count."""
     thumbnail: bytes = b""
     """JPEG; empty unless `ScanOptions.draws`."""
     outline: bytes = b""
@@ -47,6 +48,8 @@ class ScannedImage:
     """Lines of text found by OCR; None without `ScanOptions.read`."""
     findings: tuple[Finding, ...] = ()
     """Why the image, or its mask, cannot be used."""
+    mask: MaskStats | None = None
+    """None without a mask of its own, or where it cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,18 @@ def scan(sample: Sample, options: ScanOptions, count: int = 1) -> ScannedImage:
         problem = error.problem.removeprefix(f"{sample.image} ")
         return ScannedImage(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
     image = decoded.image
-    mask, findings = _mask_of(sample, image.size)
-    mask = mask or decoded.opacity
+    own_mask, findings = _mask_of(sample, image.size)
+    mask, marked = own_mask or decoded.opacity, measure_mask(own_mask) if own_mask else None
     return ScannedImage(
         sample,
         stats=measure(sample.image, image, mask=mask),
-        notes=decoded.notes,
+        notes=(*decoded.notes, *([f"mask: {marked.share:.0%} of the image counts"] if marked else [])),
         thumbnail=thumbnail_of(image, count) if options.draws else b"",
         outline=outline_of(mask, count) if options.draws and mask else b"",
         vector=options.embed(image) if options.embed else None,
         lines=options.read(image) if options.read else None,
         findings=findings,
+        mask=marked,
     )
 
 

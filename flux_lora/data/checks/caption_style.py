@@ -90,11 +90,13 @@ LONGEST_KEYWORD = 2.5
 """Words in a part between commas, on average."""
 MOST_SMALL_WORDS = 0.15
 """Share of words such as a, of, with: prose has a third."""
-NAMED = r"(?:trigger|name|class|caption)"
+NAMED = r"(?i:trigger|name|class|caption|subject|token|instance)"
 MARKS = {
     "a LoRA tag": re.compile(r"<(?:lora|lyco|hypernet):[^<>]{0,80}>", re.IGNORECASE),
     "a prompt weight": re.compile(r"\([^():]{1,80}:\s?\d(?:\.\d+)?\)|\(\([^()]{1,80}\)\)"),
-    "a placeholder": re.compile(rf"\[{NAMED}\]|\{{{NAMED}\}}", re.IGNORECASE),
+    "a placeholder": re.compile(
+        rf"\[{NAMED}\]|\{{{NAMED}\}}|\[V\]|<s\d>|<{NAMED}>|\b(?:TODO|FIXME)\b|\{{\w{{0,40}}\}}"
+    ),
     "a choice that nobody draws": re.compile(r"\{[^{}|]{0,80}\|[^{}]{0,80}\}"),
     "HTML": re.compile(r"</?[a-z][a-z0-9]*(?: [^<>]{0,200})?/?>|&(?:\w{2,8}|#\d{1,6});", re.IGNORECASE),
     "Markdown": re.compile(r"\*\*|```|^#+ |\]\(https?:"),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from flux_lora.data.bucketing.plan import Plan
 from flux_lora.data.checks.bucket_fit import BUCKET_FIT_RULES, judge_bucket_fit
+from flux_lora.data.checks.caption_content import CONTENT_RULES, judge_content
 from flux_lora.data.checks.caption_style import REPEAT_RULES, STYLE_RULES, judge_repeats, judge_style
 from flux_lora.data.checks.captions import (
     CHARACTER_RULES,
@@ -30,6 +31,7 @@ from flux_lora.data.checks.image_quality import (
     judge_watermarks,
 )
 from flux_lora.data.checks.language import LANGUAGE_RULES, judge_language
+from flux_lora.data.checks.masks import MASK_RULES, judge_masks
 from flux_lora.data.checks.spelling_variants import SPELLING_RULES, judge_spellings
 from flux_lora.data.checks.subject_words import SubjectWords
 from flux_lora.data.checks.tokens import TOKEN_RULES, judge_tokens
@@ -94,6 +96,7 @@ CAPTION_CHECKS = (
     Check(TRIGGER_RULES, lambda given: judge_trigger(given.samples, given.words, given.tokenizers)),
     Check(TOKEN_RULES, lambda given: judge_tokens(given.samples, given.tokenizers, given.words.trigger)),
     Check(STYLE_RULES, lambda given: judge_style(given.samples, given.words)),
+    Check(CONTENT_RULES, lambda given: judge_content(given.samples)),
     Check(CHARACTER_RULES, lambda given: judge_characters(given.samples)),
     Check(SUBJECT_TRAIT_RULES, lambda given: judge_subject_traits(given.samples, given.words)),
     Check(REPEAT_RULES, lambda given: judge_repeats(given.samples, given.words)),
@@ -102,6 +105,7 @@ CAPTION_CHECKS = (
 )
 IMAGE_CHECKS = (
     Check(QUALITY_RULES, lambda given: judge_image_quality(given.stats, resolution=given.resolution)),
+    Check(MASK_RULES, lambda given: judge_masks(given.scanned)),
     Check(DUPLICATE_RULES, lambda given: judge_duplicates(given.stats, given.held_out_stats, vectors=given.vectors)),
     Check(WATERMARK_RULES, lambda given: judge_watermarks([one.image for one in given.stats], given.ocr_lines)),
     Check(

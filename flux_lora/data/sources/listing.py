@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from unicodedata import normalize
 
 StemPlace = str
 """A file's path without its ending; a sidecar file has the same as its image."""
@@ -21,10 +22,17 @@ class SiblingFiles:
     files: Collection[str]
     endings: Sequence[str]
     """All endings of the files, in order of precedence."""
+    composed: Mapping[str, str]
+    """Files whose names have letters outside ASCII, by name with accents composed (NFC): the disk of a Mac takes them
+    apart, and an editor writes them whole."""
 
     def at(self, place: StemPlace) -> list[str]:
         """The files of a stem, in the order of their endings."""
-        return [file for ending in self.endings if (file := place + ending) in self.files]
+        found = [file for ending in self.endings if (file := place + ending) in self.files]
+        if found or place.isascii():
+            return found
+        whole = normalize("NFC", place)
+        return [file for ending in self.endings if (file := self.composed.get(whole + ending))]
 
 
 def sibling_files(files: Iterable[str], *, first: Sequence[str] = ()) -> SiblingFiles:
@@ -32,7 +40,12 @@ def sibling_files(files: Iterable[str], *, first: Sequence[str] = ()) -> Sibling
     kept = frozenset(files)
     ranks = {ending: rank for rank, ending in enumerate(first)}
     endings = {file.removeprefix(stem_place(file)) for file in kept}
-    return SiblingFiles(kept, sorted(endings, key=lambda ending: (ranks.get(ending.lower(), len(ranks)), ending)))
+    composed = {normalize("NFC", file): file for file in sorted(kept) if not file.isascii()}
+    return SiblingFiles(
+        kept,
+        sorted(endings, key=lambda ending: (ranks.get(ending.lower(), len(ranks)), ending)),
+        composed,
+    )
 
 
 def stem_place(file: str) -> StemPlace:

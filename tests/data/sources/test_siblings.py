@@ -1,6 +1,7 @@
 """Files find each other by folder and name, whatever their endings."""
 
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -32,3 +33,11 @@ def test_files_of_a_place_come_in_the_order_that_was_asked_for_in_capitals_or_no
     files = sibling_files(["x/a.caption", "x/a.TXT", "x/a.txt", "x/b.txt", "y/a.txt"], first=(".txt", ".caption"))
     assert files.at("x/a") == ["x/a.TXT", "x/a.txt", "x/a.caption"]
     assert files.at("y/b") == []
+
+
+def test_a_name_with_its_accent_apart_finds_the_one_with_it_whole():
+    apart, whole = (normalize(form, "x/Jos\u00e9 2.txt") for form in ("NFD", "NFC"))
+    for file, asked in ((apart, whole), (whole, apart)):
+        assert sibling_files([file], first=[".txt"]).at(stem_place(asked)) == [file]
+    assert sibling_files([apart, whole]).at(stem_place(whole)) == [whole]
+    assert sibling_files([apart]).at("x/Jose 2") == []
