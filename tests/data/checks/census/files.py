@@ -10,6 +10,7 @@ from PIL import Image
 
 from flux_lora.config.compose import compose_config
 from flux_lora.data.checks.language import dictionary, identifier
+from flux_lora.data.checks.masks import judge_masks
 from flux_lora.data.checks.registry import CheckedSet, judge
 from flux_lora.data.findings import Finding
 from flux_lora.data.scan import ScanOptions, scan_all
@@ -17,6 +18,7 @@ from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.run import Run
 from tests.data.checks.captioned import PROSE, samples
 from tests.data.checks.census.captions import ZUBO
+from tests.data.drawn_masks import RIGHT, WRONG, photo
 from tests.data.handmade_files import RGB, png
 from tests.data.sources.folders import lay_out, read, write_jsonl
 
@@ -67,6 +69,18 @@ def masked(content: bytes | None = None, size: tuple[int, int] = (96, 64)) -> Ca
     return judged
 
 
+def marked(mask: Image.Image) -> Case:
+    """One image, and this for its mask."""
+
+    def judged(folder: Path) -> Sequence[Finding]:
+        lay_out(folder, a="a zubo mug")
+        photo().save(folder / "a.png")
+        mask.save(folder / "a.mask.png")
+        return list(judge_masks(scan_all(read(folder).samples, ScanOptions())))
+
+    return judged
+
+
 def nested(times: int) -> Case:
     """Folders in each other. From a path of 4,096 letters on, no system lists them."""
 
@@ -110,6 +124,12 @@ def on_a_base(path: str) -> Case:
     return judged
 
 
+NEAR_MISSES = {
+    "mask-inverted": RIGHT["all but a mark in the corner"],
+    "mask-photo": RIGHT["a soft oval"],
+    "mask-coarse": RIGHT["at a quarter of the size"],
+    "mask-full": RIGHT["half weight outside"],
+}
 FILES: Mapping[str, tuple[Case, Case]] = {
     "undecodable-caption": (
         laid("a.png", a_txt=b"\xff\xd8\xff\xe0\x00\x10JFIF"),
@@ -134,6 +154,7 @@ FILES: Mapping[str, tuple[Case, Case]] = {
     "unreadable": (laid(a_png=LARGE[: len(LARGE) // 2]), laid(a_png=LARGE)),
     "unreadable-mask": (masked(b"no image"), masked()),
     "mask-shape": (masked(size=(64, 64)), masked(size=(48, 32))),
+    **{rule: (marked(mask), marked(NEAR_MISSES.get(rule, RIGHT["an oval"]))) for rule, mask in WRONG.items()},
     "empty-caption": (laid("a.png", a_txt=" \n"), laid("a.png", a_txt=" a mug\n")),
     "captions-unchecked": (without("spellchecker", "py3langid"), without()),
     "tokens-uncounted": (on_a_base("/no/such/base"), on_a_base("mini")),
