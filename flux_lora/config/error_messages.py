@@ -121,6 +121,10 @@ def _about_a_knob(text: str, prefix: str) -> ConfigError:
         return ConfigError(prefix + unknown.problem, fix=unknown.fix)
     if knob:
         return unfit(knob, _bad_value(text), where=prefix)
+    merged = re.search(r"Error merging override (\S+?)=(.*)", text)  # of a list the exception names an element alone
+    listed = next((knob for knob in all_knobs() if merged and knob.key == merged[1] and knob.listed_choices), None)
+    if merged and listed:
+        return unfit(listed, repr(merged[2]), where=prefix)
     if key in sections():
         inner = next(knob.key for knob in all_knobs() if knob.key.startswith(f"{key}."))
         return ConfigError(f"{prefix}{key} is a section of knobs", fix=f"set one of them, such as {inner}=<value>")
@@ -149,9 +153,15 @@ def _bad_value(text: str) -> str:
 
 def _fix_for(knob: Knob, value: str) -> str:
     if knob.choices:
-        near = nearest(value.strip("'"), knob.choices)
         choices = ", ".join(knob.choices)
+        near = nearest(value.strip("'"), knob.choices)
         return f"did you mean {knob.key}={near}? There are: {choices}" if near else f"it is one of: {choices}"
+    if knob.listed_choices:
+        words = re.findall(r"[\w-]+", value)
+        meant = [word if word in knob.listed_choices else nearest(word, knob.listed_choices) for word in words]
+        known, listed = ", ".join(knob.listed_choices), ",".join(meant)
+        asked = f"did you mean {knob.key}=[{listed}]? There are" if meant and all(meant) else "it is a list of some of"
+        return f"{asked}: {known}"
     example = "" if knob.default in ("???", "") else f", for instance {knob.key}={knob.default}"
     return f"give {KINDS.get(knob.kind, 'a value')}{example}"
 

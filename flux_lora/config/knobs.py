@@ -156,11 +156,18 @@ class Knob:
     default: str
     """As text; ??? where one has to be given."""
     reason: str
+    listed: type | None = None
+    """What a list has in it."""
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The names to choose from; none for numbers and free text."""
         return tuple(self.kind.__members__) if issubclass(self.kind, StrEnum) else ()
+
+    @property
+    def listed_choices(self) -> tuple[str, ...]:
+        """The names that a list is made of; none where it is one of numbers or free text."""
+        return tuple(self.listed.__members__) if self.listed and issubclass(self.listed, StrEnum) else ()
 
 
 def all_knobs() -> tuple[Knob, ...]:
@@ -223,8 +230,9 @@ def _knobs_of(section: type, *, prefix: str) -> Iterator[Knob]:
             yield from _knobs_of(kind, prefix=f"{prefix}{field.name}.")
             continue
         default = _as_typed(_default_of(field))
+        listed = next((each for each in get_args(kind) if isinstance(each, type)), None)
         kind = kind if isinstance(kind, type) else get_origin(kind)  # tuple[float, ...] is no class of its own
-        yield Knob(f"{prefix}{field.name}", kind, default, reasons.get(field.name, ""))
+        yield Knob(f"{prefix}{field.name}", kind, default, reasons.get(field.name, ""), listed)
 
 
 def _default_of(field: Field[object]) -> object:

@@ -13,6 +13,7 @@ SLIPS = [
     ("train.steps=many", "train.steps cannot be 'many'", "give a whole number"),
     ("strict=perhaps", "strict cannot be 'perhaps'", "give true or false"),
     ("preview.prompts=3", "preview.prompts cannot be that", "give a list"),
+    ("export.dialects=[komfy]", "export.dialects cannot be", "did you mean export.dialects=[comfyui]?"),
     ("model=flux_dv", "there is no model 'flux_dv'", "did you mean model=flux_dev?"),
     ("model=zzz", "there is no model 'zzz'", "model is one of: flux_dev, flux_schnell, mini"),
     ("adapter=3", "adapter is a section of knobs", "such as adapter.rank=<value>"),

@@ -65,8 +65,8 @@ def steps_in_words(plan: Plan, batch_size: int, steps: int) -> str:
     full = "1 image" if batch_size == 1 else f"up to {batch_size:,} images"
     return (
         f"An epoch is {_counted(batches, 'step')} of {full} and shows "
-        f"{_times_each(counts, len(exposures))}; {_counted(steps, 'step')} are {epochs:.1f} epochs, "
-        f"in which each image is seen {_about_times(counts[0] * epochs, counts[-1] * epochs)}."
+        f"{_times_each(counts, len(exposures))}. In {_counted(steps, 'step')} each image is seen "
+        f"{_about_times(counts[0] * epochs, counts[-1] * epochs)}."
     )
 
 

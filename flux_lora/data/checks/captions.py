@@ -24,7 +24,12 @@ SAME_CAPTION = Rule(
     Severity.warning,
     "Images that differ have one caption: the adapter cannot tell what changed from what stayed.",
 )
-PRESENCE_RULES: tuple[Rule, ...] = (NO_CAPTION, EMPTY_CAPTION, SHORT_CAPTION, SAME_CAPTION)
+HELD_OUT_CAPTION = Rule(
+    "held-out-caption",
+    Severity.note,
+    "A held-out image is asked for by its caption; without one by trigger and class alone, and its loss says less.",
+)
+PRESENCE_RULES: tuple[Rule, ...] = (NO_CAPTION, EMPTY_CAPTION, SHORT_CAPTION, SAME_CAPTION, HELD_OUT_CAPTION)
 
 FEWEST_WORDS = 3
 SIDECARS = (".txt", ".caption")
@@ -38,6 +43,15 @@ def judge_missing_captions(samples: Sequence[Sample], words: SubjectWords) -> It
         elif sample.role is SourceRole.subject:
             yield from _judge_length(sample)
     yield from _judge_same(subjects(samples))
+
+
+def judge_held_out_captions(held_out: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
+    """Held-out images without a caption."""
+    asked = f"a {words.trigger} {words.class_word}".strip()
+    for sample in held_out:
+        if not sample.captions:
+            said = f"is held out and has no caption: it is asked for as {asked!r}"
+            yield HELD_OUT_CAPTION.at(sample.image, said, f"say in {caption_name(sample)} what else is in the image")
 
 
 def _judge_missing(sample: Sample, words: SubjectWords) -> Iterator[Finding]:

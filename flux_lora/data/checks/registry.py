@@ -20,6 +20,7 @@ from flux_lora.data.checks.captions import (
     CHARACTER_RULES,
     PRESENCE_RULES,
     judge_characters,
+    judge_held_out_captions,
     judge_missing_captions,
 )
 from flux_lora.data.checks.dataset import DATASET_RULES, judge_dataset
@@ -92,7 +93,13 @@ class Check:
 
 
 CAPTION_CHECKS = (
-    Check(PRESENCE_RULES, lambda given: judge_missing_captions(given.samples, given.words)),
+    Check(
+        PRESENCE_RULES,
+        lambda given: chain(
+            judge_missing_captions(given.samples, given.words),
+            judge_held_out_captions([one.sample for one in given.held_out], given.words),
+        ),
+    ),
     Check(TRIGGER_RULES, lambda given: judge_trigger(given.samples, given.words, given.tokenizers)),
     Check(TOKEN_RULES, lambda given: judge_tokens(given.samples, given.tokenizers, given.words.trigger)),
     Check(STYLE_RULES, lambda given: judge_style(given.samples, given.words)),

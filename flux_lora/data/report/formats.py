@@ -17,6 +17,10 @@ from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 
 NOTHING_OFF: Mapping[str, str] = MappingProxyType({})
+MOST_IN_FULL: Mapping[Severity, int] = MappingProxyType({Severity.error: 12, Severity.warning: 4, Severity.note: 3})
+"""Files that a rule is told of one by one, each with its own problem and fix."""
+FEW = 3
+"""Files that are named where there are more, but for errors, which name all."""
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Terminal control characters except tab and newline, bidirectional overrides, lone surrogates."""
@@ -25,11 +29,23 @@ NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """Lines for a terminal: each file once with all its findings, worst files first; then the counts."""
+    """Lines for a terminal: each file once with all its findings, worst files first; then the counts.
+
+    What is found in many files is said once, errors before the files and all else behind them; the page has each.
+    """
+    ordered = worst_first(findings)
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in ordered:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    groups = [found for found in by_rule.values() if len(found) > MOST_IN_FULL[found[0].severity]]
+    grouped = {found[0].rule for found in groups}
     by_file: dict[Path, list[Finding]] = {}
-    for finding in worst_first(findings):
-        by_file.setdefault(finding.file, []).append(finding)
-    lines = [line for file, found in by_file.items() for line in (str(file), *_lines(found), "")]
+    for finding in ordered:
+        if finding.rule not in grouped:
+            by_file.setdefault(finding.file, []).append(finding)
+    lines = [line for found in groups if found[0].fatal for line in _group(found)]
+    lines += [line for file, found in by_file.items() for line in (str(file), *_lines(found), "")]
+    lines += [line for found in groups if not found[0].fatal for line in _group(found)]
     return "\n".join(_plain(line) for line in (*lines, counted(findings)))
 
 
@@ -144,6 +160,20 @@ def _lines(found: Sequence[Finding]) -> list[str]:
             lines.append(f"{margin}with {', '.join(str(other) for other in finding.others)}")
         lines.append(f"{margin}fix: {finding.fix}")
     return lines
+
+
+def _group(found: Sequence[Finding]) -> list[str]:
+    """One rule that many files break: the files, then what is wrong with the first."""
+    files = [str(finding.file) for finding in found]
+    shown = files if found[0].fatal else files[:FEW]
+    more = [f"and {len(files) - len(shown)} more"] if len(files) > len(shown) else []
+    first = found[0]
+    return [
+        f"{len(files)} files: {', '.join([*shown, *more])}",
+        f"  {first.severity}  {first.problem} (the first) [{first.rule}]",
+        f"{' ' * (len(first.severity) + 4)}fix: {first.fix}",
+        "",
+    ]
 
 
 def _plain(line: str) -> str:

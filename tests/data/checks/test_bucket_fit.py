@@ -105,8 +105,8 @@ def test_an_image_is_named_once_whatever_the_number_of_resolutions_and_crops():
 def test_steps_and_exposures_mean_one_thing():
     made = planned(*[(3000, 3000)] * 5, repeats=2)
     assert steps_in_words(made, 4, 30) == (
-        "An epoch is 3 steps of up to 4 images and shows each of 5 images 2 times; "
-        "30 steps are 10.0 epochs, in which each image is seen about 20 times."
+        "An epoch is 3 steps of up to 4 images and shows each of 5 images 2 times. "
+        "In 30 steps each image is seen about 20 times."
     )
 
 
@@ -114,8 +114,8 @@ def test_images_that_repeat_differently_are_said_so():
     made = planned(*[(3000, 3000)] * 2)
     often = replace(made, prepared=(replace(made.prepared[0], exposures=3), made.prepared[1]))
     assert steps_in_words(often, 1, 8) == (
-        "An epoch is 4 steps of 1 image and shows each of 2 images 1 to 3 times; "
-        "8 steps are 2.0 epochs, in which each image is seen about 2 to 6 times."
+        "An epoch is 4 steps of 1 image and shows each of 2 images 1 to 3 times. "
+        "In 8 steps each image is seen about 2 to 6 times."
     )
 
 

@@ -43,6 +43,20 @@ def test_text_names_each_file_once_and_the_worst_first() -> None:
     assert lines[-1] == "1 error, 2 warnings and 1 note"
 
 
+@pytest.mark.parametrize(("rule", "named"), [(NO_CAPTION, 13), (SMALL, 3)])
+def test_what_many_files_have_is_said_once_and_errors_name_them_all(rule: Rule, named: int) -> None:
+    many = [rule.at(Path(f"photos/{number}.jpg"), f"is number {number}", "look") for number in range(13)]
+    text = as_text([*many, CMYK.at(JAR, "is CMYK", "nothing to do")])
+    assert text.count(f"[{rule.id}]") == 1 and "is number 0 (the first)" in text
+    assert sum(f"photos/{number}.jpg" in text for number in range(13)) == named
+    assert len(text.splitlines()) < 12
+
+
+def test_a_few_files_are_told_one_by_one() -> None:
+    few = [NO_CAPTION.at(Path(f"photos/{number}.jpg"), f"is number {number}", "look") for number in range(12)]
+    assert all(f"is number {number} [no-caption]" in as_text(few) for number in range(12))
+
+
 def test_text_names_the_other_images_of_a_finding() -> None:
     assert "with photos/cup.jpg" in as_text(FINDINGS)
 

@@ -81,6 +81,17 @@ def marked(mask: Image.Image) -> Case:
     return judged
 
 
+def held_out(**texts: str) -> Case:
+    """One image that is held out, with these files beside it."""
+
+    def judged(folder: Path) -> Sequence[Finding]:
+        lay_out(folder, "a.png", **texts)
+        seen = scan_all(read(folder).samples, ScanOptions())
+        return list(judge(CheckedSet(samples=samples(*PROSE), words=ZUBO, held_out=seen)))
+
+    return judged
+
+
 def nested(times: int) -> Case:
     """Folders in each other. From a path of 4,096 letters on, no system lists them."""
 
@@ -155,6 +166,7 @@ FILES: Mapping[str, tuple[Case, Case]] = {
     "unreadable-mask": (masked(b"no image"), masked()),
     "mask-shape": (masked(size=(64, 64)), masked(size=(48, 32))),
     **{rule: (marked(mask), marked(NEAR_MISSES.get(rule, RIGHT["an oval"]))) for rule, mask in WRONG.items()},
+    "held-out-caption": (held_out(), held_out(a="a zubo mug")),
     "empty-caption": (laid("a.png", a_txt=" \n"), laid("a.png", a_txt=" a mug\n")),
     "captions-unchecked": (without("spellchecker", "py3langid"), without()),
     "tokens-uncounted": (on_a_base("/no/such/base"), on_a_base("mini")),
