@@ -1,9 +1,9 @@
 """The scores against the truth: adapters of `spoiled`, judged by the package and by the judge that knows the parts.
 
-    python -m benchmarks.subjects.judged FOLDER          prints the tables
-    python -m benchmarks.subjects.judged FOLDER --write  and keeps them in benchmarks/results/judged.md
+    python -m benchmarks.subjects.judged FOLDER ...          prints the tables
+    python -m benchmarks.subjects.judged FOLDER ... --write  and keeps them in benchmarks/results/judged.md
 
-Truth is by benchmarks.subjects.judge for the subject and by scripts.mini.judge, which reads scenes, for the rest.
+Several folders are several training seeds. Truth is by benchmarks.subjects.judge for the subject and by scripts.mini.judge, which reads scenes, for the rest.
 """
 
 import json
@@ -91,6 +91,8 @@ class Judged:
     """One adapter: what the package says, and what is so."""
 
     subject: Subject
+    folder: Path
+    """Of its training seed."""
     name: str
     score: Score
     truth: Truth
@@ -104,10 +106,11 @@ class Judged:
 def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    subjects = [s for s in (*tuned_subjects(), *reported_subjects()) if (folder / "renders" / s.name / BASE).is_dir()]
-    judged = [one for subject in subjects for one in _judge_subject(subject, folder)]
-    text = "\n".join(_page(judged, folder)) + "\n"
+    folders = [Path(word) for word in sys.argv[1:] if word != "--write"]
+    subjects = (*tuned_subjects(), *reported_subjects())
+    places = [(s, folder) for folder in folders for s in subjects if (folder / "renders" / s.name / BASE).is_dir()]
+    judged = [one for subject, folder in places for one in _judge_subject(subject, folder)]
+    text = "\n".join(_page(judged)) + "\n"
     print(text)
     if "--write" in sys.argv:
         RESULT.write_text(text)
@@ -123,7 +126,7 @@ def _judge_subject(subject: Subject, folder: Path) -> Iterator[Judged]:
     for name in names:
         images = images_in(renders / name)
         found = score(baseline, sort_images(images, suite), step=_step(name), strength=1.0)
-        yield Judged(subject, name, found, _truth(known, images, renders / name))
+        yield Judged(subject, folder, name, found, _truth(known, images, renders / name))
 
 
 def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[Suite, Baseline]:
@@ -167,7 +170,7 @@ def _is_one_of(image: Image.Image, photos: Sequence[Image.Image]) -> bool:
     return min(float(np.sqrt(np.square(pixels - other).mean())) for other in others) <= SAME
 
 
-def _page(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
+def _page(judged: Sequence[Judged]) -> Iterator[str]:
     yield "# The evaluator against the truth"
     yield ""
     yield (
@@ -175,7 +178,7 @@ def _page(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
         "(`benchmarks.subjects.spoiled`), judged by the package from pictures alone and by a judge that knows the "
         "subject's parts. Bounds and thresholds were set on the tuned subjects alone; the reported ones were looked at "
         "once, after that, and decided nothing. Which is which, and by what rule they were taken, stands in "
-        "`benchmarks/subjects/gallery.py`."
+        "`benchmarks/subjects/gallery.py`. A subject that comes twice was trained with another seed."
     )
     for name, part in (("Reported", True), ("Tuned", False)):
         these = [one for one in judged if (one.subject.number in REPORTED) == part]
@@ -186,7 +189,7 @@ def _page(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
                 "",
             )
             yield from _summary(these)
-            yield from ("", *_choices(these, folder), "", *_table(these))
+            yield from ("", *_choices(these), "", *_table(these))
 
 
 def _summary(judged: Sequence[Judged]) -> Iterator[str]:
@@ -195,6 +198,7 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     passed = [learned and not one.broken for learned, one in zip(said, judged, strict=True)]
     good = [one.truth.strict >= GOOD and not one.truth.spoils for one in judged]
     spoiled = [one.truth.spoils for one in judged]
+    kept = [each and one.truth.class_same >= CHANGED for each, one in zip(good, judged, strict=True)]
     strict, parts = [one.truth.strict for one in judged], [one.truth.parts for one in judged]
     yield "| claim | right | of |"
     yield "| --- | ---: | ---: |"
@@ -214,6 +218,7 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
         f"the same where the truth is sure: its own interval leaves {LEARNED:.0%} out": (agree, clear),
         "spoiled ones do not pass": (refused, spoiled),
         f"good ones pass ({GOOD:.0%} strict, nothing spoiled)": (passed, good),
+        f"the same where the class is kept too ({CHANGED:.0%} of its images as the base's)": (passed, kept),
         "class bleeding is named": (bleeding, bled),
         "no bleeding where there is none": (_not(bleeding), _not(bled)),
         "copies are named": (copying, copied),
@@ -233,12 +238,13 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
         )
 
 
-def _choices(judged: Sequence[Judged], folder: Path) -> Iterator[str]:
+def _choices(judged: Sequence[Judged]) -> Iterator[str]:
     """The choice within each run, beside the last checkpoint and the one of lowest training loss."""
     rows, regrets, over_last, over_loss = [], [], [], []
-    for subject in dict.fromkeys(one.subject for one in judged):
+    for subject, folder in dict.fromkeys((one.subject, one.folder) for one in judged):
+        own = [one for one in judged if one.subject is subject and one.folder == folder]
         for run in ("held", "free"):
-            these = {one.score.step: one for one in judged if one.subject is subject and _is_checkpoint(one.name, run)}
+            these = {one.score.step: one for one in own if _is_checkpoint(one.name, run)}
             if len(these) < 2:
                 continue
             choice = choose_checkpoint([one.score for one in these.values()], BOUNDS)
