@@ -3,7 +3,8 @@
     python -m benchmarks.subjects.judged FOLDER ...          prints the tables
     python -m benchmarks.subjects.judged FOLDER ... --write  and keeps them in benchmarks/results/judged.md
 
-Several folders are several training seeds. Truth is by benchmarks.subjects.judge for the subject and by scripts.mini.judge, which reads scenes, for the rest.
+Several folders are several training seeds. Truth is by benchmarks.subjects.judge for the subject and by
+scripts.mini.judge, which reads scenes, for the rest.
 """
 
 import json
