@@ -18,14 +18,14 @@ WRONG: dict[str, tuple[str, ...]] = {
     "mug_11.webp": ("trigger-misspelled",),  # zrob
     "mug_12.jpg": ("boilerplate",),  # The image shows
     "mug_13.jpg": ("mojibake",),  # somebodyâ€™s
-    "mug_14.jpg": ("keyword-list",),
+    "mug_14.jpg": ("keyword-list", "negation"),
     "mug_15.jpg": ("same-caption",),  # mug_16 has it too
     "mug_19.jpg": ("blurred",),
     "mug_20.jpg": ("dark",),
     "mug_21.jpg": ("borders",),  # black bars above and below
     "mug_22.jpg": ("small",),  # 128x96
     "mug_23.jpg": ("extreme-aspect",),  # 520x140
-    "mug_24.jpg": ("cut-by-clip",),
+    "mug_24.jpg": ("cut-by-clip", "negation"),
     "mug_27.jpg": ("short-caption",),
     "mug_28.jpg": ("enlarged-before",),  # 92x69, brought to 320x240
     "held_out/mug_29.jpg": ("held-out-twin",),  # mug_01

@@ -113,7 +113,7 @@ def _bars(rows: Sequence[Row]) -> Iterator[str]:
     yield "| --- | ---: | ---: | ---: | ---: |"
     for name, (mean, least) in BARS.items():
         column = [row.shares[COLUMNS.index(name)] for row in rows]
-        yield f"| {name} | {mean:.0%} | {sum(column) / len(column):.0%} | {least:.0%} | {min(column):.0%} |"
+        yield f"| {name} | {mean:.0%} | {sum(column) / len(column):.1%} | {least:.0%} | {min(column):.1%} |"
 
 
 if __name__ == "__main__":

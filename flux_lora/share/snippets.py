@@ -30,7 +30,7 @@ picture = pipeline(
 picture.save("picture.png")
 """
 
-NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for FLUX.1-dev, made by the same commands, works there."
+NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for a released base, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
 Drop workflow.json, which lies beside it, onto the window. Or by hand:

@@ -78,7 +78,7 @@ def test_after_kill_9_every_step_reported_is_there(tmp_path: Path):
     file = tmp_path / "metrics.jsonl"
     child = multiprocessing.get_context("fork").Process(target=report_for_ever, args=(file,))
     child.start()
-    while not file.exists() or file.stat().st_size < 20_000:
+    while not file.exists() or file.stat().st_size < 40_000:
         time.sleep(0.01)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
