@@ -23,7 +23,7 @@ from benchmarks.subjects.judge import judge_image
 from benchmarks.subjects.spoiled import BASE, SCENES, SEEDS, UNRELATED
 from benchmarks.subjects.subject import Subject
 from flux_lora.evaluate.baseline import Baseline, Judges, Photos, measure_baseline, sort_images
-from flux_lora.evaluate.choice import LIMITS, ChoiceLimits, choose_checkpoint, has_learned
+from flux_lora.evaluate.choice import LIMITS, ChoiceLimits, choose_checkpoint, has_learned, is_overdriven
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.features import colour_tokens
 from flux_lora.evaluate.prompts import Suite, read_prompts
@@ -100,8 +100,9 @@ class Judged:
 
     @property
     def broken(self) -> tuple[str, ...]:
-        """Names of the limits that it breaks."""
-        return tuple(limit.metric.name for limit in LIMITS if not limit.keeps(self.score, BOUNDS))
+        """Names of the limits that it breaks, and whether it is too strong."""
+        names = [limit.metric.name for limit in LIMITS if not limit.keeps(self.score, BOUNDS)]
+        return (*names, *(["overdriven"] if is_overdriven(self.score, BOUNDS) else []))
 
 
 def main() -> None:
@@ -214,6 +215,8 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
     bleeding, artefacts, copying = (
         [name in one.broken for one in judged] for name in ("bleeding", "artefacts", "copying")
     )
+    driven = [is_overdriven(one.score, BOUNDS) for one in judged]
+    either = [a or b for a, b in zip(artefacts, driven, strict=True)]
     claims = {
         f"learned or not, as the truth judge says ({LEARNED:.0%} strict)": (agree, [True] * len(agree)),
         f"the same where the truth is sure: its own interval leaves {LEARNED:.0%} out": (agree, clear),
@@ -224,8 +227,10 @@ def _summary(judged: Sequence[Judged]) -> Iterator[str]:
         "no bleeding where there is none": (_not(bleeding), _not(bled)),
         "copies are named": (copying, copied),
         "no copying where there is none": (_not(copying), _not(copied)),
-        "noise and strength 4 are named artefacts": (artefacts, noisy),
+        "noise is named artefacts": (artefacts, [one.name.endswith("noisy") for one in judged]),
+        "strength 4 is named artefacts or overdriven": (either, [one.name.endswith("strong") for one in judged]),
         "no artefacts in checkpoints of a calm run": (_not(artefacts), calm),
+        "nothing else is called overdriven": (_not(driven), _not(noisy)),
         f"never passes below {LEARNED:.0%} strict": (_not(passed), worthless),
     }
     for claim, (hits, among) in claims.items():

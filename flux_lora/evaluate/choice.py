@@ -18,6 +18,8 @@ CLEAR = 0.05
 """A gap of likeness that is worth more training even where the interval cannot exclude chance."""
 RISING = 0.05
 """Likeness gained between the last two checkpoints that says training is not through."""
+NOT_THERE = 0.45
+"""Likeness below which images hold nothing that a person would call the subject."""
 
 
 class Verdict(StrEnum):
@@ -127,6 +129,12 @@ def has_learned(score: Score, limits: ChoiceLimits) -> bool:
     return whole.value >= limits.min_learned and whole.low > 0 and score["retrieval"].low > 0
 
 
+def is_overdriven(score: Score, limits: ChoiceLimits) -> bool:
+    """Whether it changes what nobody asked for and shows nothing of the subject: not too little learned, but too much."""
+    leaks = score["leakage"].value > limits.max_leakage
+    return leaks and score["likeness"].value < NOT_THERE and not has_learned(score, limits)
+
+
 @dataclass(frozen=True)
 class Choice:
     """The checkpoint to ship, or the one that comes nearest to it."""
@@ -234,12 +242,17 @@ def _why_nothing(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> 
     return (
         f"No candidate has learned the subject. The nearest shows it as a whole in {whole.value:.0%} of its images "
         f"(between {whole.low:.0%} and {whole.high:.0%}; {limits.min_learned:.0%} or more are asked for), with a "
-        f"likeness of {_range(best)}. {_what_to_change(best, scores)}"
+        f"likeness of {_range(best)}. {_what_to_change(best, scores, limits)}"
     )
 
 
-def _what_to_change(best: Score, scores: Sequence[Score]) -> str:
-    """Advice that follows from how likeness went over the steps."""
+def _what_to_change(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> str:
+    """Advice that follows from what else changed, and from how likeness went over the steps."""
+    if is_overdriven(best, limits):
+        return (
+            f"Images that do not ask for it changed too (leakage {best['leakage'].value:.0%}), so its weights are not too "
+            "weak but too strong: try it at a quarter of its strength, an earlier checkpoint, or a lower learning rate."
+        )
     by_step = {score.step: score["likeness"].value for score in sorted(scores, key=lambda each: abs(each.strength - 1))}
     steps = sorted(by_step)
     if len(steps) > 1 and by_step[steps[-1]] - by_step[steps[-2]] >= RISING:

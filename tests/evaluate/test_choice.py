@@ -90,6 +90,14 @@ def test_what_has_not_learned_is_never_chosen_however_well_it_behaves():
     assert (choice.step, choice.verdict, choice.passes) == (200, Verdict.not_yet, False)
 
 
+def test_one_that_shows_nothing_and_changes_everything_is_called_too_strong_not_too_weak() -> None:
+    strong = choose_checkpoint([_score(200, 0.1, leakage=0.9)], LIMITS)
+    assert strong.verdict is Verdict.nothing
+    assert "too strong" in strong.why
+    for weak in (_score(200, 0.1, leakage=0.02), _score(200, 0.6, recognised=0.0, leakage=0.4)):
+        assert "too strong" not in choose_checkpoint([weak], LIMITS).why
+
+
 def test_if_none_has_learned_there_is_nothing_to_ship_and_the_nearest_is_named():
     choice = choose_checkpoint([_score(100, 0.02), _score(200, 0.1)], LIMITS)
     assert (choice.step, choice.verdict, choice.passes) == (200, Verdict.nothing, False)
