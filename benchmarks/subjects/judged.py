@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.subjects.gallery import REPORTED, reported_subjects, tuned_subjects
+from benchmarks.subjects.gallery import JUDGED, judged_subjects, reported_subjects, tuned_subjects
 from benchmarks.subjects.judge import judge_image
 from benchmarks.subjects.spoiled import BASE, SCENES, SEEDS, UNRELATED
 from benchmarks.subjects.subject import Subject
@@ -109,7 +109,7 @@ def main() -> None:
     """Print the tables."""
     torch.set_num_threads(1)
     folders = [Path(word) for word in sys.argv[1:] if word != "--write"]
-    subjects = (*tuned_subjects(), *reported_subjects())
+    subjects = (*tuned_subjects(), *reported_subjects(), *judged_subjects())
     places = [(s, folder) for folder in folders for s in subjects if (folder / "renders" / s.name / BASE).is_dir()]
     judged = [one for subject, folder in places for one in _judge_subject(subject, folder)]
     text = "\n".join(_page(judged)) + "\n"
@@ -182,8 +182,8 @@ def _page(judged: Sequence[Judged]) -> Iterator[str]:
         "once, after that, and decided nothing. Which is which, and by what rule they were taken, stands in "
         "`benchmarks/subjects/gallery.py`. A subject that comes twice was trained with another seed."
     )
-    for name, part in (("Reported", True), ("Tuned", False)):
-        these = [one for one in judged if (one.subject.number in REPORTED) == part]
+    for name, part in (("Reported", True), ("Looked at before", False)):
+        these = [one for one in judged if (one.subject.number in JUDGED) == part]
         if these:
             yield from (
                 "",

@@ -130,7 +130,7 @@ def has_learned(score: Score, limits: ChoiceLimits) -> bool:
 
 
 def is_overdriven(score: Score, limits: ChoiceLimits) -> bool:
-    """Whether it changes what nobody asked for and shows nothing of the subject: not too little learned, but too much."""
+    """Whether it changes what nobody asked for and shows nothing of the subject: too strong, and not too weak."""
     leaks = score["leakage"].value > limits.max_leakage
     return leaks and score["likeness"].value < NOT_THERE and not has_learned(score, limits)
 
@@ -250,8 +250,8 @@ def _what_to_change(best: Score, scores: Sequence[Score], limits: ChoiceLimits) 
     """Advice that follows from what else changed, and from how likeness went over the steps."""
     if is_overdriven(best, limits):
         return (
-            f"Images that do not ask for it changed too (leakage {best['leakage'].value:.0%}), so its weights are not too "
-            "weak but too strong: try it at a quarter of its strength, an earlier checkpoint, or a lower learning rate."
+            f"Images that do not ask for it changed too (leakage {best['leakage'].value:.0%}), so its weights are too "
+            "strong, and not too weak: try a quarter of its strength, an earlier checkpoint, or a lower learning rate."
         )
     by_step = {score.step: score["likeness"].value for score in sorted(scores, key=lambda each: abs(each.strength - 1))}
     steps = sorted(by_step)
