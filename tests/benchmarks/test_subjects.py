@@ -4,22 +4,22 @@ import pytest
 
 from benchmarks.subjects.folder import test_scenes as scenes_of
 from benchmarks.subjects.folder import write_subject
-from benchmarks.subjects.gallery import REPORTED, TUNED, reported_subjects, tuned_subjects
+from benchmarks.subjects.gallery import JUDGED, REPORTED, TUNED, judged_subjects, reported_subjects, tuned_subjects
 from benchmarks.subjects.judge import judge_image
 from benchmarks.subjects.subject import APART, Subject, draw_subject, lab_distance, subject_of
 from benchmarks.subjects.twins import near_twins
 from scripts.mini.world import Scene, Thing, draw_scene
 
-EVERYONE = (*tuned_subjects(), *reported_subjects())
+EVERYONE = (*tuned_subjects(), *reported_subjects(), *judged_subjects())
 everyone = pytest.mark.parametrize("subject", EVERYONE, ids=lambda subject: subject.name)
 
 
 def test_no_subject_is_both_tuned_on_and_reported():
-    assert not set(TUNED) & set(REPORTED)
+    assert not set(TUNED) & {*REPORTED, *JUDGED}
     assert len({subject.parts for subject in EVERYONE}) == len(EVERYONE)
 
 
-@pytest.mark.parametrize("subjects", [tuned_subjects(), reported_subjects()])
+@pytest.mark.parametrize("subjects", [tuned_subjects(), reported_subjects(), judged_subjects()])
 def test_half_are_products_and_half_have_strange_colours(subjects: tuple[Subject, ...]):
     assert sum(subject.kind == "product" for subject in subjects) == len(subjects) / 2
     assert sum(subject.strange_colours for subject in subjects) == len(subjects) / 2
