@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
-from flux_lora.data.image_stats.copies import distances, is_mirror_image, mirrored_hashes, partial_copies, stack_hashes
+from flux_lora.data.image_stats.copies import distances, partial_copies, stack_hashes
 from flux_lora.data.image_stats.measure import ImageStats
+from flux_lora.data.image_stats.turned_copies import (
+    TURNED,
+    is_mirror_image,
+    mirrored_hashes,
+    turned_by,
+    turned_hashes,
+)
 
 SAME_IMAGE = Rule(
     "same-picture", Severity.warning, "The same pixels several times count several times; set repeats to mean that."
@@ -22,7 +29,7 @@ SAME_IMAGE = Rule(
 NEAR_IMAGE = Rule(
     "near-picture",
     Severity.warning,
-    "The same image in another size, quality or crop, mirrored, or of one burst: it counts twice, and is memorised.",
+    "The same image in another size, quality or crop, mirrored, turned, or of one burst: it counts twice, and is memorised.",
 )
 SAME_PHOTO = Rule(
     "same-photo", Severity.warning, "Crops of one photo are one view, not several: the set is smaller than it looks."
@@ -92,7 +99,7 @@ def near_pairs(measured: Sequence[ImageStats], others: Sequence[ImageStats] | No
 def _near(
     rows: list[int], columns: list[int], measured: Sequence[ImageStats], others: Sequence[ImageStats]
 ) -> Iterator[Pair]:
-    """Near copies between two blocks of indices. Either may be the cropped one; mirror images are found uncropped only.
+    """Near copies between two blocks of indices. Either may be the cropped one; turned images are found uncropped only.
 
     Hashes are (R or K, WINDOWS, BITS / 8), distances (R, K).
     """
@@ -100,14 +107,23 @@ def _near(
         stack_hashes([measured[row].perceptual_hashes for row in rows]),
         stack_hashes([others[column].perceptual_hashes for column in columns]),
     )
-    bits = np.minimum(distances(first, second), distances(second, first).T)
-    for row, column in np.argwhere(bits <= NEAR_BITS):
+    for row, column in _within(distances(first, second), distances(second, first)):
         stats, other = measured[rows[row]], others[columns[column]]
         if _colours_apart(stats, other) <= NEAR_COLOUR:
             yield rows[row], columns[column]
-    for row, column in np.argwhere(distances(first, mirrored_hashes(second)) <= NEAR_BITS):
+    mirrored = _within(distances(first, mirrored_hashes(second)), distances(second, mirrored_hashes(first)))
+    for row, column in mirrored:
         if is_mirror_image(measured[rows[row]].copy, others[columns[column]].copy):
             yield rows[row], columns[column]
+    for quarters in TURNED:
+        for row, column in np.argwhere(distances(first, turned_hashes(second, quarters)) <= NEAR_BITS):
+            if turned_by(measured[rows[row]].copy, others[columns[column]].copy) == quarters:
+                yield rows[row], columns[column]
+
+
+def _within(one_way: NDArray[np.int64], other_way: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places, row and column, at which either of two tables of distances, RK and KR, is small enough."""
+    return np.argwhere(np.minimum(one_way, other_way.T) <= NEAR_BITS)
 
 
 def _colours_apart(stats: ImageStats, other: ImageStats) -> float:
@@ -168,9 +184,17 @@ def _finding_of(rule: Rule, measured: Sequence[ImageStats], group: Sequence[int]
 
 
 def _named(stats: ImageStats, others: Sequence[ImageStats]) -> str:
-    """The first two by name, each marked if it is mirrored, and the number of the rest."""
-    names = [f"{other.image.name}{' (mirrored)' * is_mirror_image(stats.copy, other.copy)}" for other in others[:2]]
+    """The first two by name, each marked if it is mirrored or turned, and the number of the rest."""
+    names = [f"{other.image.name}{_how(stats, other)}" for other in others[:2]]
     return ", ".join(names) + (f" and {len(others) - 2} more" if len(others) > 2 else "")
+
+
+def _how(stats: ImageStats, other: ImageStats) -> str:
+    """What the other is beside a copy, in brackets."""
+    if is_mirror_image(stats.copy, other.copy):
+        return " (mirrored)"
+    quarters = turned_by(other.copy, stats.copy)
+    return f" ({TURNED[quarters]})" if quarters else ""
 
 
 def _groups(pairs: Iterable[Pair], count: int) -> list[list[int]]:

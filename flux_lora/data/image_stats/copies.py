@@ -1,4 +1,4 @@
-"""Whether two images are copies: perceptual hashes, partial and mirrored copies, embeddings of a small network.
+"""Whether two images are copies: perceptual hashes, partial copies, embeddings of a small network.
 
 Perceptual hashes are signs of the lowest DCT frequencies of the grey values (pHash), but 255 of them: the usual 63 do
 not separate two bottles on white. They are taken of 25 windows at once, each cropped by 5 percent at some sides, so
@@ -73,12 +73,6 @@ def distances(images: PerceptualHashes, others: PerceptualHashes) -> NDArray[np.
     return ((BITS - agreement) / 2).astype(np.int64)
 
 
-def mirrored_hashes(hashes: PerceptualHashes) -> PerceptualHashes:
-    """Hashes of the whole images mirrored, NWB -> N1B: frequencies that are odd across change their sign."""
-    odd = np.tile(np.arange(FREQUENCIES) % 2, FREQUENCIES).astype(np.uint8)
-    return hashes[:, :1] ^ np.packbits(odd)
-
-
 def _signs(packed: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Bits as 1 and -1, NB -> N BITS, so that one matrix product compares all with all."""
     return np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1
@@ -110,10 +104,6 @@ ALIKE = 0.92
 """Least correlation of a copy."""
 FURTHEST = 14.0
 """Levels, root mean square; most that a copy differs by. The same shapes in other colours differ more."""
-MIRRORED = 4.0
-"""Levels, root mean square, after both are made equally bright; most that a mirrored copy differs by. A bottle that
-stands left, lit from one side, is 8 off the mirror image of itself standing right."""
-
 Levels = NDArray[np.float32]
 
 
@@ -133,7 +123,7 @@ def partial_copies(copies: Sequence[bytes], pairs: Iterable[tuple[int, int]]) ->
     for one, other in pairs:
         partners[one].append(other)
         partners[other].append(one)
-    levels = {index: _levels(copies[index]) for index in partners}
+    levels = {index: levels_of_copy(copies[index]) for index in partners}
     fitted = {index: _fitted(copy).reshape(-1) for index, copy in levels.items()}
     found: set[tuple[int, int]] = set()
     for whole, parts in partners.items():
@@ -142,21 +132,7 @@ def partial_copies(copies: Sequence[bytes], pairs: Iterable[tuple[int, int]]) ->
     return found
 
 
-def is_mirror_image(copy: bytes, other: bytes) -> bool:
-    """Whether one is the other mirrored. What is symmetric is no mirror image. Takes small copies."""
-    one, two = _coarse(copy), _coarse(other)
-    brightness = (one.mean() + two.mean()) / 2
-    one, two = (levels * (brightness / max(float(levels.mean()), 1.0)) for levels in (one, two))
-    straight, mirrored = (float(np.sqrt(np.square(one - levels).mean())) for levels in (two, two[:, ::-1]))
-    return bool(mirrored <= MIRRORED and mirrored < straight)
-
-
-def _coarse(copy: bytes) -> Levels:
-    """Levels at half the size, S/2 S/2 C, where a shift by half a pixel makes no difference."""
-    return _levels(copy).reshape(COPY_SIDE // 2, 2, COPY_SIDE // 2, 2, 3).mean(axis=(1, 3))
-
-
-def _levels(copy: bytes) -> Levels:
+def levels_of_copy(copy: bytes) -> Levels:
     """A small copy as SSC."""
     return np.frombuffer(copy, dtype=np.uint8).reshape(COPY_SIDE, COPY_SIDE, 3).astype(np.float32)
 

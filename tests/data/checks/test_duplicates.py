@@ -55,6 +55,29 @@ def test_a_mirrored_copy_is_found_and_called_one():
     assert found[0].problem == "is nearly the same image as flipped (mirrored)"
 
 
+@pytest.mark.parametrize(
+    ("turn", "how"),
+    [
+        (Image.Transpose.ROTATE_90, "turned left"),
+        (Image.Transpose.ROTATE_180, "upside down"),
+        (Image.Transpose.ROTATE_270, "turned right"),
+    ],
+)
+def test_a_turned_copy_is_found_in_training_and_held_out_and_said_how_it_is_turned(turn, how):
+    turned = jpeg(60)(scene(1)).transpose(turn)
+    assert [each.problem for each in judged({"a": scene(1), "b": scene(2), "c": turned})] == [
+        f"is nearly the same image as c ({how})"
+    ]
+    (found,) = judged({"a": scene(1), "b": scene(2)}, {"x": turned})
+    assert found.rule == "held-out-twin"
+
+
+def test_a_mirrored_and_cropped_copy_is_found_whichever_of_the_two_was_cropped():
+    cut = after(cropped(0.04, 0.01, 0.0, 0.03), after(ImageOps.mirror, jpeg(70)))(scene(1))
+    assert groups(judged({"a": scene(1), "b": scene(2), "c": cut}), "near-picture") == [("a", "c")]
+    assert groups(judged({"a": cut, "b": scene(2), "c": scene(1)}), "near-picture") == [("a", "c")]
+
+
 def test_a_held_out_image_that_is_trained_on_mirrored_is_an_error():
     (found,) = judged({"a": scene(1)}, {"x": ImageOps.mirror(scene(1))})
     assert found.problem == "is held out, but nearly the same image as a (mirrored), which is trained on"

@@ -1,8 +1,7 @@
 import pytest
-from PIL import ImageOps
 
-from benchmarks.photographs import after, cropped, exposed, folder, jpeg, photograph, resized
-from flux_lora.data.image_stats.copies import is_mirror_image, is_part, small_copy
+from benchmarks.photographs import after, cropped, folder, jpeg, photograph, resized
+from flux_lora.data.image_stats.copies import is_part, small_copy
 from tests.data.scenes import product, scene
 
 
@@ -32,15 +31,3 @@ def test_a_crop_of_fine_texture_is_a_part_of_it_and_of_no_other(name):
     part = small_copy(after(cropped(0.15, 0.15, 0.15, 0.15), jpeg(80))(photograph(name)))
     others = ("brick.png", "grass.png", "gravel.png")
     assert [other for other in others if is_part(part, small_copy(photograph(other)))] == [name]
-
-
-@pytest.mark.parametrize("change", [jpeg(30), resized(0.5), exposed(1.2)])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_mirrored_copy_is_known_whatever_was_done_to_its_file(change, seed):
-    assert is_mirror_image(small_copy(scene(seed)), small_copy(change(ImageOps.mirror(scene(seed)))))
-
-
-def test_neither_the_same_nor_a_cropped_nor_another_image_is_a_mirror_image():
-    whole = small_copy(scene(1))
-    others = [scene(1), jpeg(50)(scene(1)), scene(2), cropped(0.05, 0, 0, 0)(ImageOps.mirror(scene(1)))]
-    assert not any(is_mirror_image(whole, small_copy(other)) for other in others)
