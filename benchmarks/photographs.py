@@ -124,6 +124,41 @@ def barred(top: float, side: float = 0.0, colour: str = "black") -> Change:
     return framed
 
 
+def noisy(deviation: float, *, grey: bool = False) -> Change:
+    """As a camera draws it in the dark; or as film does, the same in all channels."""
+
+    def changed(image: Image.Image) -> Image.Image:
+        shape = (image.height, image.width, 1 if grey else 3)
+        grain = np.random.default_rng(0).normal(0, deviation, shape)
+        return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
+
+    return changed
+
+
+def beside(*others: Image.Image, gap: int = 0) -> Change:
+    """Set left of others, as high as they are, in one image."""
+
+    def changed(image: Image.Image) -> Image.Image:
+        whole = Image.new("RGB", (sum(each.width + gap for each in (image, *others)) - gap, image.height), "white")
+        for at, each in enumerate((image, *others)):
+            whole.paste(each, (at * (image.width + gap), 0))
+        return whole
+
+    return changed
+
+
+def filled(share: float) -> Change:
+    """Brought to a wide frame whose sides are itself, enlarged and blurred."""
+
+    def changed(image: Image.Image) -> Image.Image:
+        tall = image.resize((round(image.height * 0.7), image.height))
+        wide = image.resize((round(tall.width / share), image.height)).filter(ImageFilter.GaussianBlur(12))
+        wide.paste(tall, ((wide.width - tall.width) // 2, 0))
+        return wide
+
+    return changed
+
+
 def as_screenshot(image: Image.Image) -> Image.Image:
     """Under a telephone's status bar and over its three buttons."""
     bar = max(14, round(0.06 * image.height))

@@ -26,7 +26,19 @@ SAME_LIGHT = Rule("same-light", Severity.note, "Light that never changes is lear
 SAME_FRAMING = Rule(
     "same-framing", Severity.note, "A thing always in one place and size is later drawn in that place and size."
 )
-DATASET_RULES: tuple[Rule, ...] = (FEW_IMAGES, MANY_IMAGES, SHARED_GROUND, SAME_LIGHT, SAME_FRAMING)
+WITHOUT_COLOUR = Rule(
+    "without-colour",
+    Severity.warning,
+    "A few black and white images among colour teach that either will do: some of the results come out grey.",
+)
+DATASET_RULES: tuple[Rule, ...] = (
+    FEW_IMAGES,
+    MANY_IMAGES,
+    SHARED_GROUND,
+    SAME_LIGHT,
+    SAME_FRAMING,
+    WITHOUT_COLOUR,
+)
 
 MOST = 0.6
 """Share of the images that counts as most of them."""
@@ -82,6 +94,7 @@ def judge_dataset(measured: Sequence[ImageStats], samples: Sequence[Sample], wor
     subject_stats = _of_subjects(measured, samples)
     folder = common_folder(samples)
     yield from _judge_amount(len(subject_stats), words.kind, folder)
+    yield from _judge_colour(subject_stats)
     if len(subject_stats) < ENOUGH_TO_TELL or words.kind == "style":
         return
     yield from _judge_ground(subject_stats, folder)
@@ -90,6 +103,16 @@ def judge_dataset(measured: Sequence[ImageStats], samples: Sequence[Sample], wor
             continue
         rule, fix = FIXES[facet.name]
         yield rule.at(folder, f"shows {facet.name} the same in nearly all {len(subject_stats)} images", fix)
+
+
+def _judge_colour(measured: Sequence[ImageStats]) -> Iterator[Finding]:
+    grey = [stats.image for stats in measured if not stats.exposure.coloured]
+    if 0 < len(grey) < MOST * len(measured) and len(grey) < len(measured):
+        problem = f"is black and white, and {len(measured) - len(grey)} of the {len(measured)} images are in colour"
+        yield from (
+            WITHOUT_COLOUR.at(image, problem, "use it in colour, say so in its caption, or leave it out")
+            for image in grey
+        )
 
 
 def dataset_summary(measured: Sequence[ImageStats], samples: Sequence[Sample], words: SubjectWords) -> str:

@@ -29,7 +29,7 @@ SAME_IMAGE = Rule(
 NEAR_IMAGE = Rule(
     "near-picture",
     Severity.warning,
-    "The same image in another size, quality or crop, mirrored, turned, or of one burst: it counts twice, and is memorised.",
+    "The same image in another size, quality or crop, mirrored, turned, or of one burst: it counts twice.",
 )
 SAME_PHOTO = Rule(
     "same-photo", Severity.warning, "Crops of one photo are one view, not several: the set is smaller than it looks."

@@ -53,6 +53,11 @@ ENLARGED_BEFORE = Rule(
     Severity.warning,
     "The image has more pixels than detail: it was enlarged by someone, or the lens could not do better.",
 )
+NOISY = Rule("noisy", Severity.warning, "Noise is learned as part of the thing; the images come out grainy.")
+COLLAGE = Rule("collage", Severity.warning, "Photos side by side are learned as one image: results come in pieces too.")
+BLURRED_SIDES = Rule(
+    "blurred-sides", Severity.warning, "Blurred sides that fill the frame are learned as part of every image."
+)
 DARK = Rule("dark", Severity.warning, "Nothing but shadow: there is hardly any shape to learn.")
 OVEREXPOSED = Rule("overexposed", Severity.warning, "What is lost in white cannot be learned, and white is.")
 LOW_CONTRAST = Rule("low-contrast", Severity.warning, "Everything is about equally bright, and that look is learned.")
@@ -68,6 +73,9 @@ EXTREME_ASPECT = Rule("extreme-aspect", Severity.warning, "No bucket is that lon
 QUALITY_RULES: tuple[Rule, ...] = (
     BLURRED,
     ENLARGED_BEFORE,
+    NOISY,
+    COLLAGE,
+    BLURRED_SIDES,
     DARK,
     OVEREXPOSED,
     LOW_CONTRAST,
@@ -80,11 +88,14 @@ QUALITY_RULES: tuple[Rule, ...] = (
 
 # The thresholds were chosen on the photographs of benchmarks/photo_rules.py, which prints how often each is wrong.
 LEAST_SHARP = 0.40
-LEAST_FINE = 0.28
+MOST_NOISE = 5.5
+"""Levels."""
 DARKEST = 0.28
 """Level, 0 to 1, of the 98th percentile."""
 MOST_WHITE = 0.25
-"""Share of the image without its flat ground."""
+"""Share of a colourless image without its flat ground."""
+MOST_BURNT = 0.06
+"""Share of what is not white. Half a stop over, a bright photo has more than this of it, too."""
 BRIGHTEST = 0.7
 """Level, 0 to 1, of the 2nd percentile."""
 LEAST_CONTRAST = 0.18
@@ -109,13 +120,15 @@ def judge_image_quality(measured: Sequence[ImageStats], *, resolution: int = 0) 
 def _judge_detail(stats: ImageStats, resolution: int) -> Iterator[Finding]:
     if stats.sharpness < LEAST_SHARP:
         yield BLURRED.at(stats.image, "is blurred: no part of it is sharp", "use a sharper image, or leave it out")
-    elif stats.finer_than_half < LEAST_FINE and _detail_side(stats) < (resolution * ENOUGH or _detail_side(stats) + 1):
-        size, half = f"{stats.width}x{stats.height}", f"{stats.width // 2}x{stats.height // 2}"
+    elif stats.enlarged > 1 and _detail_side(stats) < (resolution * ENOUGH or _detail_side(stats) + 1):
+        width, height = stats.width // stats.enlarged, stats.height // stats.enlarged
         yield ENLARGED_BEFORE.at(
             stats.image,
-            f"is {size} but shows no more than {half} could hold",
+            f"is {stats.width}x{stats.height} but shows no more than {width}x{height} could hold",
             "use the original it was enlarged from, or a sharper image",
         )
+    if stats.noise > MOST_NOISE:
+        yield NOISY.at(stats.image, "is noisy all over", "use a shot in better light, or one with its noise removed")
     if stats.blockiness > MOST_BLOCKY or 0 < stats.quality <= LEAST_QUALITY:
         saved = f", saved at quality {stats.quality} or so" if stats.quality else ""
         yield JPEG_BLOCKS.at(stats.image, f"shows the blocks of strong JPEG{saved}", "use the original file")
@@ -125,9 +138,10 @@ def _judge_light(stats: ImageStats) -> Iterator[Finding]:
     light = stats.exposure
     if light.high < DARKEST:
         yield DARK.at(stats.image, "is dark nearly everywhere", "brighten it from the original, or leave it out")
-    elif light.white > MOST_WHITE or light.low > BRIGHTEST:
-        lost = f": {light.white:.0%} of it is pure white" if light.white > MOST_WHITE else ""
-        yield OVEREXPOSED.at(stats.image, f"is overexposed{lost}", "use a darker shot of it, or leave it out")
+    elif light.burnt > MOST_BURNT or light.low > BRIGHTEST or (light.white > MOST_WHITE and not light.coloured):
+        yield OVEREXPOSED.at(
+            stats.image, "is overexposed: bright parts are lost", "use a darker shot of it, or leave it out"
+        )
     if light.high >= DARKEST and light.high - light.low < LEAST_CONTRAST:
         yield LOW_CONTRAST.at(
             stats.image,
@@ -146,6 +160,14 @@ def _judge_shape(stats: ImageStats) -> Iterator[Finding]:
         sides = [("top", borders.top), ("right", borders.right), ("bottom", borders.bottom), ("left", borders.left)]
         where = ", ".join(f"{side} {pixels}" for side, pixels in sides if pixels)
         yield rule.at(stats.image, f"{problem} (pixels: {where})", "crop them away and save it as a new file")
+    if stats.collage:
+        yield COLLAGE.at(stats.image, "looks like several photos put together", "use the photos one by one")
+    if stats.blurred_sides:
+        yield BLURRED_SIDES.at(
+            stats.image,
+            f"has blurred sides that fill the frame, {stats.blurred_sides}",
+            "crop them away and save it as a new file",
+        )
     if stats.lettering:
         yield LETTERING.at(
             stats.image,
@@ -161,5 +183,5 @@ def _judge_shape(stats: ImageStats) -> Iterator[Finding]:
 
 
 def _detail_side(stats: ImageStats) -> float:
-    """Side, in pixels, of the square that an image enlarged two times has detail for."""
-    return sqrt(stats.width * stats.height) / 2
+    """Side, in pixels, of the square that an enlarged image has detail for."""
+    return sqrt(stats.width * stats.height) / stats.enlarged

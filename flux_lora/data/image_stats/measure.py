@@ -26,11 +26,17 @@ from flux_lora.data.image_stats.borders import (
 )
 from flux_lora.data.image_stats.copies import colours_of, perceptual_hashes, small_copy
 from flux_lora.data.image_stats.lettering import find_lettering
-from flux_lora.data.image_stats.sharpness import Grey, blockiness, finer_than_half, sharpness
+from flux_lora.data.image_stats.noise import noise
+from flux_lora.data.image_stats.pieces import blurred_sides, is_collage
+from flux_lora.data.image_stats.sharpness import Grey, blockiness, enlarged, sharpness
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 LOST_IN_BLACK, LOST_IN_WHITE = 3, 252
 """Levels, of 256, up to which and from which on a pixel is clipped."""
+PURE = 32
+"""Level of the darkest channel below which a colour is drawn so: pure yellow has two channels at their end by right."""
+LEAST_COLOUR = 12
+"""Levels between the channels of the most colourful fiftieth of the pixels, from which an image is coloured."""
 LEAST_SUBJECT, MOST_SUBJECT = 0.02, 0.85
 """Share of the image that a subject before a flat background takes. What takes more is a scene, and its exposure counts
 as a whole: an overexposed lawn has a white rim too."""
@@ -50,6 +56,11 @@ class Exposure:
     """Share of the subject's pixels that are clipped to black."""
     white: float
     """Share of the subject's pixels that are clipped to white."""
+    burnt: float
+    """Share of the pixels that are not white in which two channels are clipped, and that are no pure colour: what
+    overexposure makes of colours, and hardly anything else does."""
+    coloured: bool
+    """Whether there is any colour in it."""
     warmth: float
     """Red minus blue, mean: above 0 in lamplight, below in shade."""
     entropy: float
@@ -64,6 +75,7 @@ def exposure_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Expo
     low, high = np.quantile(luma, (0.02, 0.98)) / 255
     shares = np.bincount(luma.astype(np.int64), minlength=256) / len(luma)
     present = shares[shares > 0]
+    darkest, brightest = reduce(np.minimum, levels.T), reduce(np.maximum, levels.T)
     warmth = (levels[:, 0].mean() - levels[:, 2].mean()) / 255
     return Exposure(
         brightness=float(luma.mean() / 255),
@@ -71,9 +83,18 @@ def exposure_of(pixels: Pixels, ground: Ground, subject: Subject | None) -> Expo
         high=float(high),
         black=float((reduce(np.maximum, foreground.T) <= LOST_IN_BLACK).mean()),
         white=float((reduce(np.minimum, foreground.T) >= LOST_IN_WHITE).mean()),
+        burnt=_burnt(levels, darkest),
+        coloured=bool(np.quantile(brightest - darkest, 0.98) >= LEAST_COLOUR),
         warmth=float(warmth),
         entropy=float(-(present * np.log2(present)).sum()),
     )
+
+
+def _burnt(levels: Pixels, darkest: NDArray[np.uint8]) -> float:
+    """Of levels NC and the darkest channel of each pixel."""
+    clipped = sum((channel >= LOST_IN_WHITE).astype(np.uint8) for channel in levels.T)
+    left = darkest < LOST_IN_WHITE
+    return float(((clipped == 2) & (darkest >= PURE))[left].mean()) if left.any() else 1.0
 
 
 def _without_ground(levels: Pixels, ground: Ground) -> Pixels:
@@ -108,8 +129,10 @@ class ImageStats:
     """JPEG quality, 1 to 100; 0 for other formats."""
     sharpness: float
     """At WORKING_SIDE, about the size of training. See sharpness.py."""
-    finer_than_half: float
-    """In full size. See sharpness.py."""
+    enlarged: int
+    """How many times smaller a copy would hold all of its detail; in full size. See sharpness.py."""
+    noise: float
+    """In levels, at WORKING_SIDE. See noise.py."""
     blockiness: float
     """In full size. See sharpness.py."""
     exposure: Exposure
@@ -118,6 +141,10 @@ class ImageStats:
     ground: Ground
     subject: Subject | None
     """From the mask, or from a flat background; None without either. Within the borders."""
+    collage: bool
+    """Whether photos were set side by side."""
+    blurred_sides: str
+    """Which sides were filled with blur, such as "left and right"; empty where none were."""
     masked: bool
     """Whether it has a mask."""
     lettering: str
@@ -158,12 +185,15 @@ def measure(
         format=format_name,
         quality=quality,
         sharpness=sharpness(grey),
-        finer_than_half=finer_than_half(full_size),
+        enlarged=enlarged(full_size),
+        noise=noise(inner),
         blockiness=blockiness(full_size),
         exposure=exposure_of(inner, ground, subject),
         borders=borders.scaled(width / small.width),
         ground=ground,
         subject=subject,
+        collage=is_collage(inner),
+        blurred_sides=blurred_sides(inner),
         masked=mask is not None,
         lettering=find_lettering(grey),
         perceptual_hashes=perceptual_hashes(small),

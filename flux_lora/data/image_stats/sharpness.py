@@ -1,4 +1,4 @@
-"""Sharpness, detail finer than half the size, and JPEG blockiness.
+"""Sharpness, how far an image was enlarged, and JPEG blockiness.
 
 Grey values are HW, float32, 0 to 255; tiles are TILES by TILES. Shape letters: H W height and width.
 """
@@ -21,6 +21,9 @@ NOISE = 2.0
 """Grey levels. Smaller steps between neighbours count as noise, which is always sharp."""
 FEWEST_EDGES = 0.03
 """A direction with less than this share of the other one's edges does not count: upright stripes have none across."""
+LEAST_FINE = 0.28
+"""Share of the fine detail that half the size cannot hold, under which the image was enlarged by two."""
+NOTHING_FINE = 1.0
 JPEG_BLOCK = 8
 ROUNDING = 0.3
 """Mean square error of two resizes from rounding to whole grey levels."""
@@ -39,17 +42,27 @@ def sharpness(grey: Grey) -> float:
     return min((lost for lost, edges in sides if edges and edges >= FEWEST_EDGES * strongest), default=1.0)
 
 
+def enlarged(grey: Grey) -> int:
+    """How many times smaller a copy holds all that is there: 4, 2, or 1 for an image with detail of its own."""
+    if min(grey.shape) < LEAST_SIDE:
+        return 1
+    half, quarter = finer_than_half(grey), finer_than_half(_halved(grey))
+    if quarter < LEAST_FINE and (half < LEAST_FINE or half == NOTHING_FINE):
+        return 4
+    return 2 if half < LEAST_FINE else 1
+
+
 def finer_than_half(grey: Grey) -> float:
     """Share of the fine detail that half the size could not hold: about 0.5, and under 0.28 in an image enlarged by 2.
 
-    1 where there is no detail.
+    NOTHING_FINE where there is no detail, or too few pixels.
     """
     if min(grey.shape) < LEAST_SIDE:
-        return 1.0
-    finest = _tiles(np.square(grey - _reduced_and_back(grey, 2))) - ROUNDING
-    fine = _tiles(np.square(grey - _reduced_and_back(grey, 4)))
+        return NOTHING_FINE
+    finest = tiles(np.square(grey - _reduced_and_back(grey, 2))) - ROUNDING
+    fine = tiles(np.square(grey - _reduced_and_back(grey, 4)))
     if fine.max() < 1:
-        return 1.0
+        return NOTHING_FINE
     busiest = fine >= np.quantile(fine, BUSIEST)
     return float(np.sqrt(np.median(finest.clip(0)[busiest] / fine.clip(0.1)[busiest])))
 
@@ -69,8 +82,8 @@ def _lost_to_blur(grey: Grey) -> tuple[float, float]:
     step = np.abs(np.diff(grey, axis=1))
     step_after = np.abs(np.diff(_mean_of_neighbours(grey, REBLUR), axis=1))
     real = step > NOISE
-    edges = _tiles(step * real)
-    lost = _tiles((step - step_after).clip(0) * real)
+    edges = tiles(step * real)
+    lost = tiles((step - step_after).clip(0) * real)
     if not edges.any():
         return 1.0, 0.0
     busiest = edges >= max(float(np.quantile(edges, BUSIEST)), 1e-6)
@@ -89,6 +102,12 @@ def _block_steps(grey: Grey) -> float:
     strongest = float(phases.max())
     others = (float(phases.sum()) - strongest) / (JPEG_BLOCK - 1)
     return (strongest + 1) / (others + 1)
+
+
+def _halved(grey: Grey) -> Grey:
+    """By Lanczos: HW -> H/2 W/2."""
+    height, width = grey.shape
+    return np.asarray(Image.fromarray(grey).resize((width // 2, height // 2), Image.Resampling.LANCZOS))
 
 
 def _reduced_and_back(grey: Grey, times: int) -> Grey:
@@ -112,7 +131,7 @@ def _mean_of_neighbours(grey: Grey, count: int) -> Grey:
     return ((sums[:, count:] - sums[:, :-count]) / count).astype(np.float32)
 
 
-def _tiles(values: Grey) -> Grey:
-    """The mean of each tile: HW -> TILES TILES."""
+def tiles(values: Grey) -> Grey:
+    """The mean of each of the tiles: HW -> TILES TILES."""
     height, width = (side - side % TILES for side in values.shape)
     return values[:height, :width].reshape(TILES, height // TILES, TILES, width // TILES).mean(axis=(1, 3))

@@ -46,7 +46,7 @@ def turned_hashes(hashes: PerceptualHashes, quarters: int) -> PerceptualHashes:
 
 
 def is_mirror_image(copy: bytes, other: bytes) -> bool:
-    """Whether one is the other mirrored, and cropped by up to 5 % at any sides. What is symmetric is no mirror image."""
+    """Whether one is the other mirrored, and cropped by up to 5 % at any sides. What is symmetric is none."""
     one, two = levels_of_copy(copy), levels_of_copy(other)
     mirrored = min(_apart(one, two[:, ::-1]), _apart(two, one[:, ::-1]))
     return mirrored <= NEAREST and mirrored < min(_apart(one, two), _apart(two, one))

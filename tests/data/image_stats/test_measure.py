@@ -168,7 +168,7 @@ def test_any_image_however_small_or_empty_can_be_looked_at(width, height, seed, 
     values = np.random.default_rng(seed).integers(0, levels, (height, width, 3)) * (255 // max(1, levels - 1))
     seen = look(Image.fromarray(values.astype(np.uint8)))
     assert (seen.width, seen.height) == (width, height)
-    assert all(np.isfinite([seen.sharpness, seen.finer_than_half, seen.blockiness, seen.exposure.entropy]))
+    assert all(np.isfinite([seen.sharpness, seen.noise, seen.blockiness, seen.exposure.entropy]))
     assert seen.borders.top + seen.borders.bottom < height
     assert seen.borders.left + seen.borders.right < width
 

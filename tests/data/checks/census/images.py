@@ -11,12 +11,15 @@ from benchmarks.photographs import (
     Change,
     as_screenshot,
     barred,
+    beside,
     blurred,
     cropped,
     enlarged,
     exposed,
     faded,
+    filled,
     jpeg,
+    noisy,
     same,
     shaken,
     signed,
@@ -102,6 +105,10 @@ def clipped(image: Image.Image) -> Image.Image:
     return Image.fromarray((np.asarray(image) * 6.0).clip(0, 255).astype(np.uint8))
 
 
+def grey(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
+
+
 def walled(image: Image.Image) -> Image.Image:
     pixels = np.asarray(image).copy()
     pixels[:80], pixels[200:] = (200, 190, 170), (120, 80, 50)
@@ -142,6 +149,9 @@ SQUARES = [(3000, 3000)] * 4
 IMAGES: Mapping[str, tuple[Case, Case]] = {
     "blurred": (one(shaken(30)), one(blurred(0.4))),
     "enlarged-before": (one(enlarged(2)), one(same, product((200, 60, 50)))),
+    "noisy": (one(noisy(30)), one(noisy(3))),
+    "collage": (one(beside(scene(5))), one(same)),
+    "blurred-sides": (one(filled(0.6)), one(same)),
     "dark": (one(exposed(0.02)), one(exposed(0.5))),
     "overexposed": (one(clipped), one(exposed(1.4))),
     "low-contrast": (one(faded(0.12)), one(faded(0.5))),
@@ -160,6 +170,7 @@ IMAGES: Mapping[str, tuple[Case, Case]] = {
     "shared-ground": (whole(lambda: on_white(5, 2)), whole(lambda: on_white(4, 4))),
     "same-light": (whole(lambda: moved(7)), whole(lambda: lit(7))),
     "same-framing": (whole(lambda: lit(7)), whole(lambda: moved(7))),
+    "without-colour": (whole(lambda: [*varied(9), grey(varied(1)[0])]), whole(lambda: varied(10))),
     "watermark": (read("(c) studio north"), read("since 1924", "12:41", "a@b")),
     "letters-not-read": (lambda: list(judge_watermarks([PHOTO], None)), read("since 1924")),
     "small": (fitted((200, 200)), fitted((460, 460))),
