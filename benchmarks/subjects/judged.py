@@ -64,6 +64,11 @@ class Truth:
     class_same: float
     other_same: float
 
+    @classmethod
+    def read(cls, file: Path) -> "Truth":
+        """As it was kept."""
+        return cls(**json.loads(file.read_text()))
+
     @property
     def value(self) -> float:
         """What a person would get: whole subjects on the asked grounds, less what bled into the class."""
@@ -122,13 +127,13 @@ def _judge_subject(subject: Subject, folder: Path) -> Iterator[Judged]:
     renders = folder / "renders" / subject.name
     names = sorted(place.name for place in renders.iterdir() if (place / "done").is_file() and place.name != BASE)
     judge, base = load_judge(), images_in(renders / BASE)
-    photos = _softened(images_in(folder / "photos" / subject.name))
+    photos = softened(images_in(folder / "photos" / subject.name))
     suite, baseline = _baseline(subject, folder / "photos" / subject.name, base)
     known = Known(subject, suite, base, photos, judge)
     for name in names:
         images = images_in(renders / name)
         found = score(baseline, sort_images(images, suite), step=_step(name), strength=1.0)
-        yield Judged(subject, folder, name, found, _truth(known, images, renders / name))
+        yield Judged(subject, folder, name, found, truth_of(known, images, renders / name))
 
 
 def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[Suite, Baseline]:
@@ -136,16 +141,16 @@ def _baseline(subject: Subject, photos: Path, base: list[Image.Image]) -> tuple[
     suite = replace(
         full, trigger=full.trigger[:SCENES], class_=full.class_[:SCENES], unrelated=full.unrelated[:UNRELATED]
     )
-    as_rendered = Photos(_softened(images_in(photos / "held_out")), _softened(images_in(photos)), _softened)
+    as_rendered = Photos(softened(images_in(photos / "held_out")), softened(images_in(photos)), softened)
     judges = Judges(load_scorer("mini"), (colour_tokens,))
     return suite, measure_baseline(judges, suite, sort_images(base, suite), as_rendered, pixels_per_token=16)
 
 
-def _truth(known: Known, images: Sequence[Image.Image], place: Path) -> Truth:
+def truth_of(known: Known, images: Sequence[Image.Image], place: Path) -> Truth:
     """Kept beside the images: looking at them for parts takes a second each."""
     kept = place / "truth.json"
     if kept.is_file():
-        return Truth(**json.loads(kept.read_text()))
+        return Truth.read(kept)
     count = SCENES * len(SEEDS)
     shown = [judge_image(image, known.subject.parts) for image in images[:count]]
     in_class = [judge_image(image, known.subject.parts) for image in images[count : 2 * count]]
@@ -338,7 +343,7 @@ def images_in(folder: Path) -> list[Image.Image]:
 
 
 @torch.no_grad()
-def _softened(images: Sequence[Image.Image]) -> list[Image.Image]:
+def softened(images: Sequence[Image.Image]) -> list[Image.Image]:
     """As the base's VAE gives them back, at the size of its renders."""
     vae, made = load_vae("mini", device=torch.device("cpu")), []
     for image in images:

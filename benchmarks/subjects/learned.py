@@ -6,7 +6,6 @@ python -m benchmarks.subjects.learned FOLDER ... --write  and keeps it in benchm
 Several folders are several training seeds: a subject's row is then their mean.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -85,7 +84,7 @@ def _rows(folders: Sequence[Path], subjects: Sequence[Subject], name: str) -> It
 
 
 def _shares(place: Path, judge: Judge) -> tuple[float, ...]:
-    truth = Truth(**json.loads((place / "truth.json").read_text()))
+    truth = Truth.read(place / "truth.json")
     shares = (truth.strict, truth.parts, truth.ground, truth.class_same, _but_for_colour(place, judge))
     return (*shares, truth.other_same, (truth.class_same + truth.other_same) / 2)
 

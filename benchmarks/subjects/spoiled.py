@@ -62,7 +62,7 @@ def make_adapters(subject: Subject, folder: Path, seed: int = 0, names: Collecti
     """Train, spoil and draw; one folder of images an adapter, under FOLDER/renders/<subject>."""
     runs = {name: run_of(subject, folder, name, (*RUNS[name], f"train.seed={seed}")) for name in RUNS if name in names}
     for run in runs.values():
-        _train(run)
+        train(run)
     for name, adapter in {BASE: None, **_adapters(runs)}.items():
         draw(runs["held"], subject, adapter, folder, name)
 
@@ -109,7 +109,8 @@ def _one_photo(photos: Path, folder: Path) -> Path:
     return place
 
 
-def _train(run: Run) -> None:
+def train(run: Run) -> None:
+    """To the last step, if it has not been."""
     kept = [checkpoint.step for checkpoint in complete_checkpoints(run.folder.root)]
     if run.config.train.steps not in kept:
         dataset = preflight(run)
