@@ -147,6 +147,35 @@ def beside(*others: Image.Image, gap: int = 0) -> Change:
     return changed
 
 
+def beside_photograph(gap: float) -> Change:
+    """Set left of another photograph, with a gap of so much of the width."""
+
+    def changed(image: Image.Image) -> Image.Image:
+        return beside(_another(image.size), gap=round(gap * image.width))(image)
+
+    return changed
+
+
+def four_in_one(image: Image.Image) -> Image.Image:
+    """Two above two: itself, two others and a part of itself."""
+    width, height = image.width // 2, image.height // 2
+    whole, part = image.resize((width, height)), image.crop((width // 2, height // 2, width * 3 // 2, height * 3 // 2))
+    upper, lower = beside(_another(whole.size))(whole), beside(part)(_another(whole.size, "rocket.jpg"))
+    made = Image.new("RGB", (upper.width, 2 * height))
+    made.paste(upper, (0, 0))
+    made.paste(lower, (0, height))
+    return made
+
+
+def _another(size: tuple[int, int], name: str = "coffee.png") -> Image.Image:
+    return photograph(name).resize(size)
+
+
+def turned(degrees: int) -> Change:
+    """Counterclockwise."""
+    return lambda image: image.rotate(degrees, expand=True)
+
+
 def filled(share: float) -> Change:
     """Brought to a wide frame whose sides are itself, enlarged and blurred."""
 

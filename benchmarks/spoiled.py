@@ -10,18 +10,23 @@ from benchmarks.photographs import (
     after,
     as_screenshot,
     barred,
+    beside_photograph,
     blurred,
     cropped,
     defocused,
     enlarged,
     exposed,
     faded,
+    filled,
+    four_in_one,
     jpeg,
+    noisy,
     resized,
     same,
     shaken,
     signed,
     stamped,
+    turned,
 )
 
 SPOILED: Mapping[str, Sequence[Way]] = {
@@ -34,6 +39,21 @@ SPOILED: Mapping[str, Sequence[Way]] = {
         Way("enlarged 2x, bicubic", enlarged(2)),
         Way("enlarged 2x, Lanczos, JPEG 90", after(enlarged(2, LANCZOS), jpeg(90))),
         Way("enlarged 3x, bicubic", enlarged(3)),
+        Way("enlarged 8x, bicubic, JPEG 92", after(enlarged(8), jpeg(92))),
+    ),
+    "noisy": (
+        Way("noise of 45 levels", noisy(45)),
+        Way("noise of 45 levels, JPEG 85", after(noisy(45), jpeg(85))),
+        Way("grey noise of 45 levels", noisy(45, grey=True)),
+    ),
+    "collage": (
+        Way("beside another photograph", beside_photograph(0)),
+        Way("the same with a white gap", beside_photograph(0.015)),
+        Way("two above two", four_in_one),
+    ),
+    "blurred-sides": (
+        Way("blurred sides, a frame of 1.7 times the width", filled(0.6)),
+        Way("the same, 2.2 times", filled(0.45)),
     ),
     "dark": (Way("5 stops under", exposed(1 / 32)), Way("4 stops under", exposed(1 / 16))),
     "overexposed": (Way("3 stops over", exposed(8)), Way("4 stops over", exposed(16))),
@@ -82,6 +102,10 @@ TWINS = (
     Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
     Way("mirrored", ImageOps.mirror),
     Way("mirrored, half the size, JPEG 30", after(ImageOps.mirror, after(resized(0.5), jpeg(30)))),
+    Way("mirrored, 3 % off two sides", after(ImageOps.mirror, cropped(0.03, 0, 0, 0.03))),
+    Way("turned left", turned(90)),
+    Way("turned right, half the size, JPEG 60", after(turned(270), after(resized(0.5), jpeg(60)))),
+    Way("upside down", turned(180)),
     Way("10 % off every side (not promised)", cropped(0.1, 0.1, 0.1, 0.1)),
 )
 PARTS = (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from flux_lora.data.image_stats.borders import Pixels
 
-LEAST_SIDE = 96
-"""Pixels. Smaller images are not searched."""
+LEAST_SIDE = 200
+"""Pixels. In smaller ones a thing's edge goes from side to side as easily as a seam."""
 SEAMS = (1 / 2, 1 / 3, 2 / 3, 1 / 4, 3 / 4)
 """Shares of a side at which photos are set side by side."""
 OFF = 0.02
@@ -28,6 +28,8 @@ SECTIONS, LEAST_IN_ONE = 6, 0.1
 """Parts of a seam, and share of the rows that jump in each: a seam goes from edge to edge, a box's side does not."""
 
 
+LEAST_VARIED = 20.0
+"""Levels, deviation along both sides of a seam. A wall and the floor below it vary less."""
 PLAIN, WIDEST_GAP = 5.0, 0.04
 """Deviation in levels along a gap of one colour between photos, and share of the side that it takes at most."""
 OTHER = 0.7
@@ -55,7 +57,9 @@ def _clearest_seam(levels: NDArray[np.float32]) -> float:
         beside = np.stack([steps[:, first + shift : last + shift] for near in NEAR for shift in (-near, near)])
         jumps = (here > JUMP) & (here > TIMES * beside.max(axis=0))
         sections = np.stack([each.mean(axis=0) for each in np.array_split(jumps, SECTIONS)])
-        from_edge_to_edge = jumps.mean(axis=0) * (sections.min(axis=0) >= LEAST_IN_ONE)
+        goes_through = sections.min(axis=0) >= LEAST_IN_ONE
+        varied = np.minimum(*(levels[:, first + at : last + at].std(axis=0).max(axis=1) for at in (-3, 3)))
+        from_edge_to_edge = jumps.mean(axis=0) * goes_through * (varied >= LEAST_VARIED)
         clearest = max(clearest, float(from_edge_to_edge.max()))
     return clearest
 

@@ -134,6 +134,8 @@ def _other_kind(ending: str, files: list[Path]) -> Finding:
 
 KOHYA = re.compile(r"([1-9]\d{0,2})_(\S.*)")
 """<repeats>_<class>, as in 10_mug. Not 01_front, a numbered shot, nor 2024_summer."""
+MOST_FOLDERS = 5
+"""Folders that are named one by one."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,17 @@ def _found(
         samples.append(sample_of(image, origins, source, repeats=repeats, mask=masks.get(image)))
         findings += judge_caption_sources(image, origins)
     by_name = sorted({folder for _, folder in folders.values() if folder})
-    return Found(tuple(samples), tuple(findings), tuple(map(_kohya_remark, by_name)))
+    remarks = (*_below(samples, top), *map(_kohya_remark, by_name))
+    return Found(tuple(samples), tuple(findings), remarks)
+
+
+def _below(samples: Sequence[Sample], top: Path) -> Iterator[str]:
+    """In which folders below images lie, and how many; nothing where none does."""
+    below = Counter(sample.image.parent.relative_to(top) for sample in samples if sample.image.parent != top)
+    if below:
+        named = ", ".join(f"{folder} ({count})" for folder, count in sorted(below.items())[:MOST_FOLDERS])
+        more = f" and {len(below) - MOST_FOLDERS} more" * (len(below) > MOST_FOLDERS)
+        yield f"{top.name}: the folders below it were read too: {named}{more}"
 
 
 def _kohya_remark(folder: Path) -> str:

@@ -177,7 +177,15 @@ def test_kohyas_folder_names_are_read_as_what_they_are_and_said(tmp_path):
 def test_folders_that_only_look_like_kohyas_are_plain_folders(tmp_path, name):
     found = read(lay_out(tmp_path, f"{name}/a.png"))
     assert found.samples[0].repeats == 1
-    assert found.remarks == ()
+    assert not any("kohya" in remark for remark in found.remarks)
+
+
+def test_that_folders_below_were_read_is_said_in_one_line_with_how_many_images_each_holds(tmp_path):
+    lay_out(tmp_path, "a.png", "more/deep/b.png", "more/deep/c.png", "x/d.png", *(f"y{n}/e.png" for n in range(9)))
+    (remark,) = find([SourceConfig(path=str(tmp_path))], SourceOptions()).remarks
+    assert remark.startswith(f"{tmp_path.name}: the folders below it were read too: more/deep (2), x (1), y0 (1)")
+    assert remark.endswith(" and 6 more")
+    assert find([SourceConfig(path=str(tmp_path / "x"))], SourceOptions()).remarks == ()
 
 
 def test_a_source_inside_another_keeps_its_role(tmp_path):
