@@ -37,6 +37,11 @@ def sample_latents(pipeline: Pipeline, prompt_embeds: PromptEmbeds, spec: Render
     return torch.cat([latents.cpu() for latents in _latents(pipeline, prompt_embeds, spec, None)])
 
 
+def images_at_once(width: int, height: int) -> int:
+    """How many images of so many pixels are sampled in one batch."""
+    return max(1, PIXELS_AT_ONCE // (width * height))
+
+
 def _latents(
     pipeline: Pipeline, prompt_embeds: PromptEmbeds, spec: RenderSpec, numbers: Sequence[int] | None
 ) -> Iterator[Tensor]:
@@ -44,7 +49,7 @@ def _latents(
     assert (len(prompt_embeds), prompt_embeds.window) == expected, "prompts must be encoded from this spec"
     numbers = range(len(spec.prompts) * len(spec.seeds)) if numbers is None else numbers
     rows, seeds = [n // len(spec.seeds) for n in numbers], [spec.seeds[n % len(spec.seeds)] for n in numbers]
-    at_once = max(1, PIXELS_AT_ONCE // (spec.width * spec.height))
+    at_once = images_at_once(spec.width, spec.height)
     for start in range(0, len(rows), at_once):
         chunk = slice(start, start + at_once)
         yield pipeline.family.sample(

@@ -15,7 +15,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import EncodedDataset, EntryNames
 from flux_lora.data.cache.entries import LATENT, TEXT, entry_name, has_entry, write_entry
 from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
-from flux_lora.render.pipeline import sample_latents
+from flux_lora.render.pipeline import images_at_once, sample_latents
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.run import Run, spec_of
 
@@ -49,8 +49,17 @@ def render_class_images(run: Run, images: Sequence[ClassImage], pipeline: Pipeli
     embeds = run.encode_prompts([image.prompt for image in images])
     cache = run.folder.cache
     missing = [pair for pair in zip(images, embeds, strict=True) if not has_entry(cache, pair[0].keys.latent)]
-    for seed in sorted({image.seed for image, _ in missing}):
-        _render_seed([pair for pair in missing if pair[0].seed == seed], seed, run, pipeline)
+    if not missing:
+        return
+    side, done = run.config.data.resolution, 0
+    at_once = images_at_once(side, side)
+    with run.feedback.progress("making class images", keeps=True) as progress:
+        for seed in sorted({image.seed for image, _ in missing}):
+            of_seed = [pair for pair in missing if pair[0].seed == seed]
+            for some in (of_seed[start : start + at_once] for start in range(0, len(of_seed), at_once)):
+                _render_seed(some, seed, run, pipeline)
+                done += len(some)
+                progress(done, len(missing), "")
 
 
 def preservation_samples(encoded: EncodedDataset, cache: Path, images: Sequence[ClassImage]) -> EncodedDataset:
@@ -73,7 +82,7 @@ def class_prompts(untriggered: Sequence[str], kept: Sequence[str]) -> tuple[str,
 
 
 def _render_seed(missing: Sequence[tuple[ClassImage, PromptEmbeds]], seed: int, run: Run, pipeline: Pipeline) -> None:
-    """Latents of all missing class images that share a seed."""
+    """Latents of class images that share a seed."""
     spec = _spec(run.config, tuple(image.prompt for image, _ in missing), seed)
     latents = sample_latents(pipeline, stack_prompt_embeds([embeds for _, embeds in missing]), spec).float()
     for (image, _), latent in zip(missing, latents, strict=True):

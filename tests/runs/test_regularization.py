@@ -1,5 +1,7 @@
 """What the adapter is held to: images of ordinary things that the base itself makes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +10,9 @@ import torch
 
 from flux_lora.config.compose import compose_config
 from flux_lora.data.cache import EncodedDataset
+from flux_lora.data.progress import Progress
 from flux_lora.runs.regularization import class_images_of, class_prompts, preservation_samples, render_class_images
-from flux_lora.runs.run import Run
+from flux_lora.runs.run import Run, Silent
 
 KEPT = ("a red ball", "a blue house")
 
@@ -45,6 +48,28 @@ def test_the_base_makes_each_image_once_and_keeps_it(run: Run):
     files = {file: file.stat().st_mtime_ns for file in cache.iterdir()}
     render_class_images(run, wanted, run.load_pipeline())
     assert files == {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+
+
+class Heard(Silent):
+    """What a person would see of the progress."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def progress(self, doing: str, *, keeps: bool = False) -> Iterator[Progress]:  # noqa: ARG002
+        yield lambda done, total, _: self.seen.append((doing, done, total))
+
+
+def test_how_many_class_images_are_made_is_said_while_they_are_made_and_nothing_where_all_are_there(run: Run):
+    heard = Heard()
+    run = replace(run, feedback=heard)
+    wanted = class_images_of(run, KEPT)
+    render_class_images(run, wanted, run.load_pipeline())
+    assert heard.seen == [("making class images", 2, 3), ("making class images", 3, 3)]
+    heard.seen.clear()
+    render_class_images(run, wanted, run.load_pipeline())
+    assert heard.seen == []
 
 
 def test_another_way_of_sampling_is_another_class_image(run: Run):
