@@ -111,7 +111,7 @@ class DummyFamily:
     def recognises(self, source: ModelSource) -> bool:
         return "DummyPipeline" in (Path(source.path) / "model_index.json").read_text()
 
-    def transformer_folder(self, source: ModelSource) -> Path:
+    def transformer_place(self, source: ModelSource) -> Path:
         return Path(source.path) / "transformer"
 
     def load_tokenizers(self, source: ModelSource) -> tuple[CaptionTokenizer, ...]:  # noqa: ARG002

@@ -93,7 +93,7 @@ def _check_free(
             raise ConfigError(f"{place} is there already", fix="set export.dir or export.name; nothing is written over")
     if ask.base:
         source = ModelSource(ask.base)
-        family_of(source).transformer_folder(source)
+        family_of(source).transformer_place(source)
 
 
 def _check(export: ExportConfig) -> None:

@@ -46,6 +46,7 @@ PATHS = frozenset(
         "data.prompts",
         "data.mask_folder",
         "model.path",
+        "model.transformer",
         "run.dir",
         "export.dir",
         "export.file",

@@ -38,6 +38,9 @@ class ModelConfig:
     """What the exported file and the report call the base."""
     path: str
     """`mini` (ships with the package), a folder in the diffusers layout, or a Hugging Face id."""
+    transformer: str = ""
+    """One safetensors file to take the transformer from (BFL or diffusers names, 16 bits or fp8), such as a finetune.
+    Empty takes that of `path`, which always gives VAE and text encoders. Say in `name` what it is."""
     revision: str = ""
     """Branch, tag or commit of a Hugging Face id. Empty takes its main branch."""
     licence: str = ""

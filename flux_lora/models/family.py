@@ -34,6 +34,8 @@ class ModelSource:
     """Of a hub id; empty takes its main branch."""
     max_sequence_length: int = 512
     """Tokens of the prompt embeds."""
+    transformer: str = ""
+    """A file that holds the transformer; empty takes that of `path`."""
 
 
 @dataclass(frozen=True)
@@ -293,8 +295,8 @@ class ModelFamily(Protocol):
         """Whether a base on this disk is of this family."""
         ...
 
-    def transformer_folder(self, source: ModelSource) -> Path:
-        """The transformer's files on this disk, fetched if need be."""
+    def transformer_place(self, source: ModelSource) -> Path:
+        """The folder or file of the transformer on this disk, fetched if need be."""
         ...
 
     def load_tokenizers(self, source: ModelSource) -> tuple[CaptionTokenizer, ...]:

@@ -61,12 +61,16 @@ WINDOWS = 16
 WINDOW_BYTES = 2**20
 
 
-def fingerprint(folder: Path) -> str:
-    """A digest of every file's name, size and contents (sampled where a file is large)."""
+def fingerprint(place: Path) -> str:
+    """A digest of every file of a folder: names, sizes, contents (sampled where large). One file may be renamed."""
     digest = sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+    named = [(place, "")]
+    if not place.is_file():
+        files = sorted(path for path in place.rglob("*") if path.is_file())
+        named = [(file, file.relative_to(place).as_posix()) for file in files]
+    for file, name in named:
         size = file.stat().st_size
-        digest.update(f"{file.relative_to(folder).as_posix()}|{size}|".encode())
+        digest.update(f"{name}|{size}|".encode())
         digest.update(_seen(file, size))
     return digest.hexdigest()
 

@@ -168,7 +168,7 @@ def _chosen_image(folder: RunFolder) -> Image.Image | None:
 
 def _forecasts(run: Run, adapter: Adapter) -> tuple[Forecast, ...]:
     """From the base's weights; for a base of 12 billion a minute or two of reading. One in 8 bits tells nothing."""
-    folder = run.family.transformer_folder(run.source)
+    folder = run.family.transformer_place(run.source)
     try:
         return forecasts(adapter, weight_reader(open_base(folder)))
     except ModelError:

@@ -79,7 +79,7 @@ class Run:
     def source(self) -> ModelSource:
         """The base."""
         model = self.config.model
-        return ModelSource(model.path, model.revision, model.max_sequence_length)
+        return ModelSource(model.path, model.revision, model.max_sequence_length, model.transformer)
 
     @cached_property
     def device(self) -> Placement:
@@ -101,7 +101,7 @@ class Run:
     @cached_property
     def transformer_fingerprint(self) -> str:
         """Changes with any weight of the transformer. Its files are read for it, once."""
-        return fingerprint(self.family.transformer_folder(self.source))
+        return fingerprint(self.family.transformer_place(self.source))
 
     @cached_property
     def base_fingerprint(self) -> str:

@@ -90,7 +90,7 @@ def loaders_of(proof: Proof) -> str:
 def base_of(run: Run) -> BaseModel:
     """A run's base, as this machine opens it and as others know it."""
     model = run.config.model
-    return base_model(model.name, model.path, model.licence, run.family)
+    return base_model(model.name, model.path, model.licence, run.family, model.transformer)
 
 
 def _shared_base(run: Run) -> BaseModel:

@@ -27,6 +27,8 @@ class BaseModel:
     """Where this machine has it: `mini`, a folder or a hub id."""
     comfy: str
     """File name in ComfyUI/models/diffusion_models."""
+    own_transformer: str = ""
+    """Name of the file that the transformer was taken from, if not from the base itself."""
     licence: str = ""
     licence_link: str = ""
     shifts_sigmas: bool
@@ -69,8 +71,17 @@ def released(release: Release, programs: Programs) -> BaseModel:
     )
 
 
-def base_model(name: str, path: str, licence: str, family: ModelFamily) -> BaseModel:
-    """The base of a run: a release of the family by name or hub id; any other from name, path and licence."""
+def base_model(name: str, path: str, licence: str, family: ModelFamily, transformer: str = "") -> BaseModel:
+    """The base of a run: a release of the family by name or hub id; any other from name, path and licence.
+
+    A transformer out of a file of its own is what ComfyUI loads, too.
+    """
+    base = _base_model(name, path, licence, family)
+    file = Path(transformer).name
+    return replace(base, comfy=file, own_transformer=file) if file else base
+
+
+def _base_model(name: str, path: str, licence: str, family: ModelFamily) -> BaseModel:
     programs = family.programs
     for known in programs.releases:
         if known.name.lower() == name.lower() or known.hub == path:

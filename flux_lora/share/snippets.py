@@ -13,7 +13,7 @@ OWN_FOLDER = "str(Path(__file__).parent)"
 DIFFUSERS = """\
 {imports}
 device, dtype = ("cuda", torch.bfloat16) if torch.cuda.is_available() else ("cpu", torch.float32)
-pipeline = {pipeline}.from_pretrained({base}, dtype=dtype)  # older diffusers say torch_dtype
+{note}pipeline = {pipeline}.from_pretrained({base}, dtype=dtype)  # older diffusers say torch_dtype
 pipeline.load_lora_weights({folder}, weight_name={file!r}, adapter_name="subject")
 pipeline.set_adapters(["subject"], [{strength:g}])
 pipeline.to(device)
@@ -30,6 +30,9 @@ picture = pipeline(
 picture.save("picture.png")
 """
 
+OWN_TRANSFORMER = (
+    "# The LoRA was trained on {file}. Give it as transformer=..., read by from_single_file, for its images.\n"
+)
 NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for a released base, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
@@ -48,6 +51,7 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
     same_folder = Path(file).name == file
     return DIFFUSERS.format(
         imports=_imports(base, same_folder),
+        note=OWN_TRANSFORMER.format(file=base.own_transformer) if base.own_transformer else "",
         pipeline=base.programs.diffusers_pipeline,
         base="mini_folder()" if base.place == MINI else repr(base.place),
         folder=OWN_FOLDER if same_folder else repr(str(Path(file).parent)),

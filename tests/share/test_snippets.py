@@ -86,6 +86,14 @@ def test_comfy_is_told_the_same_settings() -> None:
     assert "strength 0.8" in hint and "FluxGuidance 3.5" in hint and "32 x 48" in hint
 
 
+def test_a_transformer_out_of_a_file_of_its_own_is_named_to_diffusers_and_comfyui_without_its_folder() -> None:
+    krea = base_model("Krea", "black-forest-labs/FLUX.1-dev", "", Flux1(), "/home/me/models/flux1-krea-dev.safetensors")
+    program = diffusers_snippet(krea, "zorb.safetensors", PROMPT, SPEC)
+    assert "# The LoRA was trained on flux1-krea-dev.safetensors." in program and "/home/me" not in program
+    compile(program, "use.py", "exec")
+    assert "(flux1-krea-dev.safetensors)" in comfy_hint(krea, "zorb.safetensors", SPEC)
+
+
 def test_nobody_is_sent_to_comfyui_with_a_base_that_it_cannot_load() -> None:
     mini = base_model("flux_lora mini", MINI, "apache-2.0", Flux1())
     assert comfy_hint(mini, "zorb.safetensors", SPEC).startswith("ComfyUI cannot load flux_lora mini;")

@@ -40,6 +40,7 @@ from flux_lora.models.flux1.layers import (
 )
 from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, local_folder, part_folder
 from flux_lora.models.flux1.programs import PROGRAMS, release_like
+from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.hub import fingerprint
 
 if TYPE_CHECKING:
@@ -82,8 +83,10 @@ class Flux1:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def transformer_folder(self, source: Source) -> Path:
-        """transformer/ of the pipeline."""
+    def transformer_place(self, source: Source) -> Path:
+        """The file that is named, else transformer/ of the pipeline."""
+        if source.transformer:
+            return open_single_file(source.transformer).file
         return part_folder(source.path, "transformer", source.revision)
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
@@ -124,7 +127,7 @@ class Flux1:
         from flux_lora.models.flux1.load import load_transformer
 
         return load_transformer(
-            source.path,
+            str(self.transformer_place(source)) if source.transformer else source.path,
             placement.dtype,
             device=placement.device,
             revision=source.revision,

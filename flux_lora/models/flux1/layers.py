@@ -78,9 +78,11 @@ class FusedWeight:
     """Whether the two halves of its rows change places."""
 
 
-def fused_weights(names: Collection[str]) -> dict[str, FusedWeight]:
-    """BFL's linear layers by BFL's name, of a transformer that has these diffusers layers."""
-    return {bfl: weight for bfl, weight in _all_weights() if all(part in names for part in weight.parts)}
+def fused_weights(names: Collection[str] | None = None) -> dict[str, FusedWeight]:
+    """BFL's linear layers by BFL's name, of a transformer that has these diffusers layers; all of FLUX.1's without."""
+    return {
+        bfl: weight for bfl, weight in _all_weights() if names is None or all(part in names for part in weight.parts)
+    }
 
 
 def _all_weights() -> Iterator[tuple[str, FusedWeight]]:

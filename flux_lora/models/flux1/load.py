@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderM
 from flux_lora.config.choices import Quantization
 from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION
 from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
+from flux_lora.models.flux1.single_file import is_single_file, open_single_file, settings_of, tensors_in
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.flux1.weightless import transformer_on_meta
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
@@ -30,8 +31,10 @@ def load_transformer(
     quantize: Quantization = Quantization.none,
     offload_modulation: bool = False,
 ) -> FluxTransformer2DModel:
-    """The transformer, frozen. What is outside of its blocks (embedders, the last layer) is small and stays whole."""
-    folder = part_folder(path, "transformer", revision)
+    """The transformer, frozen; `path` may also be the one file that holds it.
+
+    What is outside of its blocks (embedders, the last layer) is small and stays whole.
+    """
     precision = Precision(
         device,
         dtype,
@@ -39,6 +42,12 @@ def load_transformer(
         quantized=LAYER_GROUPS["blocks_all"],
         offloaded="|".join(MODULATION) if offload_modulation else "",
     )
+    if is_single_file(path):
+        single = open_single_file(path)
+        transformer = transformer_on_meta(settings_of(single))
+        fill(transformer, tensors_in(single), precision)
+        return _frozen(transformer)
+    folder = part_folder(path, "transformer", revision)
     with broken_files_explained(folder):
         transformer = transformer_on_meta(cast(dict[str, Any], FluxTransformer2DModel.load_config(folder)))
         fill(transformer, tensors_of(weight_files(folder)), precision)

@@ -30,6 +30,11 @@ def model_folder(path: str) -> str:
         return str(folder)
     if not folder.exists() and path != MINI and HUB_ID.fullmatch(path):
         return path
+    if folder.is_file():
+        raise ModelError(
+            f"{folder} is a file, and model.path wants a whole model: VAE and text encoders too",
+            fix=f"set model.transformer={folder}, and model.path to the model that it belongs to",
+        )
     raise ModelError(
         f"{folder} is not a diffusers pipeline folder: it has no {INDEX}",
         fix="set model.path to a folder that has one, to a hub id such as black-forest-labs/FLUX.1-dev, or to mini",

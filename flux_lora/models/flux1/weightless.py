@@ -16,6 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux1.latents import decode_latents, latent_distribution
 from flux_lora.models.flux1.paths import INDEX, local_folder
+from flux_lora.models.flux1.single_file import open_single_file, settings_of
 
 Settings = Mapping[str, Any]
 
@@ -51,7 +52,11 @@ T5: Settings = {
 
 def weightless_transformer(source: ModelSource | None = None) -> FluxTransformer2DModel:
     """The transformer of a base, FLUX.1-dev's without one: every module that a file can name, and no memory."""
-    return transformer_on_meta(_settings(source, "transformer", TRANSFORMER)).requires_grad_(False)
+    if source and source.transformer:
+        settings = settings_of(open_single_file(source.transformer))
+    else:
+        settings = _settings(source, "transformer", TRANSFORMER)
+    return transformer_on_meta(settings).requires_grad_(False)
 
 
 def transformer_on_meta(settings: Settings) -> FluxTransformer2DModel:
