@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
+from benchmarks.subjects.gallery import judged_subjects, reported_subjects, tuned_subjects
 from benchmarks.subjects.judged import Truth, images_in
 from benchmarks.subjects.script import SETTINGS
 from benchmarks.subjects.spoiled import BASE, KEPT, SCENES, SEEDS
@@ -64,12 +64,17 @@ def _page(folders: Sequence[Path]) -> Iterator[str]:
         "Which subjects are tuned on and which are only reported "
         "stands in `benchmarks/subjects/gallery.py`."
     )
-    for title, subjects in (("Reported", reported_subjects()), ("Tuned", tuned_subjects())):
+    groups = {
+        "Reported": reported_subjects(),
+        "Reported later, with the evaluator's": judged_subjects(),
+        "Tuned": tuned_subjects(),
+    }
+    for title, subjects in groups.items():
         for way, name in WAYS.items():
             rows = list(_rows(folders, subjects, name))
             if rows:
                 yield from ("", f"## {title}, {way}", "", *_table(rows))
-                if title == "Reported" and way == next(iter(WAYS)):
+                if title != "Tuned" and way == next(iter(WAYS)):
                     yield from ("", *_bars(rows))
 
 
