@@ -47,9 +47,9 @@ SPOILED: Mapping[str, Sequence[Way]] = {
         Way("grey noise of 45 levels", noisy(45, grey=True)),
     ),
     "collage": (
+        Way("two above two", four_in_one),
         Way("beside another photograph", beside_photograph(0)),
         Way("the same with a white gap", beside_photograph(0.015)),
-        Way("two above two", four_in_one),
     ),
     "blurred-sides": (
         Way("blurred sides, a frame of 1.7 times the width", filled(0.6)),
@@ -102,7 +102,7 @@ TWINS = (
     Way("cropped, 0.6 times the size, JPEG 40", after(cropped(0.03, 0, 0.02, 0.04), after(resized(0.6), jpeg(40)))),
     Way("mirrored", ImageOps.mirror),
     Way("mirrored, half the size, JPEG 30", after(ImageOps.mirror, after(resized(0.5), jpeg(30)))),
-    Way("mirrored, 3 % off two sides", after(ImageOps.mirror, cropped(0.03, 0, 0, 0.03))),
+    Way("mirrored, 5 % off one side", after(ImageOps.mirror, cropped(0.05, 0, 0, 0))),
     Way("turned left", turned(90)),
     Way("turned right, half the size, JPEG 60", after(turned(270), after(resized(0.5), jpeg(60)))),
     Way("upside down", turned(180)),

@@ -26,6 +26,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "mug_22.jpg": ("small",),  # 128x96
     "mug_23.jpg": ("extreme-aspect",),  # 520x140
     "mug_24.jpg": ("cut-by-clip", "negation"),
+    "mug_26.png": ("without-colour",),
     "mug_27.jpg": ("short-caption",),
     "mug_28.jpg": ("enlarged-before",),  # 92x69, brought to 320x240
     "held_out/mug_29.jpg": ("held-out-twin",),  # mug_01

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flux_lora.data.image_stats.borders import Pixels
 
-LEAST_SIDE = 200
+LEAST_SIDE = 180
 """Pixels. In smaller ones a thing's edge goes from side to side as easily as a seam."""
 SEAMS = (1 / 2, 1 / 3, 2 / 3, 1 / 4, 3 / 4)
 """Shares of a side at which photos are set side by side."""
@@ -28,6 +28,8 @@ SECTIONS, LEAST_IN_ONE = 6, 0.1
 """Parts of a seam, and share of the rows that jump in each: a seam goes from edge to edge, a box's side does not."""
 
 
+MOST_SEAMS = 3
+"""Of four photos in a row. A striped or chequered ground has more."""
 LEAST_VARIED = 20.0
 """Levels, deviation along both sides of a seam. A wall and the floor below it vary less."""
 PLAIN, WIDEST_GAP = 5.0, 0.04
@@ -47,21 +49,32 @@ def is_collage(pixels: Pixels) -> bool:
 
 
 def _clearest_seam(levels: NDArray[np.float32]) -> float:
-    """Share of the rows that jump at the place where most do, of those in which photos are set together."""
+    """Share of the rows that jump at the place where most do, of those in which photos are set together.
+
+    0 where there are more seams than photos side by side have, as in a chequered ground.
+    """
     width = levels.shape[1]
-    steps = np.pad(np.abs(levels[:, 2:] - levels[:, :-2]).max(axis=2), ((0, 0), (1, 1)))
-    clearest = 0.0
-    for share in SEAMS:
-        first, last = round((share - OFF) * width), round((share + OFF) * width) + 1
-        here = steps[:, first:last]
-        beside = np.stack([steps[:, first + shift : last + shift] for near in NEAR for shift in (-near, near)])
-        jumps = (here > JUMP) & (here > TIMES * beside.max(axis=0))
-        sections = np.stack([each.mean(axis=0) for each in np.array_split(jumps, SECTIONS)])
-        goes_through = sections.min(axis=0) >= LEAST_IN_ONE
-        varied = np.minimum(*(levels[:, first + at : last + at].std(axis=0).max(axis=1) for at in (-3, 3)))
-        from_edge_to_edge = jumps.mean(axis=0) * goes_through * (varied >= LEAST_VARIED)
-        clearest = max(clearest, float(from_edge_to_edge.max()))
-    return clearest
+    lines = _lines(levels)
+    clear = np.flatnonzero(lines >= TWO_SEAMS)
+    if len(clear) == 0 or 1 + int((np.diff(clear) > max(NEAR)).sum()) > MOST_SEAMS:
+        return 0.0
+    deviation = np.pad(levels.std(axis=0).max(axis=1), 3, mode="edge")
+    seams = lines * (np.minimum(deviation[:-6], deviation[6:]) >= LEAST_VARIED)
+    return max(float(seams[round((at - OFF) * width) : round((at + OFF) * width) + 1].max()) for at in SEAMS)
+
+
+def _lines(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each column, the share of the rows that jump there; 0 where they are no line from edge to edge."""
+    reach = max(NEAR)
+    steps = np.pad(np.abs(levels[:, 2:] - levels[:, :-2]).max(axis=2), ((0, 0), (1 + reach, 1 + reach)))
+    width = levels.shape[1]
+    beside = np.zeros_like(steps[:, :width])
+    for shift in (*NEAR, *(-near for near in NEAR)):
+        np.maximum(beside, steps[:, reach + shift : reach + shift + width], out=beside)
+    here = steps[:, reach : reach + width]
+    jumps = (here > JUMP) & (here > TIMES * beside)
+    sections = np.stack([each.mean(axis=0) for each in np.array_split(jumps, SECTIONS)])
+    return jumps.mean(axis=0) * (sections.min(axis=0) >= LEAST_IN_ONE)
 
 
 def _has_gap(levels: NDArray[np.float32]) -> bool:

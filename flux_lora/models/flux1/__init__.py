@@ -3,6 +3,7 @@
 family.py      the protocol, for FLUX.1
 paths.py       where the parts of a pipeline are; tokenizers
 load.py        transformer, VAE, text encoders and scheduler, frozen
+single_file.py a transformer out of one file: BFL's names, prefixes, fp8
 weightless.py  all parts on the meta device
 tokenizers/    its two tokenizers: tokens are counted before the model is fetched
 text.py        captions -> T5 and pooled CLIP embeddings

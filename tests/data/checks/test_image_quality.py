@@ -43,7 +43,7 @@ DEFECTS = [
     ("noisy", noisy(30, grey=True)),
     ("noisy", after(noisy(45), jpeg(85))),
     ("collage", beside(scene(5))),
-    ("collage", beside(scene(5), scene(6), gap=8)),
+    ("collage", beside(scene(5), gap=8)),
     ("blurred-sides", filled(0.6)),
     ("blurred-sides", after(filled(0.6), lambda image: image.transpose(Image.Transpose.ROTATE_90))),
     ("dark", exposed(0.02)),
@@ -94,6 +94,13 @@ def test_the_straight_edge_of_a_box_is_no_seam_between_photos(side):
     box = scene(3)
     box.paste((30, 60, 120), (160 if side == "middle" else 80, 40, 240, 200))
     assert "collage" not in rules_of(box)
+
+
+def test_a_chequered_ground_is_no_collage():
+    squares = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((48, 48)))[..., None] * 60 + 150
+    ground = Image.fromarray(np.broadcast_to(squares, (384, 384, 3)).astype(np.uint8))
+    ground.paste(product((200, 60, 50)).crop((80, 60, 180, 200)), (150, 120))
+    assert "collage" not in rules_of(ground)
 
 
 def test_a_vase_before_a_soft_wall_has_no_blurred_sides():

@@ -13,7 +13,7 @@ from flux_lora.data.image_stats.measure import ImageStats, measure
 
 pytestmark = pytest.mark.skipif(folder() is None, reason="scikit-image is not installed")
 
-HARD = {"lettering": 3, "screen-bars": 3, "overexposed": 2, "dark": 4}
+HARD = {"lettering": 3, "screen-bars": 3, "overexposed": 2, "dark": 4, "collage": 5}
 """Of six scenes, those named: half of them hide a line of letters, and a launch pad at dusk stands 3 stops more."""
 
 
