@@ -28,6 +28,8 @@ SECTIONS, LEAST_IN_ONE = 6, 0.1
 """Parts of a seam, and share of the rows that jump in each: a seam goes from edge to edge, a box's side does not."""
 
 
+MOST_SECTIONS = 5
+"""Of them, that a line of a pattern goes through: a thing stands before the rest."""
 MOST_SEAMS = 3
 """Of four photos in a row. A striped or chequered ground has more."""
 LEAST_VARIED = 20.0
@@ -42,29 +44,38 @@ def is_collage(pixels: Pixels) -> bool:
     """Whether photos seem to be set side by side or in a grid, with gaps of one colour or without."""
     if min(pixels.shape[:2]) < LEAST_SIDE:
         return False
-    across, down = pixels.astype(np.float32), pixels.transpose(1, 0, 2).astype(np.float32)
-    upright, level = _clearest_seam(across), _clearest_seam(down)
+    both = pixels.astype(np.float32), pixels.transpose(1, 0, 2).astype(np.float32)
+    lines = [_lines(each) for each in both]
+    if max(_long_lines(each) for each in lines) > MOST_SEAMS:
+        return False
+    upright, level = (_clearest_seam(jumps, each) for jumps, each in zip(lines, both, strict=True))
     seams = max(upright, level) >= ONE_SEAM or min(upright, level) >= TWO_SEAMS
-    return seams or _has_gap(across) or _has_gap(down)
+    return seams or any(_has_gap(each) for each in both)
 
 
-def _clearest_seam(levels: NDArray[np.float32]) -> float:
-    """Share of the rows that jump at the place where most do, of those in which photos are set together.
+def _sections(jumps: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share of the rows that jump, in each part of each column: SECTIONS, W."""
+    return np.stack([each.mean(axis=0) for each in np.array_split(jumps, SECTIONS)])
 
-    0 where there are more seams than photos side by side have, as in a chequered ground.
-    """
+
+def _long_lines(jumps: NDArray[np.bool_]) -> int:
+    """How many lines go through most of the image, those next to each other counted once."""
+    met = (_sections(jumps) >= LEAST_IN_ONE).sum(axis=0)
+    long = np.flatnonzero((met >= MOST_SECTIONS) & (jumps.mean(axis=0) >= TWO_SEAMS))
+    return len(long) and 1 + int((np.diff(long) > max(NEAR)).sum())
+
+
+def _clearest_seam(jumps: NDArray[np.bool_], levels: NDArray[np.float32]) -> float:
+    """Share of the rows that jump at the place where most do, of those in which photos are set together."""
     width = levels.shape[1]
-    lines = _lines(levels)
-    clear = np.flatnonzero(lines >= TWO_SEAMS)
-    if len(clear) == 0 or 1 + int((np.diff(clear) > max(NEAR)).sum()) > MOST_SEAMS:
-        return 0.0
     deviation = np.pad(levels.std(axis=0).max(axis=1), 3, mode="edge")
-    seams = lines * (np.minimum(deviation[:-6], deviation[6:]) >= LEAST_VARIED)
+    varied = np.minimum(deviation[:-6], deviation[6:]) >= LEAST_VARIED
+    seams = jumps.mean(axis=0) * (_sections(jumps).min(axis=0) >= LEAST_IN_ONE) * varied
     return max(float(seams[round((at - OFF) * width) : round((at + OFF) * width) + 1].max()) for at in SEAMS)
 
 
-def _lines(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """For each column, the share of the rows that jump there; 0 where they are no line from edge to edge."""
+def _lines(levels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the left and the right neighbour differ, and no others near them do as much."""
     reach = max(NEAR)
     steps = np.pad(np.abs(levels[:, 2:] - levels[:, :-2]).max(axis=2), ((0, 0), (1 + reach, 1 + reach)))
     width = levels.shape[1]
@@ -72,9 +83,7 @@ def _lines(levels: NDArray[np.float32]) -> NDArray[np.float32]:
     for shift in (*NEAR, *(-near for near in NEAR)):
         np.maximum(beside, steps[:, reach + shift : reach + shift + width], out=beside)
     here = steps[:, reach : reach + width]
-    jumps = (here > JUMP) & (here > TIMES * beside)
-    sections = np.stack([each.mean(axis=0) for each in np.array_split(jumps, SECTIONS)])
-    return jumps.mean(axis=0) * (sections.min(axis=0) >= LEAST_IN_ONE)
+    return (here > JUMP) & (here > TIMES * beside)
 
 
 def _has_gap(levels: NDArray[np.float32]) -> bool:
@@ -118,7 +127,7 @@ def blurred_sides(pixels: Pixels) -> str:
 def _has_blurred_ends(grey: NDArray[np.float32]) -> bool:
     """Whether some columns from both ends, as many of each, have no detail, and those next to them have."""
     width = grey.shape[1]
-    detail = np.pad(np.abs(2 * grey[:, 1:-1] - grey[:, 2:] - grey[:, :-2]).mean(axis=0), 1, mode="edge")
+    detail = _detail(grey).mean(axis=0)
     sums = np.concatenate([[0.0], np.cumsum(detail)])
     side = np.arange(round(NARROWEST * width), round(WIDEST * width))
     other = width - side
@@ -133,6 +142,13 @@ def _has_blurred_ends(grey: NDArray[np.float32]) -> bool:
     return spread >= LEAST_SPREAD and all(
         _rows_that_begin(each, int(side[best])) >= MOST_ROWS for each in (grey, grey[:, ::-1])
     )
+
+
+def _detail(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each pixel is from the mean of its neighbours, across and down: HW."""
+    wide = np.pad(grey, 1, mode="edge")
+    across, down = wide[1:-1, 2:] + wide[1:-1, :-2], wide[2:, 1:-1] + wide[:-2, 1:-1]
+    return np.abs(2 * grey - across) + np.abs(2 * grey - down)
 
 
 def _rows_that_begin(grey: NDArray[np.float32], seam: int) -> float:
