@@ -17,7 +17,7 @@ from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 
 NOTHING_OFF: Mapping[str, str] = MappingProxyType({})
-MOST_IN_FULL: Mapping[Severity, int] = MappingProxyType({Severity.error: 12, Severity.warning: 4, Severity.note: 3})
+MOST_IN_FULL: Mapping[Severity, int] = MappingProxyType({Severity.error: 12, Severity.warning: 2, Severity.note: 3})
 """Files that a rule is told of one by one, each with its own problem and fix."""
 FEW = 3
 """Files that are named where there are more, but for errors, which name all."""
