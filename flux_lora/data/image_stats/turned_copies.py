@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from flux_lora.data.image_stats.copies import COPY_SIDE, CROP, FREQUENCIES, PerceptualHashes, levels_of_copy
+from flux_lora.data.image_stats.copies import CROP, FREQUENCIES, PerceptualHashes, levels_of_copy, shrinking
 
 COMPARED = 16
 """Pixels a side at which colours are compared; a shift by half a pixel of the small copy makes no difference."""
@@ -47,9 +47,9 @@ def turned_hashes(hashes: PerceptualHashes, quarters: int) -> PerceptualHashes:
 
 def is_mirror_image(copy: bytes, other: bytes) -> bool:
     """Whether one is the other mirrored, and cropped by up to 5 % at any sides. What is symmetric is none."""
-    one, two = levels_of_copy(copy), levels_of_copy(other)
-    mirrored = min(_apart(one, two[:, ::-1]), _apart(two, one[:, ::-1]))
-    return mirrored <= NEAREST and mirrored < min(_apart(one, two), _apart(two, one))
+    ones, twos = _windows_of(copy), _windows_of(other)
+    mirrored = min(_apart(ones[0], twos[:, :, ::-1]), _apart(twos[0], ones[:, :, ::-1]))
+    return mirrored <= NEAREST and mirrored < min(_apart(ones[0], twos), _apart(twos[0], ones))
 
 
 def turned_by(copy: bytes, other: bytes) -> int:
@@ -57,37 +57,30 @@ def turned_by(copy: bytes, other: bytes) -> int:
 
     What looks the same when it is turned, such as a plate seen from above, is no turned copy.
     """
-    one, two = _windows_of(levels_of_copy(copy))[0], _windows_of(levels_of_copy(other))[0]
-    apart = [_root_mean_square(one, np.rot90(two, quarters)[None]) for quarters in range(4)]
+    one, two = (_shrunk(levels_of_copy(each), _shrinking()[:1])[0] for each in (copy, other))
+    apart = [_apart(one, np.rot90(two, quarters)[None]) for quarters in range(4)]
     nearest = int(np.argmin(apart))
     return nearest if apart[nearest] <= NEAREST else 0
 
 
-def _apart(one: Levels, two: Levels) -> float:
-    """Levels by which the whole of one, SSC, differs from the nearest window of the other, both equally bright."""
-    return _root_mean_square(_windows_of(one)[0], _windows_of(two))
-
-
-def _root_mean_square(whole: Levels, windows: Levels) -> float:
-    """DDC and WDDC: the least of the differences, each window made as bright as the whole."""
+def _apart(whole: Levels, windows: Levels) -> float:
+    """Levels by which a whole image, DDC, differs from the nearest of WDDC, each made as bright: root mean square."""
     brightness = whole.mean() / np.maximum(windows.mean(axis=(1, 2, 3), keepdims=True), 1.0)
     return float(np.sqrt(np.square(windows * brightness - whole).mean(axis=(1, 2, 3))).min())
 
 
-def _windows_of(levels: Levels) -> Levels:
-    """Every window at the size of the comparison: SSC -> WDDC, the whole first."""
-    shrink = _shrinking()
+def _windows_of(copy: bytes) -> Levels:
+    """Every window at the size of the comparison, WDDC, the whole first. A mirrored image has these, mirrored."""
+    return _shrunk(levels_of_copy(copy), _shrinking())
+
+
+def _shrunk(levels: Levels, shrink: Levels) -> Levels:
+    """Each pair of windows of the two sides: SSC, IDS -> WDDC."""
     rows = np.einsum("idp,pqc->idqc", shrink, levels)
     return np.einsum("idqc,jeq->ijdec", rows, shrink, optimize=True).reshape(-1, COMPARED, COMPARED, 3)
 
 
 @lru_cache
 def _shrinking() -> Levels:
-    """The matrices that resize each window of a side by its mean: IDS."""
-    edges = np.arange(COPY_SIDE + 1) / COPY_SIDE
-    matrices = []
-    for start, end in ((before, 1 - behind) for before in CUTS for behind in CUTS):
-        cuts = start + (end - start) * np.arange(COMPARED + 1) / COMPARED
-        low, high = np.maximum(edges[None, :-1], cuts[:-1, None]), np.minimum(edges[None, 1:], cuts[1:, None])
-        matrices.append((high - low).clip(0) * COMPARED / (end - start))
-    return np.stack(matrices).astype(np.float32)
+    """The matrices that resize each window of a side: IDS."""
+    return np.stack([shrinking(before, 1 - before - behind, COMPARED) for before in CUTS for behind in CUTS])

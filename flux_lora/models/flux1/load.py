@@ -44,13 +44,15 @@ def load_transformer(
     )
     if is_single_file(path):
         single = open_single_file(path)
-        transformer = transformer_on_meta(settings_of(single))
-        fill(transformer, tensors_in(single), precision)
-        return _frozen(transformer)
-    folder = part_folder(path, "transformer", revision)
-    with broken_files_explained(folder):
-        transformer = transformer_on_meta(cast(dict[str, Any], FluxTransformer2DModel.load_config(folder)))
-        fill(transformer, tensors_of(weight_files(folder)), precision)
+        place, settings, tensors = single.file, settings_of(single), tensors_in(single)
+    else:
+        place = part_folder(path, "transformer", revision)
+        with broken_files_explained(place):
+            settings = cast(dict[str, Any], FluxTransformer2DModel.load_config(place))
+            tensors = tensors_of(weight_files(place))
+    transformer = transformer_on_meta(settings)
+    with broken_files_explained(place):
+        fill(transformer, tensors, precision)
     return _frozen(transformer)
 
 

@@ -117,7 +117,7 @@ def settings_of(single: SingleFile) -> Mapping[str, Any]:
 
 def tensors_in(single: SingleFile) -> Iterator[tuple[str, Tensor]]:
     """diffusers' names and their tensors, one after the other; 8-bit weights as the numbers that they stand for."""
-    with broken_files_explained(single.file), safe_open(single.file, framework="pt") as opened:
+    with safe_open(single.file, framework="pt") as opened:
 
         def read(name: str) -> Tensor:
             return _unscaled(name, opened.get_tensor(single.prefix + name), single, opened.get_tensor)
