@@ -173,6 +173,15 @@ def test_what_cannot_be_trained_or_read_is_refused_in_two_lines_with_the_way_out
         assert refused.value.fix
 
 
+def test_a_file_without_what_tells_its_sizes_is_refused_and_a_broken_config_beside_it_is_not_believed(tmp_path):
+    few = {name: each for name, each in native(mini()).items() if "txt_in" not in name}
+    file = written(tmp_path, few)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="has no context_embedder.weight") as refused:
+        load_transformer(file, torch.float32)
+    assert refused.value.fix
+
+
 def test_a_model_for_filling_is_refused_before_its_weights_are_read(tmp_path):
     fill = native(mini()) | {"img_in.weight": torch.zeros(192, 384)}
     save_file({name: each.contiguous() for name, each in fill.items()}, tmp_path / "fill.safetensors")

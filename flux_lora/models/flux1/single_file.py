@@ -22,6 +22,13 @@ from flux_lora.models.flux1.paths import broken_files_explained
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
 """Before the transformer's names. Behind any but the last there may be other models in the same file."""
 BFL_MARK, DIFFUSERS_MARK = "img_in.weight", "x_embedder.weight"
+TOLD_BY = (
+    DIFFUSERS_MARK,
+    "context_embedder.weight",
+    "time_text_embed.text_embedder.linear_1.weight",
+    "transformer_blocks.0.attn.norm_q.weight",
+)
+"""Tensors whose shapes tell the model's sizes."""
 AXES: Mapping[int, tuple[int, ...]] = {128: (16, 56, 56)}
 """Of the positions, by width of a head. Another one's stand in a config.json beside the file."""
 SCALES = (".scale_weight", ".weight_scale")
@@ -89,10 +96,16 @@ def settings_of(single: SingleFile) -> Mapping[str, Any]:
     """What its config.json would say: of one beside it, else by its shapes."""
     beside = single.file.parent / "config.json"
     if beside.is_file():
-        kept = json.loads(beside.read_text(encoding="utf-8"))
-        if kept.get("_class_name") == "FluxTransformer2DModel":
+        try:
+            kept = json.loads(beside.read_text(encoding="utf-8"))
+        except ValueError:
+            kept = {}  # another program's, or damaged: the shapes tell as much
+        if isinstance(kept, dict) and kept.get("_class_name") == "FluxTransformer2DModel":
             return {name: value for name, value in kept.items() if not name.startswith("_")}
     shapes = single.shapes if not single.native else dict(_renamed_shapes(single))
+    missing = [name for name in TOLD_BY if name not in shapes]
+    if missing:
+        raise ModelError(f"{single.file} has no {missing[0]}: it is not whole, or another model", fix=GIVE_ANOTHER)
     width, channels = shapes["x_embedder.weight"]
     if channels != CHANNELS:
         raise ModelError(
