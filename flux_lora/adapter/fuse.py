@@ -27,7 +27,7 @@ from flux_lora.adapter.base_weights import (
     weight_deltas,
 )
 from flux_lora.adapter.header import header_bytes, in_order
-from flux_lora.adapter.layer_types import Adapter
+from flux_lora.adapter.layer_types import Adapter, all_finite
 from flux_lora.atomic import HALF_WRITTEN, sync_folder
 from flux_lora.errors import AdapterFileError
 
@@ -167,7 +167,7 @@ def _fused(module: str, before_OI: Tensor, job: _Job) -> tuple[Tensor, _Change]:
     for delta in job.deltas[module]:
         delta.weight_rows.of(weight_OI).add_(delta_on(delta, weight_OI), alpha=job.strength)
     after_OI = weight_OI.to(before_OI.dtype, copy=True)
-    if not after_OI.isfinite().all():
+    if not all_finite(after_OI):
         raise AdapterFileError(
             f"{module} would hold numbers that {str(before_OI.dtype).removeprefix('torch.')} cannot",
             fix="fuse at a lower strength, or into a bf16 base",

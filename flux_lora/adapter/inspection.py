@@ -22,7 +22,7 @@ from flux_lora.adapter.dialects.module_tensors import is_checkpoint
 from flux_lora.adapter.dialects.table import detect
 from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, tensors_behind
 from flux_lora.adapter.header import FileHeader, printable, quoted, read_header
-from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_name
+from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, all_finite, type_name
 from flux_lora.adapter.loaders.compatibility import Compatibility, compatibility
 from flux_lora.adapter.loaders.keys import PAIRS, StateDict, alpha_of, lora_of, modules_of
 from flux_lora.adapter.low_rank import as_lora, refuse_large
@@ -262,12 +262,7 @@ def _all_finite(tensors: Mapping[str, Tensor], deltas: Mapping[str, LayerDelta],
         return False
     loras = [delta for delta in deltas.values() if isinstance(delta, LoRA)]
     seen = {id(factor) for delta in loras for factor in (delta.down, delta.up)}
-    return all(_is_finite(tensor) for tensor in tensors.values() if id(tensor) not in seen)
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """torch has no isfinite for 8-bit floats."""
-    return bool((tensor.float() if tensor.element_size() == 1 else tensor).isfinite().all())
+    return all(all_finite(tensor) for tensor in tensors.values() if id(tensor) not in seen)
 
 
 def _types_by_key(file: Path, header: FileHeader) -> tuple[str, ...]:

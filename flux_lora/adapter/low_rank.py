@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from flux_lora.adapter.layer_types import LayerDelta, LoHa, LoKr, LoRA, delta_of
+from flux_lora.adapter.layer_types import LayerDelta, LoHa, LoKr, LoRA, all_finite, delta_of
 from flux_lora.errors import AdapterFileError
 
 EXACT_SIDE = 1024
@@ -89,7 +89,7 @@ def refuse_large(*shapes: Sequence[int]) -> None:
 
 
 def _check_finite(*tensors: Tensor) -> None:
-    if not all(tensor.isfinite().all() for tensor in tensors):
+    if not all(map(all_finite, tensors)):
         raise AdapterFileError(
             "the change of a module holds numbers that are not finite",
             fix="take an earlier checkpoint, or leave it out",

@@ -21,6 +21,7 @@ from flux_lora.adapter.layer_types import (
     LayerDelta,
     LoKr,
     LoRA,
+    all_finite,
     at_strength,
     delta_of,
     map_tensors,
@@ -162,7 +163,7 @@ def cast_adapter(adapter: Adapter, dtype: torch.dtype) -> Adapter:
 
     def cast(tensor: Tensor) -> Tensor:
         narrowed = tensor.to(dtype)
-        if not narrowed.isfinite().all() and tensor.isfinite().all():
+        if not all_finite(narrowed) and all_finite(tensor):
             raise AdapterFileError(
                 f"the adapter holds {tensor.abs().max():.3g}, more than {str(dtype).removeprefix('torch.')} can",
                 fix="write it in bf16 or fp32: dtype=bf16, or export.dtype=bf16 in an export",
@@ -192,7 +193,7 @@ def extract_lora(before: Weights, after: Weights, names: Iterable[str], rank: in
 
 def _finite(name: str, tensor: Tensor) -> Tensor:
     """The tensor itself, of any shape; refused where it holds NaN or infinity."""
-    if not tensor.isfinite().all():
+    if not all_finite(tensor):
         raise AdapterFileError(
             f"{name} holds numbers that are not finite", fix="take an earlier checkpoint, or fetch the file again"
         )

@@ -13,7 +13,7 @@ from torch import Tensor
 from flux_lora.adapter.dialects.table import DIALECTS
 from flux_lora.adapter.dialects.text_encoders import to_text_encoders
 from flux_lora.adapter.files import write_dialect, write_tensors
-from flux_lora.adapter.layer_types import Adapter, LoRA, map_tensors
+from flux_lora.adapter.layer_types import Adapter, LoRA, all_finite, map_tensors
 from flux_lora.adapter.merge_resize import cast_adapter
 from flux_lora.adapter.metadata import MOST_FACTS, add_metadata, inherited_metadata
 from flux_lora.adapter.proof.diffusers_load import LoadedBase
@@ -197,9 +197,7 @@ def _near(error: float, what: str) -> str:
 
 def _check_numbers(adapter: Adapter, families: Sequence[ModelFamily]) -> None:
     for name, change in adapter.deltas.items():
-        if not isinstance(change, LoRA) and not all(
-            bool(tensor.isfinite().all()) for tensor in _tensors(Adapter({name: change}))
-        ):
+        if not isinstance(change, LoRA) and not all(map(all_finite, _tensors(Adapter({name: change})))):
             raise AdapterFileError(f"{name} holds numbers that are not finite", fix="take an earlier checkpoint")
     if adapter.deltas:
         check_not_empty(adapter)

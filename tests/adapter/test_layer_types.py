@@ -1,5 +1,6 @@
 """What each kind of change adds to a weight: identities, and agreement with the libraries that train it."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from flux_lora.adapter.layer_types import (
     LoHa,
     LoKr,
     LoRA,
+    all_finite,
     at_strength,
     delta_of,
     type_name,
@@ -192,3 +194,18 @@ def test_a_dora_in_16_bits_changes_the_weight_as_the_one_it_was_written_from(tmp
     write_dialect(Adapter({name: trained}), file, dialect="lycoris", metadata={}, dtype=torch.bfloat16)
     before, after = (delta_of(each, weight_OI) for each in (trained, read_adapter(file).deltas[name]))
     assert float((after - before).norm() / before.norm()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.float8_e5m2, torch.float8_e4m3fn]
+)
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_one_number_that_is_not_finite_is_seen_among_many(dtype: torch.dtype, number: float):
+    numbers = torch.linspace(-2, 2, 300).reshape(3, 100)
+    assert all_finite(numbers.to(dtype))
+    numbers[1, 17] = number
+    assert all_finite(numbers.to(dtype)) == bool(numbers.to(dtype).float().isfinite().all())
+
+
+def test_no_numbers_and_whole_numbers_are_finite():
+    assert all_finite(torch.zeros(0, 4)) and all_finite(torch.tensor([1, 2]))

@@ -17,7 +17,7 @@ from torch import Tensor
 from flux_lora.adapter.dialects.bfl import to_bfl
 from flux_lora.adapter.dialects.module_names import is_bfl, underscored
 from flux_lora.adapter.dialects.module_tensors import ALPHA, MAGNITUDE, RESCALE, fold_scale, tensors_of_delta
-from flux_lora.adapter.layer_types import OFT, RESIZE_WITH_BASE, Adapter, DoRA, LayerDelta, type_name
+from flux_lora.adapter.layer_types import OFT, RESIZE_WITH_BASE, Adapter, DoRA, LayerDelta, all_finite, type_name
 from flux_lora.errors import AdapterFileError
 
 OF_THE_WEIGHT = (MAGNITUDE, RESCALE)
@@ -113,7 +113,7 @@ def refuse_modules(dialect: str, modules: list[str], lack: str, *, fix: str) -> 
 def cast_tensor(tensor: Tensor, dtype: torch.dtype, module: str) -> Tensor:
     """The tensor in the file's dtype, of any shape; AdapterFileError where a number would become infinite."""
     after = tensor.to(dtype).contiguous()
-    if dtype is not tensor.dtype and bool(after.isinf().any()) and not bool(tensor.isinf().any()):
+    if dtype is not tensor.dtype and not all_finite(after) and all_finite(tensor):
         raise AdapterFileError(
             f"{module} holds {tensor.abs().max().item():.3g}, more than {str(dtype).removeprefix('torch.')} can",
             fix=WIDER,

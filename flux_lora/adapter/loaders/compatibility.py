@@ -1,6 +1,6 @@
 """Which programs load a file, which do not, and why."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,12 +54,12 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
         return Compatibility(loader.name, "none", f"knows none of the {len(modules)} module names, and may say nothing")
     if result.wrong:
         return Compatibility(loader.name, "wrong", printable(result.wrong))
-    lost = modules_of({key: tensors[key] for key in result.unused if not key.endswith(ALPHA)})
+    lost = _parts(modules, frozenset(result.unused))
     taken = len(modules) - len(lost)
-    incomplete = {stem: module for stem, module in lost.items() if len(module.tensors) < _weights(modules[stem])}
+    incomplete = {stem: endings for stem, endings in lost.items() if len(endings) < len(_weights(modules[stem]))}
     if incomplete:
         stem, left = next(iter(incomplete.items()))
-        problem = f"leaves {next(iter(left.tensors))} out of {len(incomplete)} modules and applies the rest of them"
+        problem = f"leaves {left[0]} out of {len(incomplete)} modules and applies the rest of them"
         return Compatibility(loader.name, "wrong", printable(f"{problem}, first {stem}", LONGEST_REASON))
     notes = _text_note(loader, modules, lost)
     notes += "" if base_known or _fits_flux1(result) else "; but its base is not as wide as FLUX.1"
@@ -81,9 +81,18 @@ def _text_note(loader: Loader, modules: Collection[str], lost: Collection[str]) 
     return f"{told}, and {loader.without_text_encoders}" if loader.without_text_encoders else told
 
 
-def _weights(module: Module) -> int:
-    """Number of its tensors besides alpha."""
-    return sum(ending != ALPHA for ending in module.tensors)
+def _parts(modules: Mapping[str, Module], keys: Collection[str]) -> Mapping[str, Sequence[str]]:
+    """The endings of these keys by module, alphas left out."""
+    found: dict[str, Sequence[str]] = {}
+    for stem, module in modules.items():
+        if endings := [ending for ending in _weights(module) if f"{stem}{ending}" in keys]:
+            found[stem] = endings
+    return found
+
+
+def _weights(module: Module) -> Sequence[str]:
+    """The endings of its tensors besides alpha."""
+    return [ending for ending in module.tensors if ending != ALPHA]
 
 
 def _fits_flux1(result: LoadResult) -> bool:

@@ -21,6 +21,7 @@ from flux_lora.adapter.layer_types import (
     LoHa,
     LoKr,
     LoRA,
+    all_finite,
     changes_nothing,
     delta_distance,
     frobenius_norm,
@@ -213,7 +214,7 @@ class ReaderProof:
 def check_not_empty(adapter: Adapter) -> None:
     """Refuse an adapter that is not finite or is zero."""
     loras = {name: delta for name, delta in adapter.deltas.items() if isinstance(delta, LoRA)}
-    infinite = [name for name, each in loras.items() if not (each.down.isfinite().all() and each.up.isfinite().all())]
+    infinite = [name for name, each in loras.items() if not (all_finite(each.down) and all_finite(each.up))]
     if infinite:
         raise AdapterFileError(
             f"{infinite[0]} holds numbers that are not finite ({len(infinite)} such module(s))", fix=EARLIER
@@ -238,7 +239,7 @@ def check_known_modules(adapter: Adapter, families: Sequence[ModelFamily] = FAMI
 
 def check_finite(case: Case) -> None:
     """Refuse a file with NaN or infinity in it."""
-    broken = [key for key, tensor in case.tensors.items() if not bool(tensor.isfinite().all())]
+    broken = [key for key, tensor in case.tensors.items() if not all_finite(tensor)]
     if broken:
         raise AdapterFileError(
             f"{case.file} holds numbers that are not finite in {len(broken)} tensor(s), first {broken[0]}",
