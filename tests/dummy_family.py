@@ -79,6 +79,7 @@ class DummyFamily:
     modulation: str = ""
     unused_in_training: str = ""
     uses_cfg: bool = True
+    trained_instead: str = ""
     layer_groups: Mapping[str, str] = field(
         default_factory=lambda: dict.fromkeys(("attention", "attention_mlp", "blocks_all"), r"transformer_blocks\..+")
     )
@@ -89,10 +90,8 @@ class DummyFamily:
             text_encoders=("words.safetensors", "more_words.safetensors"),
             text_type="flux",
             text_tokens=TEXT_TOKENS,
-            text_length_node="none",
             vae="dummy_vae.safetensors",
-            base_shift=0.0,
-            max_shift=0.0,
+            latent_node="EmptySD3LatentImage",
         ),
         implementation="",
         sd_scripts="",
@@ -154,6 +153,9 @@ class DummyFamily:
             return transformer(noisy, prompt_embeds["words"])
 
         return velocity
+
+    def training_shift(self, scheduler: object, *, width: int, height: int) -> float:  # noqa: ARG002
+        return 1.0
 
     def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:  # noqa: ARG002
         return 2.0

@@ -15,9 +15,9 @@ from benchmarks.subjects.gallery import reported_subjects, tuned_subjects
 from benchmarks.subjects.judge import judge_image
 from benchmarks.subjects.subject import Part, Subject, draw_subject
 from benchmarks.subjects.twins import near_twins
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.latents import encode_pixels
 from flux_lora.models.flux1.load import load_vae
-from flux_lora.models.flux1.sampling import decode_images
 from flux_lora.render.sheets import contact_sheet
 from scripts.mini.captions import random_scene
 from scripts.mini.world import Scene, Thing, draw_scene
@@ -82,7 +82,7 @@ def _softened(images: list[Image.Image], how: str, vae: AutoencoderKL) -> list[I
     if how == "drawn":
         return images
     pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images]) / 127.5 - 1
-    return decode_images(vae, encode_pixels(vae, pixels))
+    return Flux1().decode(vae, encode_pixels(vae, pixels))
 
 
 def _write_all(folder: Path) -> None:

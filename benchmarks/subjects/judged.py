@@ -28,9 +28,9 @@ from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.features import colour_tokens
 from flux_lora.evaluate.prompts import Suite, read_prompts
 from flux_lora.evaluate.scores import Score, score
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.latents import encode_pixels
 from flux_lora.models.flux1.load import load_vae
-from flux_lora.models.flux1.sampling import decode_images
 from flux_lora.train.reporters import read_metrics
 from scripts.mini.captions import ground_words
 from scripts.mini.judge import Judge, load_judge
@@ -350,7 +350,7 @@ def softened(images: Sequence[Image.Image]) -> list[Image.Image]:
         scale = 128 / (image.width * image.height) ** 0.5
         width, height = (max(1, round(side * scale / 16)) * 16 for side in image.size)
         small = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
-        made += decode_images(vae, encode_pixels(vae, torch.from_numpy(small).permute(2, 0, 1)[None] / 127.5 - 1))
+        made += Flux1().decode(vae, encode_pixels(vae, torch.from_numpy(small).permute(2, 0, 1)[None] / 127.5 - 1))
     return made
 
 

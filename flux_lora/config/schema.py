@@ -46,11 +46,14 @@ class ModelConfig:
     licence: str = ""
     """The base's licence; the exported file repeats it, because a LoRA inherits its limits."""
     max_sequence_length: int
-    """T5 tokens, padded and unmasked: 512 for FLUX.1-dev. Another length than the base's changes its images."""
+    """Tokens of a prompt, padding among them: 512 for FLUX.1-dev and FLUX.2. Another length than the base's changes its
+    images."""
     train_guidance: float = 1.0
     """Guidance embedding in training. 1.0 for a guidance-distilled base: at 3.5 the LoRA unlearns the distillation."""
     render_guidance: float = 3.5
-    """Guidance embedding when images are rendered."""
+    """Guidance when images are rendered: the embedding's, or real guidance where the base has none."""
+    train_distilled: bool = False
+    """Train a base that was distilled to few steps (FLUX.2 klein without `base`) all the same; it then needs more."""
     scorer: str
     """CLIP model that scores prompt following and leakage: `mini`, a folder or a Hugging Face id."""
     likeness: str = ""

@@ -3,6 +3,9 @@
 family.py        the protocol of a family; prompt embeds, latents, velocity
 registry.py      which families there are, and whose a base is
 flux1/           FLUX.1
+flux2/           FLUX.2 klein
+pipeline_folder.py  where a pipeline and its parts are
+pipeline_parts.py   what families do alike with its parts
 device.py        device and dtype of a run
 hub.py           files from the Hugging Face hub; fingerprints of weights
 frozen_linear.py the base's layers in 8 or 4 bits

@@ -3,8 +3,8 @@
 A family is a package beside this file and a row in registry.py; sizes that differ in their layers (FLUX.2 klein 4B, 9B,
 dev) are a row each. Nothing outside `models/` and the adapter's key tables and loaders asks which family it is.
 
-What FLUX.2 and FLUX.3 need beyond this, and which is not here yet: prompts of several windows in one render or bucket
-(batches are grouped by shape only), reference images in samples and batches, and chat templates in token counts.
+What FLUX.3 and editing need beyond this, and which is not here yet: prompts of several windows in one render or bucket
+(batches are grouped by shape only), and reference images in samples and batches.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
@@ -205,20 +205,26 @@ class Release:
 class ComfyParts:
     """What ComfyUI needs beside the transformer."""
 
-    text_encoders: tuple[str, str]
-    """File names in text_encoders, as DualCLIPLoader takes them."""
+    text_encoders: tuple[str, ...]
+    """File names in text_encoders: one, as CLIPLoader takes it, or two, as DualCLIPLoader does."""
     text_type: str
-    """DualCLIPLoader's word for the family."""
+    """The loader's word for the family."""
     text_tokens: int
     """Length that ComfyUI pads the prompt to by default."""
-    text_length_node: str
-    """Type of the node that sets another length."""
+    text_length_node: str = ""
+    """Type of the node that sets another length; empty if there is none."""
     vae: str
     """File name in vae."""
-    base_shift: float
-    """Logarithm of the sigma shift at 256 image tokens."""
-    max_shift: float
+    latent_node: str
+    """Type of the node that makes empty latents."""
+    scheduler_node: str = ""
+    """Type of the node that makes the family's sigmas from steps and size; empty where BasicScheduler does."""
+    base_shift: float = 0.0
+    """Logarithm of the sigma shift at 256 image tokens, for BasicScheduler."""
+    max_shift: float = 0.0
     """The same at 4096 image tokens."""
+    uses_cfg: bool = False
+    """Whether guidance is that of CFGGuider, against an empty prompt; else FluxGuidance's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,12 +333,22 @@ class ModelFamily(Protocol):
         ...
 
     @property
+    def trained_instead(self) -> str:
+        """The model= recipe to train on where this base is distilled to few steps, which training would undo; empty
+        where it is not."""
+        ...
+
+    @property
     def uses_cfg(self) -> bool:
         """Whether guidance is real classifier-free guidance, against the empty prompt, and not embedded."""
         ...
 
     def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:
         """How far the schedule of so many steps moves sigmas towards noise at this size; see flow.sigmas.shifted."""
+        ...
+
+    def training_shift(self, scheduler: object, *, width: int, height: int) -> float:
+        """How far sigmas are moved towards noise in training at this size in pixels; see flow.sigmas.shifted."""
         ...
 
     def sample(

@@ -1,11 +1,17 @@
 """Which model families there are. The only file that names one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from flux_lora.models.family import ModelFamily, ModelSource
 from flux_lora.models.flux1.family import Flux1
+from flux_lora.models.flux2.family import KLEIN
 
-FAMILIES: tuple[ModelFamily, ...] = (Flux1(),)
+FAMILIES: tuple[ModelFamily, ...] = (Flux1(), *KLEIN)
+
+
+def family_with(modules: Collection[str], families: Sequence[ModelFamily] = FAMILIES) -> ModelFamily:
+    """The family that has most of these modules; the first where several do. Sizes of one family share their names."""
+    return max(families, key=lambda family: len(set(modules) & set(family.adapted_modules())))
 
 
 def family_of(source: ModelSource, families: Sequence[ModelFamily] = FAMILIES) -> ModelFamily:

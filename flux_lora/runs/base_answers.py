@@ -93,13 +93,12 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
         shapes or [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
     )
     questions = -(-config.train.steps // config.train.preservation_every)
-    steps = config.evaluate.steps
-    rendering = run.family.sampling_shift(pipeline.scheduler, width=side, height=side, steps=steps)
+    training = run.family.training_shift(pipeline.scheduler, width=side, height=side)
     reminders = Reminders(
         samples=preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images),
         groups=groups,
         options=options,
-        shift=NOISIER * rendering,
+        shift=NOISIER * training,
         asked_as=f"{run.transformer_fingerprint} {config.model.train_guidance} {run.precision}",
         draws=min(DRAWS, -(-questions // batches_per_epoch(groups, options.batch_size))),
     )

@@ -21,6 +21,7 @@ def preflight(run: Run) -> RunDataset:
     """
     refuse_unknown_rules(run.config.check)
     _refuse_empty_words(run.config.data)
+    _refuse_distilled(run)
     _refuse_unexportable(run, run.config.export.dialects)
     dataset = read_dataset(run, draws=run.config.check.page)
     refuse_errors(dataset.findings)
@@ -51,6 +52,16 @@ def _refuse_empty_words(wanted: DataConfig) -> None:
     for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
         if not word.strip():
             raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")
+
+
+def _refuse_distilled(run: Run) -> None:
+    """Training undoes the distillation: images need many steps and guidance again, and often turn grey before."""
+    instead = run.family.trained_instead
+    if instead and not run.config.model.train_distilled:
+        raise ConfigError(
+            f"{run.config.model.path} is {run.family.name}, which is distilled to a few steps: training undoes that",
+            fix=f"train its base, model={instead}, whose LoRA works on both; or set model.train_distilled=true",
+        )
 
 
 def _refuse_unexportable(run: Run, dialects: Sequence[ExportDialect]) -> None:

@@ -113,7 +113,7 @@ def shift_of(run: Run, pipeline: Pipeline) -> Shift:
 
     def dynamic(height: int, width: int) -> float:
         size = {"width": width * pixels, "height": height * pixels}
-        return run.family.sampling_shift(pipeline.scheduler, **size, steps=config.evaluate.steps)
+        return run.family.training_shift(pipeline.scheduler, **size)
 
     return dynamic if config.train.dynamic_shift else lambda _height, _width: config.train.shift
 

@@ -1,9 +1,10 @@
 """The ComfyUI nodes of a FLUX workflow, as data: sockets, widgets, outputs.
 
 Read from ComfyUI 0.3.64 (commit a125cd84): nodes.py and comfy_extras/nodes_{cond,custom_sampler,flux,
-model_advanced,sd3}.py. A socket is filled by another node's output of the same type; a widget holds a
-value. Widgets stand in the order of the node's own definition, because a saved canvas lists their
-values by place and not by name.
+model_advanced,sd3}.py; CLIPLoader, CFGGuider and the two of FLUX.2 as its templates of 2026 have them.
+A socket is filled by another node's output of the same type; a widget holds a value. Widgets stand
+in the order of the node's own definition, because a saved canvas lists their values by place and
+not by name.
 """
 
 from collections.abc import Mapping
@@ -102,6 +103,14 @@ NODES: Mapping[str, NodeType] = {
         ),
         gives=("CLIP",),
     ),
+    "CLIPLoader": NodeType(
+        widgets=(
+            ChoiceWidget("clip_name"),
+            ChoiceWidget("type", ("flux2",)),
+            ChoiceWidget("device", ("default", "cpu"), optional=True),
+        ),
+        gives=("CLIP",),
+    ),
     "VAELoader": NodeType(widgets=(ChoiceWidget("vae_name"),), gives=("VAE",)),
     "LoraLoaderModelOnly": NodeType(
         sockets=(Socket("model", "MODEL"),),
@@ -130,6 +139,15 @@ NODES: Mapping[str, NodeType] = {
         sockets=(Socket("model", "MODEL"), Socket("conditioning", "CONDITIONING")),
         gives=("GUIDER",),
     ),
+    "CFGGuider": NodeType(
+        sockets=(
+            Socket("model", "MODEL"),
+            Socket("positive", "CONDITIONING"),
+            Socket("negative", "CONDITIONING"),
+        ),
+        widgets=(FloatWidget("cfg", 0.0, 100.0),),
+        gives=("GUIDER",),
+    ),
     "RandomNoise": NodeType(widgets=(IntWidget("noise_seed", 0, LARGEST_SEED, seeds=True),), gives=("NOISE",)),
     "KSamplerSelect": NodeType(widgets=(ChoiceWidget("sampler_name"),), gives=("SAMPLER",)),
     "BasicScheduler": NodeType(
@@ -137,6 +155,8 @@ NODES: Mapping[str, NodeType] = {
         widgets=(ChoiceWidget("scheduler", SCHEDULERS), IntWidget("steps", 1, 10000), FloatWidget("denoise", 0.0, 1.0)),
         gives=("SIGMAS",),
     ),
+    "Flux2Scheduler": NodeType(widgets=(IntWidget("steps", 1, 4096), *SIDES), gives=("SIGMAS",)),
+    "EmptyFlux2LatentImage": NodeType(widgets=(*SIDES, IntWidget("batch_size", 1, 4096)), gives=("LATENT",)),
     "EmptySD3LatentImage": NodeType(widgets=(*SIDES, IntWidget("batch_size", 1, 4096)), gives=("LATENT",)),
     "SamplerCustomAdvanced": NodeType(
         sockets=(

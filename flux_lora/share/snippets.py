@@ -38,8 +38,10 @@ COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
 Drop workflow.json, which lies beside it, onto the window. Or by hand:
 Load Diffusion Model ({unet}) > LoraLoaderModelOnly ({name}, strength {strength:g}) > KSampler.
-CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing.
+{guided}
 KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x {height}."""
+EMBEDDED = "CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing."
+CFG = "CLIP Text Encode > positive, an empty one > negative; cfg {guidance:g}. Sigmas by {scheduler}, not by KSampler."
 
 
 def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
@@ -75,11 +77,17 @@ def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float 
         name=Path(file).name,
         unet=base.comfy,
         strength=strength,
-        guidance=spec.guidance,
+        guided=_guided(base, spec),
         steps=spec.steps,
         width=spec.width,
         height=spec.height,
     )
+
+
+def _guided(base: BaseModel, spec: RenderSpec) -> str:
+    parts = base.programs.comfy
+    said = CFG if parts.uses_cfg else EMBEDDED
+    return said.format(guidance=spec.guidance, scheduler=parts.scheduler_node)
 
 
 def _imports(base: BaseModel, same_folder: bool) -> str:

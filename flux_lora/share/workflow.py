@@ -7,6 +7,9 @@ model  UNETLoader > LoraLoaderModelOnly > ModelSamplingFlux > BasicScheduler (si
 ModelSamplingFlux makes the schedule follow the image's size, as diffusers does; without it ComfyUI
 uses the one of 1024 x 1024 for every size. The node of the text's length pads it to what the adapter
 was trained with, where that is not ComfyUI's own.
+
+FLUX.2 klein has one text encoder, empty latents and sigmas (by steps and size) of its own, and guidance against an
+empty prompt: CLIPLoader, EmptyFlux2LatentImage, Flux2Scheduler and CFGGuider, as in ComfyUI's own template.
 """
 
 import json
@@ -45,8 +48,8 @@ def text_to_image(
     base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0
 ) -> tuple[WorkflowNode, ...]:
     """The nodes that render this prompt with the first seed of the spec, in topological order."""
-    model, schedule = Link(2), Link(3 if base.shifts_sigmas else 2)
     parts = base.programs.comfy
+    model, schedule = Link(2), Link(3 if _shifts_by_node(base) else 2)
     nodes = [
         WorkflowNode(1, "UNETLoader", "FLUX", {"unet_name": base.comfy, "weight_dtype": "default"}),
         WorkflowNode(
@@ -54,17 +57,11 @@ def text_to_image(
         ),
         *_schedule_of_size(base, spec, model),
         *_text(parts, prompt, spec),
-        WorkflowNode(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)}),
+        _guider(parts, spec, schedule),
         WorkflowNode(9, "RandomNoise", "Seed", {"noise_seed": spec.seeds[0]}),
         WorkflowNode(10, "KSamplerSelect", "Sampler", {"sampler_name": "euler"}),
-        WorkflowNode(
-            11,
-            "BasicScheduler",
-            "Steps",
-            {"scheduler": "simple", "steps": spec.steps, "denoise": 1.0},
-            {"model": schedule},
-        ),
-        WorkflowNode(12, "EmptySD3LatentImage", "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
+        _sigmas(parts, spec, schedule),
+        WorkflowNode(12, parts.latent_node, "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
         *_image(parts, file.removesuffix(".safetensors")),
     ]
     return tuple(nodes)
@@ -89,24 +86,49 @@ def _json_text(contents: Mapping[str, object]) -> str:
 
 
 def _schedule_of_size(base: BaseModel, spec: RenderSpec, model: Link) -> Iterator[WorkflowNode]:
-    if base.shifts_sigmas:
+    if _shifts_by_node(base):
         parts = base.programs.comfy
         shifts = {"max_shift": parts.max_shift, "base_shift": parts.base_shift}
         size = {"width": spec.width, "height": spec.height}
         yield WorkflowNode(3, "ModelSamplingFlux", "Schedule for this size", {**shifts, **size}, {"model": model})
 
 
+def _shifts_by_node(base: BaseModel) -> bool:
+    return base.shifts_sigmas and not base.programs.comfy.scheduler_node
+
+
+def _sigmas(parts: ComfyParts, spec: RenderSpec, schedule: Link) -> WorkflowNode:
+    if parts.scheduler_node:
+        values = {"steps": spec.steps, "width": spec.width, "height": spec.height}
+        return WorkflowNode(11, parts.scheduler_node, "Steps", values)
+    values = {"scheduler": "simple", "steps": spec.steps, "denoise": 1.0}
+    return WorkflowNode(11, "BasicScheduler", "Steps", values, {"model": schedule})
+
+
+def _guider(parts: ComfyParts, spec: RenderSpec, schedule: Link) -> WorkflowNode:
+    if parts.uses_cfg:
+        links = {"model": schedule, "positive": Link(6), "negative": Link(7)}
+        return WorkflowNode(8, "CFGGuider", "Guider", {"cfg": spec.guidance}, links)
+    return WorkflowNode(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)})
+
+
 def _text(parts: ComfyParts, prompt: str, spec: RenderSpec) -> Iterator[WorkflowNode]:
-    first, second = parts.text_encoders
-    files = {"clip_name1": first, "clip_name2": second, "type": parts.text_type, "device": "default"}
-    yield WorkflowNode(4, "DualCLIPLoader", "Text encoders", files)
+    kind = {"type": parts.text_type, "device": "default"}
+    if len(parts.text_encoders) == 1:
+        yield WorkflowNode(4, "CLIPLoader", "Text encoder", {"clip_name": parts.text_encoders[0], **kind})
+    else:
+        first, second = parts.text_encoders
+        yield WorkflowNode(4, "DualCLIPLoader", "Text encoders", {"clip_name1": first, "clip_name2": second, **kind})
     text = Link(4)
-    if spec.text_tokens != parts.text_tokens:
+    if parts.text_length_node and spec.text_tokens != parts.text_tokens:
         padding = {"min_padding": 0, "min_length": spec.text_tokens}
         yield WorkflowNode(5, parts.text_length_node, "Text length", padding, {"clip": text})
         text = Link(5)
     yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(ESCAPED_WEIGHTS)}, {"clip": text})
-    yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
+    if parts.uses_cfg:
+        yield WorkflowNode(7, "CLIPTextEncode", "Nothing to steer away from", {"text": ""}, {"clip": text})
+    else:
+        yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
 
 
 def _image(parts: ComfyParts, prefix: str) -> Iterator[WorkflowNode]:

@@ -15,7 +15,11 @@ SLIPS = [
     ("preview.prompts=3", "preview.prompts cannot be that", "give a list"),
     ("export.dialects=[komfy]", "export.dialects cannot be", "did you mean export.dialects=[comfyui]?"),
     ("model=flux_dv", "there is no model 'flux_dv'", "did you mean model=flux_dev?"),
-    ("model=zzz", "there is no model 'zzz'", "model is one of: flux_dev, flux_schnell, mini"),
+    (
+        "model=zzz",
+        "there is no model 'zzz'",
+        "model is one of: flux2_klein_4b, flux2_klein_9b, flux_dev, flux_schnell, mini",
+    ),
     ("adapter=3", "adapter is a section of knobs", "such as adapter.rank=<value>"),
     ("~adapter.rank", "would remove a knob", "give it a value: adapter.rank=<value>"),
     ("data.trigger=[a", "'data.trigger=[a' cannot be read", "quote the value"),

@@ -7,8 +7,9 @@ from diffusers import FluxPipeline
 
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.flux1.latents import decode_latents, encode_pixels, latent_distribution
-from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
+from flux_lora.models.flux1.load import load_transformer, load_vae
 from flux_lora.models.flux1.velocity import pack
+from flux_lora.models.pipeline_parts import load_scheduler
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,17 @@ from torch import nn
 
 from flux_lora.errors import ModelError
 from flux_lora.models.family import ModelSource, Placement
+from flux_lora.models.flux1.caption_tokenizers import load_tokenizers
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import (
-    load_scheduler,
     load_text_encoders,
     load_transformer,
     load_vae,
 )
-from flux_lora.models.flux1.paths import load_tokenizers, model_folder, part_folder
 from flux_lora.models.flux1.text import encode_text
 from flux_lora.models.mini import mini_folder
+from flux_lora.models.pipeline_folder import model_folder, part_folder
+from flux_lora.models.pipeline_parts import load_scheduler
 from flux_lora.render.pipeline import sample_latents
 from flux_lora.render.spec import RenderSpec
 

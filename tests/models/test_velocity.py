@@ -6,8 +6,9 @@ from diffusers import FluxPipeline
 
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.flux1.load import load_scheduler, load_transformer, load_vae
+from flux_lora.models.flux1.load import load_transformer, load_vae
 from flux_lora.models.flux1.velocity import pack, velocity_of
+from flux_lora.models.pipeline_parts import load_scheduler
 from tests.tiny import TEXT_WIDTH, tiny_transformer
 
 HEIGHT, WIDTH = 4, 6

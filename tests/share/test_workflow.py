@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_lora.models.flux1.family import Flux1
-from flux_lora.models.flux1.load import load_scheduler
 from flux_lora.models.flux1.sampling import sampling_shift
+from flux_lora.models.flux2.programs import BASE_4B, programs_of
 from flux_lora.models.mini import MINI
+from flux_lora.models.pipeline_parts import load_scheduler
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.base_models import base_model
+from flux_lora.share.base_models import base_model, released
 from flux_lora.share.nodes import NODES
+from flux_lora.share.snippets import comfy_hint
 from flux_lora.share.validate import workflow_faults
 from flux_lora.share.workflow import text_to_image, to_api, to_canvas
 from tests.share.example_models import DEV, SCHNELL
@@ -23,6 +25,9 @@ from tests.share.example_models import DEV, SCHNELL
 SPEC = RenderSpec(prompts=("p",), seeds=(1000,), width=1024, height=768, text_tokens=512, steps=28, guidance=3.5)
 PARTS = DEV.programs.comfy
 FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
+
+KLEIN_4B = released(BASE_4B, programs_of(BASE_4B, "qwen_3_4b.safetensors"))
+KLEIN = text_to_image(KLEIN_4B, "zubo.safetensors", "a zubo bottle", replace(SPEC, guidance=4.0))
 
 specs = st.builds(
     RenderSpec,
@@ -36,7 +41,7 @@ specs = st.builds(
 )
 
 
-@given(spec=specs, base=st.sampled_from([DEV, SCHNELL]), strength=st.floats(-2, 2))
+@given(spec=specs, base=st.sampled_from([DEV, SCHNELL, KLEIN_4B]), strength=st.floats(-2, 2))
 def test_whatever_is_drawn_both_forms_fit_the_table_of_nodes(spec, base, strength):
     nodes = text_to_image(base, "zubo.safetensors", spec.prompts[0], spec, strength=strength)
     assert workflow_faults(to_api(nodes)) == []
@@ -56,6 +61,18 @@ def test_strength_prompt_and_settings_are_those_of_the_spec():
     assert (inputs["EmptySD3LatentImage"]["width"], inputs["EmptySD3LatentImage"]["height"]) == (1024, 768)
     assert (inputs["ModelSamplingFlux"]["width"], inputs["ModelSamplingFlux"]["height"]) == (1024, 768)
     assert inputs["T5TokenizerOptions"]["min_length"] == 512
+
+
+def test_klein_is_drawn_with_the_nodes_and_files_of_comfyui_s_own_template():
+    inputs = {each["class_type"]: each["inputs"] for each in json.loads(to_api(KLEIN)).values()}
+    assert inputs["UNETLoader"]["unet_name"] == "flux-2-klein-base-4b.safetensors"
+    assert inputs["CLIPLoader"] == {"clip_name": "qwen_3_4b.safetensors", "type": "flux2", "device": "default"}
+    assert inputs["VAELoader"]["vae_name"] == "flux2-vae.safetensors"
+    assert inputs["Flux2Scheduler"] == {"steps": 28, "width": 1024, "height": 768}
+    assert inputs["CFGGuider"] == {"cfg": 4.0, "model": ["2", 0], "positive": ["6", 0], "negative": ["7", 0]}
+    assert not inputs.keys() & {"FluxGuidance", "ModelSamplingFlux", "T5TokenizerOptions"}
+    told = comfy_hint(KLEIN_4B, "zubo.safetensors", SPEC)
+    assert "an empty one > negative; cfg 3.5" in told and "Flux2Scheduler" in told
 
 
 def test_schnell_has_no_schedule_of_its_own_and_hears_the_length_that_comfyui_hears():
@@ -142,7 +159,7 @@ def test_a_fault_on_the_canvas_is_named(change, said):
 
 
 def test_every_node_of_the_table_is_used():
-    assert {each.kind for each in FLUX} == set(NODES)
+    assert {each.kind for each in (*FLUX, *KLEIN)} == set(NODES)
 
 
 def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):

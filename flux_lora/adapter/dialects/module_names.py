@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from flux_lora.adapter.dialects import flux2_names
 from flux_lora.errors import AdapterFileError
 
 MOST_KEYS = 200_000
@@ -71,7 +72,8 @@ PLACES = (
     (r"single_blocks\.\d+\.linear1", "single attention and mlp"),
     (r"single_transformer_blocks\.\d+\.proj_out|single_blocks\.\d+\.linear2", "single output"),
     (r"single_transformer_blocks\.\d+\.norm\.linear|single_blocks\.\d+\.modulation\.lin", "single modulation"),
-    (r"(x|context|time_text)_embed.*|(img|txt|time|vector|guidance)_in(\..+)?", "embedders"),
+    (r".+_stream_modulation.*", "shared modulation"),
+    (r"(x|context|time_text|time_guidance)_embed.*|(img|txt|time|vector|guidance)_in(\..+)?", "embedders"),
     (r"proj_out|norm_out\.linear|final_layer\..+", "final layer"),
     (r"text_encoder\..+", "CLIP text encoder"),
     (r"text_encoder_2\..+", "T5 text encoder"),
@@ -143,8 +145,9 @@ def diffusers_names(bfl: str) -> DiffusersParts:
 
 
 def is_diffusers(name: str) -> bool:
-    """Whether diffusers' FLUX.1 has a module of this name."""
-    return _template(name)[0] in DIFFUSERS
+    """Whether diffusers' FLUX.1 or FLUX.2 has a module of this name."""
+    template = _template(name)[0]
+    return template in DIFFUSERS or template in flux2_names.DIFFUSERS
 
 
 def is_bfl(name: str) -> bool:
@@ -175,7 +178,7 @@ def _template(name: str) -> tuple[str, str]:
 def _unknown(name: str, whose: str) -> AdapterFileError:
     return AdapterFileError(
         f"FLUX.1 has no module {name[:200]!r} under {whose}' names",
-        fix="give a LoRA for FLUX.1; those for FLUX.2, SD 3 and others have other modules",
+        fix="give a LoRA for FLUX.1; FLUX.2's are written in diffusers names alone: export.dialects=[diffusers]",
     )
 
 

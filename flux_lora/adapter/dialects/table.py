@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.dialects import diffsynth, peft, xlabs
+from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.keys import EVERYTHING, OTHER_TYPES, PEFT_ENDS, KeyFormat, to_keys
 from flux_lora.adapter.dialects.module_names import MOST_KEYS
 from flux_lora.adapter.dialects.read import HARMLESS, StateDictContents, module_of, read_state_dict, stem_of
@@ -180,6 +181,8 @@ KNOWN = (
     ),
 )
 """One row per dialect. Where a key is of several, the first row owns it."""
+OF_FLUX2 = ("diffusers", "peft")
+"""Dialects that adapters for FLUX.2 are written in."""
 MOST_FOREIGN = 1_000
 """Keys of another model that are looked at; more say nothing more."""
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in KNOWN}
@@ -191,6 +194,11 @@ TEXT_ONLY = DIALECTS["kohya"]
 def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collection[str]) -> Iterator[tuple[str, str]]:
     """Each reason why a dialect cannot hold a delta of this type for these modules, and its fix."""
     for dialect in (DIALECTS[name] for name in dialects):
+        if is_flux2(names) and dialect.name not in OF_FLUX2:
+            yield (
+                f"export.dialects names {dialect.name}, which is not written for FLUX.2",
+                "set export.dialects=[diffusers]: one file that diffusers and ComfyUI both read",
+            )
         if layer_type not in dialect.layer_types:
             others = [name for name in WRITABLE if layer_type in DIALECTS[name].layer_types]
             yield (

@@ -1,6 +1,7 @@
 """The programs that load FLUX LoRA files, simulated: what each does with a file, by its own rules.
 
 diffusers.py        FluxPipeline.load_lora_weights, of 0.33 and later and of 0.32
+diffusers_flux2.py  the same of Flux2KleinPipeline
 comfyui.py          ComfyUI, and Forge
 sdscripts.py        kohya's sd-scripts
 keys.py             the tensors of a file by module and ending; deltas of fused weights split

@@ -1,4 +1,5 @@
-"""ComfyUI (0.3.64, a125cd84) and Forge (its loader of late 2024, read).
+"""ComfyUI (0.3.64, a125cd84; FLUX.2's names as its source of 2026 has them, read) and Forge (its loader of late 2024,
+read).
 
 ComfyUI's own loader and arithmetic were run on every spelling of the tests and every dialect that is
 written here: same unused keys, same deltas on every weight. GLoRA, BOFT and whole weights were read, not run.
@@ -7,6 +8,7 @@ Both have one table from module names in files to weights of BFL's model, with r
 diffusers' names, and look every known name up in the file. An unused key is a line in the log.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -35,6 +37,7 @@ from flux_lora.adapter.loaders.keys import (
 )
 from flux_lora.adapter.loaders.result import Loader, LoadResult, stopped, without_metadata_alpha
 from flux_lora.models.flux1.layers import CLIP_NAMES, T5_NAMES, FusedWeight, fused_weights
+from flux_lora.models.flux2 import layers as flux2
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ XLABS_PARTS = {
     "qkv_lora": "linear1",
     "proj_lora": "linear2",
 }
+NO_DIFFUSERS_NAME = rf"time_guidance_embed\..+|{flux2.MODULATION}"
+"""Layers of FLUX.2 that it knows by BFL's names alone."""
 CLIP_PREFIXES = ("lora_te_", "lora_te1_")
 T5_PREFIXES = ("lora_te2_", "lora_te3_")
 
@@ -78,10 +83,13 @@ class _ModuleResult:
 def comfyui_module_names(names: Collection[str]) -> dict[str, FusedWeight]:
     """The weight that each module name in a file means to ComfyUI, for a transformer with these diffusers layers."""
     known = {}
-    for bfl, weight in fused_weights(names).items():
+    weights = flux2.fused_weights(names) if flux2.has_flux2_layers(names) else fused_weights(names)
+    for bfl, weight in weights.items():
         known[f"diffusion_model.{bfl}"] = weight
         known[f"lora_unet_{bfl.replace('.', '_')}"] = weight
     for name in names:
+        if re.fullmatch(NO_DIFFUSERS_NAME, name):
+            continue
         flat = name.replace(".", "_")
         known |= dict.fromkeys(
             (f"transformer.{name}", f"lycoris_{flat}", f"lora_transformer_{flat}"), FusedWeight((name,))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from flux_lora.adapter.layer_types import DoRA, LayerDelta, LoRA
+from flux_lora.adapter.loaders.diffusers_flux2 import load_flux2
 from flux_lora.adapter.loaders.keys import ALPHA, PAIRS, PEFT_MAGNITUDE, Module, alpha_of, lora_of, modules_of, unfuse
 from flux_lora.adapter.loaders.result import (
     METADATA_KEY,
@@ -34,6 +35,7 @@ from flux_lora.models.flux1.layers import (
     FusedWeight,
     fused_weights,
 )
+from flux_lora.models.flux2.layers import has_flux2_layers
 
 DOWN = PAIRS["down up"][0]
 XLABS_DOUBLE = {
@@ -185,6 +187,8 @@ def _converted(module: Module, rules: _Rules, weight: FusedWeight) -> tuple[dict
 
 def load_in_diffusers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:
     """What 0.33 and later do with a file."""
+    if has_flux2_layers(names):
+        return load_flux2(tensors, metadata, names)
     return _load(tensors, metadata, names, is_032=False)
 
 

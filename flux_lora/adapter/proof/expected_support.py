@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.keys import EVERYTHING
 from flux_lora.adapter.dialects.module_names import ATTENTION_IN_BLOCKS, USO
 from flux_lora.adapter.dialects.table import DIALECTS
@@ -47,6 +48,13 @@ def _promises(dialect: str) -> list[ExpectedSupport]:
 
 def _obstacle(support: ExpectedSupport, dialect: str, adapter: Adapter) -> str:
     """Why the program cannot take the adapter at all; empty if it can."""
+    if is_flux2(adapter.deltas) and support.reader not in (DIFFUSERS, COMFYUI):
+        return "does not know FLUX.2"
+    return _obstacle_in_layers(support, dialect, adapter)
+
+
+def _obstacle_in_layers(support: ExpectedSupport, dialect: str, adapter: Adapter) -> str:
+    """Why it cannot take these layer types, ranks or modules; empty if it can."""
     loader = support.reader
     unknown = {type_name(delta) for delta in adapter.deltas.values()} - {"LoRA", "DoRA"}
     if loader is DIFFUSERS_032 and len(adapter.ranks) > 1:

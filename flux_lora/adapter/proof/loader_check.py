@@ -31,7 +31,7 @@ from flux_lora.adapter.low_rank import as_lora
 from flux_lora.adapter.proof.expected_support import ExpectedSupport
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.family import ModelFamily
-from flux_lora.models.registry import FAMILIES
+from flux_lora.models.registry import FAMILIES, family_with
 
 DELTA_BOUND = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}
 """How far rounding to the file's dtype may move one module's delta, relative to the delta's norm."""
@@ -228,12 +228,12 @@ def check_not_empty(adapter: Adapter) -> None:
 def check_known_modules(adapter: Adapter, families: Sequence[ModelFamily] = FAMILIES) -> None:
     """Refuse an adapter with modules that no one of the families has all of; text encoders' are not asked about."""
     names = {name for name in adapter.deltas if not name.startswith("text_encoder")}
-    unknown = min((sorted(names - set(family.adapted_modules())) for family in families), key=len)
+    nearest = family_with(names, families)
+    unknown = sorted(names - set(nearest.adapted_modules()))
     if unknown:
-        named = " or ".join(family.name for family in families)
         raise AdapterFileError(
-            f"{named} has no {unknown[0]} ({len(unknown)} such module(s))",
-            fix=f"give a LoRA for {named}; Qwen-Image has 60 blocks of the same names",
+            f"{nearest.name} has no {unknown[0]} ({len(unknown)} such module(s))",
+            fix=f"give a LoRA for {nearest.name}; Qwen-Image has 60 blocks of the same names",
         )
 
 

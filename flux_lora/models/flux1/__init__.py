@@ -1,8 +1,8 @@
 """FLUX.1: dev, schnell, and the embedded mini base, which share one architecture.
 
 family.py      the protocol, for FLUX.1
-paths.py       where the parts of a pipeline are; tokenizers
-load.py        transformer, VAE, text encoders and scheduler, frozen
+caption_tokenizers.py  CLIP's and T5's, alone
+load.py        transformer, VAE and text encoders, frozen
 single_file.py a transformer out of one file: BFL's names, prefixes, fp8
 weightless.py  all parts on the meta device
 tokenizers/    its two tokenizers: tokens are counted before the model is fetched

@@ -15,8 +15,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransfo
 from torch import Generator, Tensor
 
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.flux1.sampling import ABSENT
 from flux_lora.models.flux1.velocity import velocity_of
+from flux_lora.models.pipeline_parts import ABSENT
 
 LOADER_LOGGER = "diffusers.loaders.lora_base"
 TEXT_TOKENS = 16

@@ -28,20 +28,22 @@ from flux_lora.models.family import (
     Weightless,
 )
 from flux_lora.models.family import ModelSource as Source
+from flux_lora.models.flux1.caption_tokenizers import load_tokenizers
 from flux_lora.models.flux1.layers import (
     FIXED_WIDTHS,
     LAYER_GROUPS,
     MODULATION,
     PATCH,
     PIXELS_PER_LATENT,
+    TEXT_PARTS,
     WIDTH,
     flux1_shapes,
     fused_weights,
 )
-from flux_lora.models.flux1.paths import INDEX, TEXT_PARTS, load_tokenizers, local_folder, part_folder
 from flux_lora.models.flux1.programs import PROGRAMS, release_like
 from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.hub import fingerprint
+from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -60,6 +62,7 @@ class Flux1:
     modulation: str = "|".join(MODULATION)
     unused_in_training: str = ""
     uses_cfg: bool = False
+    trained_instead: str = ""
     programs: Programs = PROGRAMS
 
     def release_like(self, name: str) -> Release:
@@ -137,7 +140,8 @@ class Flux1:
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
         """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
-        from flux_lora.models.flux1.load import load_scheduler, load_vae
+        from flux_lora.models.flux1.load import load_vae
+        from flux_lora.models.pipeline_parts import load_scheduler
 
         return Pipeline(
             family=self,
@@ -162,6 +166,12 @@ class Flux1:
 
         return sampling_shift(cast(Any, scheduler), width, height)
 
+    def training_shift(self, scheduler: object, *, width: int, height: int) -> float:
+        """As it samples."""
+        from flux_lora.models.flux1.sampling import sampling_shift
+
+        return sampling_shift(cast(Any, scheduler), width, height)
+
     def sample(
         self,
         pipeline: Pipeline,
@@ -181,9 +191,11 @@ class Flux1:
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
         """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""
-        from flux_lora.models.flux1.sampling import decode_images
+        from flux_lora.models.flux1.latents import decode_latents
+        from flux_lora.models.pipeline_parts import decode_images
 
-        return decode_images(cast(Any, vae), latents)
+        opened = cast(Any, vae)
+        return decode_images(opened, lambda each: decode_latents(opened, each), latents)
 
     def weightless_transformer(self) -> nn.Module:
         """FLUX.1-dev's."""

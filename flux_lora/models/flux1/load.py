@@ -1,24 +1,23 @@
-"""Open the parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub.
+"""Open the large parts of a FLUX.1 pipeline: the embedded base, a diffusers folder, or a model on the hub.
 
 Weights go to their device one by one: the host never holds a whole base for a GPU.
 """
 
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
-from torch import nn
+from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
 
 from flux_lora.config.choices import Quantization
-from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION
-from flux_lora.models.flux1.paths import TEXT_PARTS, broken_files_explained, part_folder
+from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION, TEXT_PARTS
 from flux_lora.models.flux1.single_file import is_single_file, open_single_file, settings_of, tensors_in
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.flux1.weightless import transformer_on_meta
+from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
+from flux_lora.models.pipeline_parts import frozen
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
-Part = TypeVar("Part", bound=nn.Module)
 Place = torch.device | str
 
 
@@ -53,7 +52,7 @@ def load_transformer(
     transformer = transformer_on_meta(settings)
     with broken_files_explained(place):
         fill(transformer, tensors, precision)
-    return _frozen(transformer)
+    return frozen(transformer)
 
 
 def load_vae(
@@ -63,7 +62,7 @@ def load_vae(
     folder = part_folder(path, "vae", revision)
     with broken_files_explained(folder):
         vae = AutoencoderKL.from_pretrained(folder, dtype=dtype, use_safetensors=True, device_map={"": device})
-    return _frozen(vae)
+    return frozen(vae)
 
 
 def load_text_encoders(
@@ -75,22 +74,7 @@ def load_text_encoders(
     with broken_files_explained(t5.parent):
         return TextEncoders(
             clip_tokenizer=CLIPTokenizer.from_pretrained(clip_tokenizer),
-            clip=_frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True, device_map=there)),
+            clip=frozen(CLIPTextModel.from_pretrained(clip, dtype=dtype, use_safetensors=True, device_map=there)),
             t5_tokenizer=AutoTokenizer.from_pretrained(t5_tokenizer),
-            t5=_frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True, device_map=there)),
+            t5=frozen(T5EncoderModel.from_pretrained(t5, dtype=dtype, use_safetensors=True, device_map=there)),
         )
-
-
-def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteScheduler:
-    """The sampler's schedule, with the model's own shift."""
-    folder = part_folder(path, "scheduler", revision)
-    with broken_files_explained(folder):
-        scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
-    assert isinstance(scheduler, FlowMatchEulerDiscreteScheduler), "a pair is returned only when asked for"
-    return scheduler
-
-
-def _frozen(model: Part) -> Part:
-    model.requires_grad_(False)
-    model.eval()
-    return model

@@ -28,6 +28,7 @@ PROGRAMS = Programs(
         text_tokens=256,
         text_length_node="T5TokenizerOptions",
         vae="ae.safetensors",
+        latent_node="EmptySD3LatentImage",
         base_shift=0.5,
         max_shift=1.15,
     ),

@@ -1,26 +1,22 @@
-"""Images by diffusers' own FluxPipeline: sampling to latents, decoding, and the schedule's shift.
+"""Images by diffusers' own FluxPipeline: sampling to latents, and the schedule's shift.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-from diffusers.image_processor import VaeImageProcessor
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.flux1.latents import decode_latents
 from flux_lora.models.flux1.layers import PATCH, PIXELS_PER_LATENT
 from flux_lora.models.flux1.velocity import unpack
+from flux_lora.models.pipeline_parts import ABSENT
 
-ABSENT: Any = None
-"""A part the pipeline does without; diffusers allows that and its annotations do not."""
 Parts = tuple[FluxTransformer2DModel, FlowMatchEulerDiscreteScheduler]
 
 
@@ -72,15 +68,3 @@ def sample_with_flux_pipeline(
         return_dict=False,
     )
     return unpack(cast(Tensor, tokens), height=height // PIXELS_PER_LATENT, width=width // PIXELS_PER_LATENT)
-
-
-def decode_images(vae: AutoencoderKL, latents: Tensor) -> list[Image.Image]:
-    """Latents BCHW -> images, by diffusers' image processor. Between calls the VAE is where it was: a preview's decoder
-    takes 3 GiB at 1024 x 1024, and its weights need not stay beside a training step."""
-    place = vae.device
-    nn.Module.to(vae, latents.device)
-    try:
-        drawn = VaeImageProcessor().postprocess(decode_latents(vae, latents).float(), output_type="pil")
-    finally:
-        nn.Module.to(vae, place)
-    return cast(list[Image.Image], drawn)

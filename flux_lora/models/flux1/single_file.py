@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flux_lora.errors import ModelError
 from flux_lora.models.flux1.layers import CHANNELS, fused_weights
-from flux_lora.models.flux1.paths import broken_files_explained
+from flux_lora.models.pipeline_folder import broken_files_explained
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
 """Before the transformer's names. Behind any but the last there may be other models in the same file."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.models.family import CaptionTokenizer
-from flux_lora.models.flux1.paths import TOKENIZERS
+from flux_lora.models.flux1.caption_tokenizers import TOKENIZERS
 from flux_lora.models.mini import mini_folder
 
 Tokenizers = tuple[CaptionTokenizer, CaptionTokenizer]

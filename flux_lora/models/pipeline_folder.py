@@ -1,4 +1,4 @@
-"""Where a FLUX.1 pipeline and its parts are: inside the package, in a folder, or on the hub; its tokenizers.
+"""Where a pipeline and its parts are: inside the package, in a folder, or on the hub.
 
 No weights are opened and diffusers is not imported, so that `check` starts quickly.
 """
@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedTokenizerBase
 
 from flux_lora.errors import ModelError
 from flux_lora.models.hub import HUB_ID, fetched
 from flux_lora.models.mini import MINI, mini_folder
 
 INDEX = "model_index.json"
-TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 
 def local_folder(path: str) -> Path:
@@ -62,15 +60,3 @@ def broken_files_explained(folder: Path) -> Iterator[None]:
         raise ModelError(
             f"{folder} cannot be opened: {reason}", fix="fetch the model again; a file is missing or cut short"
         ) from error
-
-
-TOKENIZERS = Path(__file__).parent / "tokenizers"
-"""FLUX.1's own two, which every release and derivative of it shares; licences in NOTICE."""
-
-
-def load_tokenizers(path: str) -> tuple[CLIPTokenizer, PreTrainedTokenizerBase]:
-    """CLIP's and T5's tokenizers alone, enough to count tokens: of a base on this disk, else those of FLUX.1 itself."""
-    there = Path(model_folder(path)).is_dir()
-    clip, t5 = (part_folder(path, part) if there else TOKENIZERS / part for part in ("tokenizer", "tokenizer_2"))
-    with broken_files_explained(t5.parent):
-        return CLIPTokenizer.from_pretrained(clip), AutoTokenizer.from_pretrained(t5)

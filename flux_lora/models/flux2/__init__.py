@@ -1,0 +1,14 @@
+"""FLUX.2 klein: 4B and 9B, as bases and distilled to four steps.
+
+family.py      the protocol, for each size
+layers.py      sizes; linear layers, their shapes, and the groups that a LoRA may change
+caption_tokenizer.py  Qwen's tokenizer, and the words that a caption is put between
+load.py        transformer, VAE, text encoder and scheduler, frozen
+weightless.py  all parts on the meta device
+text.py        captions -> three layers of Qwen3, side by side
+latents.py     pixels <-> latents: 2 x 2 patches, normalised
+velocity.py    tokens, positions, reference images
+sampling.py    images by diffusers' Flux2KleinPipeline; its shift, and that of training
+programs.py    releases, and its parts in diffusers, ComfyUI and modelspec
+diffusers_lora.py  LoRA files loaded by diffusers itself
+"""

@@ -1,0 +1,46 @@
+"""LoRA files loaded into FLUX.2 by diffusers itself (Flux2KleinPipeline.load_lora_weights), and what the model then
+predicts.
+
+Shape letters: B batch, C latent channels, H W latent height and width, T text tokens, D width of the prompt embeds.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from torch import Generator, Tensor
+
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.flux2.sampling import pipeline_of
+from flux_lora.models.flux2.velocity import velocity_of
+
+TEXT_TOKENS = 16
+LATENT_SIDE = 8
+SIGMA = 0.7
+GUIDANCE = 4.0
+
+
+def load_lora_file(transformer: Flux2Transformer2DModel, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
+    """Load the file as a user would; returns diffusers' converted state dict of it."""
+    pipeline_of(transformer, FlowMatchEulerDiscreteScheduler()).load_lora_weights(str(file), adapter_name=adapter_name)
+    dtype = transformer.dtype  # diffusers looks through all modules for it
+    for name, parameter in transformer.named_parameters():
+        if "lora_" in name:  # peft gives a LoRA its layer's dtype, and a quantised layer has none to give
+            parameter.data = parameter.data.to(dtype)
+    state = Flux2KleinPipeline.lora_state_dict(str(file))
+    assert isinstance(state, dict), "a pair is returned only when asked for"
+    return state
+
+
+@torch.inference_mode()
+def velocity_at_fixed_point(transformer: Flux2Transformer2DModel) -> Tensor:
+    """The velocity at one fixed random point: BCHW with B 1, float32."""
+    generator, settings = Generator().manual_seed(0), transformer.config
+    noisy_BCHW = torch.randn(1, settings["in_channels"], LATENT_SIDE, LATENT_SIDE, generator=generator)
+    text_BTD = torch.randn(1, TEXT_TOKENS, settings["joint_attention_dim"], generator=generator)
+    parameter = next(transformer.parameters())
+    predict = velocity_of(transformer, guidance=GUIDANCE)
+    sigma = torch.tensor([SIGMA], device=parameter.device)
+    embeds = PromptEmbeds({"qwen": text_BTD}).to(parameter.device, parameter.dtype)
+    return predict(noisy_BCHW.to(parameter), sigma, embeds).float()

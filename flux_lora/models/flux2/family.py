@@ -1,0 +1,258 @@
+"""FLUX.2 klein as model families: a row for each size, as a base and distilled to four steps.
+
+What needs diffusers is imported where it is used: `check` asks for tokenizers and shapes only, and starts quickly.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from flux_lora.errors import ModelError
+from flux_lora.models.family import (
+    CaptionTokenizer,
+    EncodeImage,
+    Encoders,
+    Pipeline,
+    Placement,
+    Programs,
+    PromptEmbeds,
+    Release,
+    Shapes,
+    Velocity,
+    Weightless,
+)
+from flux_lora.models.family import ModelSource as Source
+from flux_lora.models.flux2.caption_tokenizer import load_tokenizer, tokens_around
+from flux_lora.models.flux2.layers import (
+    KLEIN_4B,
+    KLEIN_9B,
+    LAYER_GROUPS,
+    MODULATION,
+    PIXELS_PER_LATENT,
+    Size,
+    flux2_shapes,
+)
+from flux_lora.models.flux2.programs import BASE_4B, BASE_9B, DISTILLED_4B, DISTILLED_9B, programs_of
+from flux_lora.models.hub import fingerprint
+from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TEXT_PARTS = ("tokenizer", "text_encoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flux2Klein:
+    """See models.family.ModelFamily."""
+
+    name: str
+    size: Size
+    release: Release
+    programs: Programs
+    trained_instead: str = ""
+    pixels_per_latent: int = PIXELS_PER_LATENT
+    pixels_per_token: int = PIXELS_PER_LATENT
+    layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
+    modulation: str = MODULATION
+    unused_in_training: str = ""
+
+    @property
+    def distilled(self) -> bool:
+        """Whether it draws in four steps, without guidance."""
+        return bool(self.trained_instead)
+
+    @property
+    def uses_cfg(self) -> bool:
+        """The base does; the distilled one has no use for it."""
+        return not self.distilled
+
+    def release_like(self, name: str) -> Release:  # noqa: ARG002
+        """The only one of this row."""
+        return self.release
+
+    def linear_shapes(self) -> Shapes:
+        """Those of this size."""
+        return flux2_shapes(self.size)
+
+    def adapted_modules(self) -> Collection[str]:
+        """diffusers' layers."""
+        return self.linear_shapes()
+
+    def recognises(self, source: Source) -> bool:
+        """By the hub id; else by the class that model_index.json names, whether it is distilled, and its width."""
+        if source.path == self.release.hub:
+            return True
+        folder = local_folder(source.path)
+        try:
+            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            config = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
+            large = config["joint_attention_dim"] == 3 * KLEIN_9B.text_width
+            size, distilled = KLEIN_9B if large else KLEIN_4B, bool(index.get("is_distilled", False))
+            return index["_class_name"] == "Flux2KleinPipeline" and (size, distilled) == (self.size, self.distilled)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+
+    def transformer_place(self, source: Source) -> Path:
+        """transformer/ of the pipeline."""
+        if source.transformer:
+            raise ModelError(
+                f"model.transformer={source.transformer}: that of {self.name} is not read from a single file",
+                fix="leave it empty, and set model.path to a folder in the diffusers layout or a hub id",
+            )
+        return part_folder(source.path, "transformer", source.revision)
+
+    def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
+        """Qwen's. The words around a caption take some of the window."""
+        tokenizer = load_tokenizer(source.path, source.revision)
+        kept = source.max_sequence_length - tokens_around(tokenizer)
+        return (CaptionTokenizer("Qwen", tokenizer, kept, decisive=True),)
+
+    def encoders(
+        self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
+    ) -> Encoders:
+        """VAE and Qwen3."""
+        from flux_lora.models.flux2.latents import latent_distribution
+        from flux_lora.models.flux2.load import load_text_encoder, load_vae
+        from flux_lora.models.flux2.text import encode_text
+
+        def open_image_encoder() -> EncodeImage:
+            vae = load_vae(source, device=device)
+            return lambda pixels: latent_distribution(vae, pixels)
+
+        def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
+            encoder = load_text_encoder(source, dtype, device=text_device)
+            return lambda caption: encode_text(encoder, [caption], source.max_sequence_length)
+
+        weights = "".join(fingerprint(part_folder(source.path, part, source.revision)) for part in TEXT_PARTS)
+        return Encoders(
+            image_fingerprint=fingerprint(part_folder(source.path, "vae", source.revision)),
+            open_image_encoder=open_image_encoder,
+            caption_fingerprint=sha256(f"{weights}|{source.max_sequence_length}|{dtype}".encode()).hexdigest(),
+            open_caption_encoder=open_caption_encoder,
+            pixels_per_latent=self.pixels_per_latent,
+        )
+
+    def load_transformer(self, source: Source, placement: Placement) -> nn.Module:
+        """Flux2Transformer2DModel."""
+        from flux_lora.models.flux2.load import load_transformer
+
+        self.transformer_place(source)
+        return load_transformer(source, placement)
+
+    def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
+        """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
+        from flux_lora.models.flux2.load import load_vae
+        from flux_lora.models.pipeline_parts import load_scheduler
+
+        return Pipeline(
+            family=self,
+            transformer=self.load_transformer(source, placement),
+            vae=load_vae(source),
+            scheduler=load_scheduler(source.path, revision=source.revision),
+        )
+
+    def checkpoint_activations(self, transformer: nn.Module) -> None:
+        """Block by block."""
+        cast(Any, transformer).enable_gradient_checkpointing()
+
+    def velocity(self, transformer: nn.Module, *, guidance: float) -> Velocity:
+        """Klein has no embedded guidance."""
+        from flux_lora.models.flux2.velocity import velocity_of
+
+        return velocity_of(cast(Any, transformer), guidance=guidance)
+
+    def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:  # noqa: ARG002
+        """Of Flux2KleinPipeline, which depends on the steps too."""
+        from flux_lora.models.flux2.sampling import sampling_shift
+
+        return sampling_shift(width, height, steps)
+
+    def training_shift(self, scheduler: object, *, width: int, height: int) -> float:  # noqa: ARG002
+        """FLUX.1's own line, not that of a schedule of few steps."""
+        from flux_lora.models.flux2.sampling import training_shift
+
+        return training_shift(width, height)
+
+    def sample(
+        self,
+        pipeline: Pipeline,
+        prompt_embeds: PromptEmbeds,
+        seeds: Sequence[int],
+        *,
+        size: tuple[int, int],
+        steps: int,
+        guidance: float,
+    ) -> Tensor:
+        """By diffusers' Flux2KleinPipeline, with real classifier-free guidance where the base has it."""
+        from flux_lora.models.flux2.sampling import pipeline_of, sample_with_klein_pipeline
+
+        sampler = pipeline_of(cast(Any, pipeline.transformer), cast(Any, pipeline.scheduler), distilled=self.distilled)
+        return sample_with_klein_pipeline(
+            sampler, (prompt_embeds, pipeline.negative), seeds, size=size, steps=steps, guidance=guidance
+        )
+
+    def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
+        """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""
+        from flux_lora.models.flux2.latents import decode_latents
+        from flux_lora.models.pipeline_parts import decode_images
+
+        opened = cast(Any, vae)
+        return decode_images(opened, lambda each: decode_latents(opened, each), latents)
+
+    def weightless_transformer(self) -> nn.Module:
+        """The released one's."""
+        from flux_lora.models.flux2.weightless import weightless_transformer
+
+        return weightless_transformer(self.size)
+
+    def weightless_base(self, source: Source) -> Weightless:
+        """As the configs on this disk say, else the released one's."""
+        from flux_lora.models.flux2.weightless import weightless_base
+
+        return weightless_base(self.size, source)
+
+    def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:  # noqa: ARG002
+        """Not what is outside of the transformer."""
+        return all(name in shapes for name in names)
+
+    def load_lora_file(self, transformer: nn.Module, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
+        """By Flux2KleinPipeline.load_lora_weights."""
+        from flux_lora.models.flux2.diffusers_lora import load_lora_file
+
+        return load_lora_file(cast(Any, transformer), file, adapter_name)
+
+    def velocity_at_fixed_point(self, transformer: nn.Module) -> Tensor:
+        """At sigma 0.7."""
+        from flux_lora.models.flux2.diffusers_lora import velocity_at_fixed_point
+
+        return velocity_at_fixed_point(cast(Any, transformer))
+
+
+QWEN_4B, QWEN_8B = "qwen_3_4b.safetensors", "qwen_3_8b_fp8mixed.safetensors"
+"""Text encoders by ComfyUI's file names."""
+KLEIN = (
+    Flux2Klein(name="FLUX.2 klein base 4B", size=KLEIN_4B, release=BASE_4B, programs=programs_of(BASE_4B, QWEN_4B)),
+    Flux2Klein(name="FLUX.2 klein base 9B", size=KLEIN_9B, release=BASE_9B, programs=programs_of(BASE_9B, QWEN_8B)),
+    Flux2Klein(
+        name="FLUX.2 klein 4B",
+        size=KLEIN_4B,
+        release=DISTILLED_4B,
+        programs=programs_of(DISTILLED_4B, QWEN_4B),
+        trained_instead="flux2_klein_4b",
+    ),
+    Flux2Klein(
+        name="FLUX.2 klein 9B",
+        size=KLEIN_9B,
+        release=DISTILLED_9B,
+        programs=programs_of(DISTILLED_9B, QWEN_8B),
+        trained_instead="flux2_klein_9b",
+    ),
+)
+"""A base comes before what was distilled from it: a LoRA file fits both."""

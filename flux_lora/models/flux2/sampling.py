@@ -1,0 +1,105 @@
+"""Images by diffusers' own Flux2KleinPipeline: sampling to latents, its sigma shift, and that of training.
+
+Shape letters: B batch, C latent channels (128), H W latent height and width.
+"""
+
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+from torch import Tensor, nn
+
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.flux2.latents import patchify
+from flux_lora.models.flux2.layers import PIXELS_PER_LATENT
+from flux_lora.models.pipeline_parts import ABSENT
+
+TRAINING_SLOPE, TRAINING_OFFSET = 0.00016927, 0.45666666
+"""Of mu over image tokens: FLUX.1's own line, 0.63 at 1024 tokens and 1.15 at 4096."""
+
+
+class LatentsAsTheyAre(nn.Module):
+    """In the place of a VAE: a pipeline that is asked for latents gives those of the transformer, less the patches."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm2d(channels, affine=False)
+        self.config = SimpleNamespace(batch_norm_eps=0.0, block_out_channels=(1, 1, 1, 1))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline draws."""
+        return cast(Tensor, self.bn.running_mean).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What a pipeline asks of each of its parts."""
+        return cast(Tensor, self.bn.running_mean).dtype
+
+
+def pipeline_of(
+    transformer: Flux2Transformer2DModel, scheduler: FlowMatchEulerDiscreteScheduler, *, distilled: bool = False
+) -> Flux2KleinPipeline:
+    """A pipeline that samples and loads LoRA files, without encoders."""
+    latents = LatentsAsTheyAre(int(transformer.config["in_channels"])).to(transformer.device)
+    pipeline = Flux2KleinPipeline(
+        scheduler=scheduler,
+        vae=cast(Any, latents),
+        text_encoder=ABSENT,
+        tokenizer=ABSENT,
+        transformer=transformer,
+        is_distilled=distilled,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def image_tokens(width: int, height: int) -> int:
+    """Of an image of so many pixels."""
+    return (width // PIXELS_PER_LATENT) * (height // PIXELS_PER_LATENT)
+
+
+def sampling_shift(width: int, height: int, steps: int) -> float:
+    """exp(mu) of Flux2KleinPipeline's schedule, which depends on the steps too: 7.6 at 1024 x 1024 and 50."""
+    return math.exp(compute_empirical_mu(image_tokens(width, height), steps))
+
+
+def training_shift(width: int, height: int) -> float:
+    """exp(mu) of the line that the schedule comes to with many steps, and of which musubi-tuner and OneTrainer train:
+    1.9 at 512 x 512, 3.2 at 1024 x 1024. That of a schedule of few steps would hardly show fine detail."""
+    return math.exp(TRAINING_SLOPE * image_tokens(width, height) + TRAINING_OFFSET)
+
+
+@torch.no_grad()
+def sample_with_klein_pipeline(
+    pipeline: Flux2KleinPipeline,
+    asked: tuple[PromptEmbeds, PromptEmbeds | None],
+    seeds: Sequence[int],
+    *,
+    size: tuple[int, int],
+    steps: int,
+    guidance: float,
+) -> Tensor:
+    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where the guidance is above 1."""
+    prompt_embeds, negative = asked
+    transformer = pipeline.transformer
+    device, dtype = transformer.device, transformer.dtype
+    embeds = prompt_embeds.to(device, dtype)
+    against = negative.rows([0] * len(embeds)).to(device, dtype)["qwen"] if negative else None
+    width, height = size
+    (latents,) = pipeline(
+        prompt_embeds=embeds["qwen"],
+        negative_prompt_embeds=cast(Any, against),
+        height=height,
+        width=width,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        output_type="latent",
+        return_dict=False,
+    )
+    return patchify(cast(Tensor, latents))

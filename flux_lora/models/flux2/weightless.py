@@ -1,0 +1,92 @@
+"""FLUX.2 on the meta device: its parts as their config.json has them, or as the released size's, without a number.
+
+The base need not be on this machine: the sizes of the parts are those of the released files (black-forest-labs/
+FLUX.2-klein-base-4B and -9B, and Qwen/Qwen3-4B and -8B).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from transformers import Qwen3Config, Qwen3Model
+
+from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
+from flux_lora.models.flux2.latents import decode_latents, latent_distribution
+from flux_lora.models.flux2.layers import HEAD, TEXT_LAYERS, Size
+from flux_lora.models.flux2.text import of_used_layers
+from flux_lora.models.pipeline_folder import INDEX, local_folder
+
+Settings = Mapping[str, Any]
+
+
+def transformer_settings(size: Size) -> Settings:
+    """What differs from diffusers' defaults, which are FLUX.2-dev's."""
+    return {
+        "num_layers": size.doubles,
+        "num_single_layers": size.singles,
+        "num_attention_heads": size.width // HEAD,
+        "joint_attention_dim": len(TEXT_LAYERS) * size.text_width,
+        "guidance_embeds": False,
+    }
+
+
+def text_settings(size: Size) -> Settings:
+    """Qwen3's."""
+    return {
+        "vocab_size": 151936,
+        "hidden_size": size.text_width,
+        "intermediate_size": size.text_hidden,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": HEAD,
+    }
+
+
+def weightless_transformer(size: Size, source: ModelSource | None = None) -> Flux2Transformer2DModel:
+    """The transformer of a base, the released one's without one: every module that a file can name, and no memory."""
+    return transformer_on_meta(_settings(source, "transformer", transformer_settings(size))).requires_grad_(False)
+
+
+def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
+    """As its config.json has it, without weights."""
+    with torch.device("meta"):
+        made = Flux2Transformer2DModel.from_config(dict(settings))
+    assert isinstance(made, Flux2Transformer2DModel), "a pair is returned only when asked for"
+    return made
+
+
+def weightless_base(size: Size, source: ModelSource) -> Weightless:
+    """All parts of a base that take memory. The VAE computes in float32, and so does its decoder here."""
+    with torch.device("meta"):
+        vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(_settings(source, "vae", {}))))
+        config = of_used_layers(Qwen3Config(**_settings(source, "text_encoder", text_settings(size))))
+        text = Qwen3Model(config)
+        tokens = source.max_sequence_length
+        embeds = {"qwen": torch.empty(1, tokens, len(TEXT_LAYERS) * config.hidden_size)}
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+    for part in (vae, text):
+        part.requires_grad_(False)
+    transformer = weightless_transformer(size, source)
+    return Weightless(
+        transformer=transformer,
+        vae=vae,
+        text_encoders=(text,),
+        prompt_embeds=PromptEmbeds(embeds),
+        latent_channels=int(transformer.config["in_channels"]),
+        encode_image=lambda pixels: latent_distribution(vae, pixels),
+        decode_latents=lambda latents: decode_latents(vae, latents),
+        encode_caption=torch.no_grad()(lambda: text(ids, use_cache=False)),
+    )
+
+
+def _settings(source: ModelSource | None, part: str, usual: Settings) -> Settings:
+    """Of a part that is on this disk, else the usual ones."""
+    folder = local_folder(source.path) if source else Path()
+    file = folder / part / "config.json"
+    if source is None or not (folder / INDEX).is_file() or not file.is_file():
+        return usual
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {name: value for name, value in kept.items() if not name.startswith("_")}
