@@ -15,6 +15,7 @@ from torch import Tensor
 
 import flux_lora.models.flux2.text as text_module
 from flux_lora.errors import ModelError
+from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
 from flux_lora.models.flux2.caption_tokenizer import tokens_around
 from flux_lora.models.flux2.family import KLEIN
@@ -246,6 +247,7 @@ def test_a_base_without_files_is_counted_as_the_released_one():
     counted = weightless_base(KLEIN_4B, ModelSource("black-forest-labs/FLUX.2-klein-base-4B"))
     assert counted.latent_channels == 128
     assert counted.prompt_embeds["qwen"].shape == (1, 512, 7680)
+    assert counted_on_meta(counted.encode_caption).peak > 0
     (text,) = counted.text_encoders
     assert sum(parameter.numel() for parameter in text.parameters()) == pytest.approx(3.1e9, rel=0.03)
 

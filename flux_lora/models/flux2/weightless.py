@@ -67,6 +67,7 @@ def weightless_base(size: Size, source: ModelSource) -> Weightless:
         tokens = source.max_sequence_length
         embeds = {"qwen": torch.empty(1, tokens, len(TEXT_LAYERS) * config.hidden_size)}
         ids = torch.zeros(1, tokens, dtype=torch.long)
+        masks = {"full_attention": torch.ones(1, 1, tokens, tokens, dtype=torch.bool)}
     for part in (vae, text):
         part.requires_grad_(False)
     transformer = weightless_transformer(size, source)
@@ -78,7 +79,7 @@ def weightless_base(size: Size, source: ModelSource) -> Weightless:
         latent_channels=int(transformer.config["in_channels"]),
         encode_image=lambda pixels: latent_distribution(vae, pixels),
         decode_latents=lambda latents: decode_latents(vae, latents),
-        encode_caption=torch.no_grad()(lambda: text(ids, use_cache=False)),
+        encode_caption=torch.no_grad()(lambda: text(ids, attention_mask=masks, use_cache=False)),
     )
 
 
