@@ -1,4 +1,4 @@
-"""Whether FLUX.1-dev's recipes run on a card, by the plan: the table of the README.
+"""Whether the product recipe runs on a card, by base and by the plan: the tables of the README.
 
 python -m benchmarks.cards          prints it
 python -m benchmarks.cards --write  and puts it into README.md, between its marks
@@ -21,6 +21,8 @@ SIZES: dict[int, str] = {8: "RTX 4060", 12: "RTX 3060", 16: "RTX 4060 Ti", 24: "
 """GB -> the card whose seconds are told."""
 WORDS = ("recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug")
 SMALLER = ("adapter.rank=16",)
+BASES = {"FLUX.1-dev": "flux_dev", "FLUX.2 klein base 4B": "flux2_klein_4b", "FLUX.2 klein base 9B": "flux2_klein_9b"}
+"""What the tables call a base -> its model= recipe."""
 
 
 def main() -> None:
@@ -38,10 +40,14 @@ def with_table(page: str, text: str) -> str:
 
 
 def table() -> str:
-    """A row a card, a column a size."""
-    planners = [_planner(side) for side in SIDES]
-    smaller = [_planner(side, *SMALLER) for side in SIDES]
-    rows = [f"| card | {' | '.join(f'{side} x {side}' for side in SIDES)} |", "| --- " * (len(SIDES) + 1) + "|"]
+    """Of each base: a row a card, a column a size."""
+    return "\n".join(_of_base(base, f"model={recipe}") for base, recipe in BASES.items())
+
+
+def _of_base(base: str, model: str) -> str:
+    planners = [_planner(side, model) for side in SIDES]
+    smaller = [_planner(side, model, *SMALLER) for side in SIDES]
+    rows = [f"| {base} | {' | '.join(f'{side} x {side}' for side in SIDES)} |", "| --- " * (len(SIDES) + 1) + "|"]
     for card, name in SIZES.items():
         cells = (_cell(card, name, *both) for both in zip(planners, smaller, strict=True))
         rows.append(f"| {card} GB ({name}) | {' | '.join(cells)} |")

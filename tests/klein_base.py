@@ -28,7 +28,7 @@ def write_klein(folder: Path, *, distilled: bool = False, seed: int = 0) -> Path
             vae=_vae(),
             text_encoder=_text_encoder(),
             tokenizer=tokenizer(),
-            transformer=_transformer(),
+            transformer=tiny_transformer(),
             is_distilled=distilled,
         )
     pipeline.save_pretrained(folder)
@@ -72,7 +72,8 @@ def _vae() -> AutoencoderKLFlux2:
     return vae
 
 
-def _transformer() -> Flux2Transformer2DModel:
+def tiny_transformer() -> Flux2Transformer2DModel:
+    """Two blocks of each kind, two heads of 16."""
     return Flux2Transformer2DModel(
         in_channels=16,
         num_layers=2,

@@ -117,7 +117,7 @@ def test_a_distilled_base_is_refused_before_anything_is_done(tiny_flux: Path, ph
     assert preflight(Run(compose_config([*wanted, "model.train_distilled=true"]))).samples
 
 
-@pytest.mark.parametrize("dialect", ["kohya", "comfyui", "lycoris"])
+@pytest.mark.parametrize("dialect", ["comfyui", "onetrainer", "bfl"])
 def test_a_dialect_that_has_no_flux2_is_refused_before_anything_is_done(
     tiny_flux: Path, klein: Path, photos: Path, tmp_path: Path, dialect: str
 ):

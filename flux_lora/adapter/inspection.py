@@ -23,7 +23,7 @@ from flux_lora.adapter.dialects.table import detect
 from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, tensors_behind
 from flux_lora.adapter.header import FileHeader, printable, quoted, read_header
 from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, all_finite, type_name
-from flux_lora.adapter.loaders.compatibility import Compatibility, compatibility
+from flux_lora.adapter.loaders.compatibility import Compatibility, compatibility, nearest_shapes
 from flux_lora.adapter.loaders.keys import PAIRS, StateDict, alpha_of, lora_of, modules_of
 from flux_lora.adapter.low_rank import as_lora, refuse_large
 from flux_lora.adapter.metadata import OF_NOTHING, Hashes, hashes_of
@@ -243,7 +243,7 @@ def describe(place: Path) -> Description:
         groups=groups_of(deltas),
         norms=norms,
         finite=_all_finite(tensors, deltas, norms),
-        verdicts=compatibility(tensors, header.metadata),
+        verdicts=compatibility(tensors, header.metadata, nearest_shapes(contents.adapter.deltas)),
         remarks=(*remarks, *contents.remarks, *norm_remarks, *_hash_remarks(header, hashes)),
         trigger=metadata.get("modelspec.trigger_phrase", ""),
         tags=tuple(map(printable, commonest_tags(header.metadata))),

@@ -173,9 +173,18 @@ def test_layers_that_only_share_flux1_s_names_are_told(name: str, shape: tuple[i
     assert re.search(told, " ".join(describe(tmp_path / "x").remarks))
 
 
-def test_flux2_is_named_where_its_rows_cannot_be_dealt_out(tmp_path: Path):
-    write_tensors(attention("diffusion_model.single_blocks.0.linear1", 9 * 3072, 3072), tmp_path / "x", {})
-    assert "as FLUX.2 has" in describe(tmp_path / "x").remarks[0]
+@pytest.mark.parametrize(
+    ("width", "size"), [(3072, "klein 4B"), (4096, "klein 9B"), (6144, "dev"), (512, "of another size")]
+)
+@pytest.mark.parametrize("prefix", ["diffusion_model.single_blocks.0.linear1", "lora_unet_single_blocks_0_linear1"])
+def test_a_lora_for_flux2_is_told_with_its_size(width: int, size: str, prefix: str, tmp_path: Path):
+    write_tensors(attention(prefix, 9 * width, width), tmp_path / "x", {})
+    seen = describe(tmp_path / "x")
+    assert f"for FLUX.2 {size}" in seen.remarks[0] and "not for FLUX.1" in seen.remarks[0]
+    takes = {verdict.reader: verdict for verdict in seen.verdicts}
+    assert takes["sd-scripts"].reason == takes["Forge"].reason == "does not know FLUX.2"
+    assert takes["ComfyUI"].takes == "all"
+    assert ("not as wide" in takes["ComfyUI"].reason) == (width == 512)
 
 
 def test_a_file_that_changes_nothing_is_told(tmp_path: Path):

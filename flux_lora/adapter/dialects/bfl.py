@@ -10,18 +10,25 @@ delta that was trained on the fused module has no such gaps; its parts share all
 Shares: rows of each part, in widths of the model. Shape letters: R rank, I inputs, O outputs, P parts.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names, is_bfl
+from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.module_names import DiffusersParts, bfl_name, diffusers_names, is_bfl
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_with_article
 from flux_lora.errors import AdapterFileError
 
-FLUX2_SHARES = 9
-"""Rows of FLUX.2's linear1 in widths of the model: q, k, v and a gated MLP, 2 * 3."""
+FLUX2_ROWS: Mapping[str, tuple[int, int]] = {
+    ".linear1": (9, 1),  # q, k, v, and a gated MLP: 2 * 3
+    ".linear2": (1, 4),
+    "_mlp.0": (6, 1),
+    "_mlp.2": (1, 3),
+}
+"""End of a BFL module of FLUX.2 whose shape FLUX.1 has not: outputs and inputs in widths of the model."""
 
 
 def fuse_qkv(module: str, parts: Sequence[LoRA | None], shares: Sequence[int]) -> LoRA:
@@ -111,8 +118,7 @@ def split_rows(module: str, tensor: Tensor, shares: Sequence[int]) -> tuple[Tens
     """The rows of a tensor (O...) that belong to each part; AdapterFileError where the shares do not divide them."""
     width, remainder = divmod(tensor.shape[0], sum(shares))
     if remainder:
-        other = "" if tensor.shape[0] % FLUX2_SHARES else f" but of {FLUX2_SHARES}, as FLUX.2 has them"
-        raise _misfit(module, f"its {tensor.shape[0]} rows are not a multiple of {sum(shares)}{other}")
+        raise _misfit(module, f"its {tensor.shape[0]} rows are not a multiple of {sum(shares)}")
     return tensor.split([width * share for share in shares])
 
 
@@ -149,19 +155,22 @@ def _misfit(module: str, why: str) -> AdapterFileError:
 
 def to_bfl(adapter: Adapter) -> Iterator[tuple[str, LayerDelta]]:
     """Each BFL module and its delta, in the order of the adapter. Modules that already have BFL's names keep them."""
+    flux2 = is_flux2(adapter.deltas)
     members: dict[str, dict[str, LayerDelta]] = {}
     for name, delta in adapter.deltas.items():
         module = name if is_bfl(name) else bfl_name(name).module
         members.setdefault(module, {})[name] = delta
     for module, deltas in members.items():
-        yield module, _fused(module, deltas)
+        yield module, _fused(diffusers_names(module, flux2=flux2), module, deltas)
 
 
 def from_bfl(deltas: Mapping[str, LayerDelta]) -> dict[str, LayerDelta]:
-    """The deltas under diffusers' names. One that cannot be split keeps its BFL name."""
+    """The deltas under diffusers' names of FLUX.1, or of FLUX.2 where their shapes are. One that cannot be split keeps
+    its BFL name."""
+    flux2 = any(_is_flux2(name, delta) for name, delta in deltas.items())
     found: dict[str, LayerDelta] = {}
     for name, delta in deltas.items():
-        parts = _split(name, delta) if is_bfl(name) else {name: delta}
+        parts = _split(diffusers_names(name, flux2=flux2), name, delta) if is_bfl(name) else {name: delta}
         repeated = sorted(part for part in parts if part in found)
         if repeated:
             raise _changed_twice(repeated[0])
@@ -169,9 +178,36 @@ def from_bfl(deltas: Mapping[str, LayerDelta]) -> dict[str, LayerDelta]:
     return found
 
 
-def _fused(module: str, deltas: Mapping[str, LayerDelta]) -> LayerDelta:
+def _is_flux2(module: str, delta: LayerDelta) -> bool:
+    """Whether a BFL module has FLUX.2's rows: its MLPs have a gate, and are three times as wide as the model."""
+    if "stream_modulation" in module:
+        return True
+    rows = next((rows for end, rows in FLUX2_ROWS.items() if module.endswith(end)), None)
+    sides = _sides(delta)
+    return rows is not None and sides is not None and sides[0] * rows[1] == sides[1] * rows[0]
+
+
+def _sides(delta: LayerDelta) -> tuple[int, int] | None:
+    """Outputs and inputs of its layer, if they can be told."""
+    match delta:
+        case LoRA():
+            return delta.shape
+        case DoRA():
+            return delta.lora.shape
+        case LoHa():
+            return delta.w1_a.shape[0], delta.w1_b.shape[1]
+        case LoKr():
+            tops, bottoms = (delta.w1_a, delta.w2_a), (delta.w1_b, delta.w2_b)
+            wholes = (delta.w1, delta.w2)
+            rows = [each.shape[0] for pair in zip(wholes, tops, strict=True) for each in pair if each is not None]
+            columns = [each.shape[1] for pair in zip(wholes, bottoms, strict=True) for each in pair if each is not None]
+            return math.prod(rows), math.prod(columns)
+        case _:
+            return None
+
+
+def _fused(parts: DiffusersParts, module: str, deltas: Mapping[str, LayerDelta]) -> LayerDelta:
     """The delta of a BFL module from those of its parts by diffusers' name, or from its own."""
-    parts = diffusers_names(module)
     if len(deltas) > 1 and module in deltas:
         raise _changed_twice(module)
     if len(parts.names) == 1 or module in deltas:
@@ -188,9 +224,8 @@ def _fused(module: str, deltas: Mapping[str, LayerDelta]) -> LayerDelta:
     return fuse_qkv(module, [layers.get(name) for name in parts.names], parts.shares)
 
 
-def _split(module: str, delta: LayerDelta) -> dict[str, LayerDelta]:
+def _split(parts: DiffusersParts, module: str, delta: LayerDelta) -> dict[str, LayerDelta]:
     """The deltas of a BFL module's parts by diffusers' name; under BFL's name if it cannot be split."""
-    parts = diffusers_names(module)
     if len(parts.names) == 1:
         return {parts.names[0]: swap_delta_halves(module, delta) if parts.swap else delta}
     deltas = split_delta(module, delta, parts.shares)

@@ -55,7 +55,9 @@ SHARES: Mapping[int, tuple[int, ...]] = {1: (1,), len(QKV): QKV, len(LINEAR1): L
 
 DIFFUSERS: Mapping[str, str] = {part: native for native, parts in NATIVE.items() for part in parts}
 """diffusers' module: the BFL module that it is a part of."""
-UNDERSCORED: Mapping[str, str] = {name.replace(".", "_"): name for name in (*NATIVE, *DIFFUSERS)}
+UNDERSCORED: Mapping[str, str] = {
+    name.replace(".", "_"): name for name in (*NATIVE, *DIFFUSERS, *flux2_names.NATIVE, *flux2_names.DIFFUSERS)
+}
 """Any module, written as kohya and LyCORIS do: with _ for each dot."""
 NUMBER = re.compile(r"(?<=blocks[._])(0|[1-9]\d{0,3})(?=[._])")
 
@@ -127,21 +129,24 @@ class DiffusersParts:
 
 
 def bfl_name(diffusers: str) -> BFLLocation:
-    """Where a module of diffusers is in BFL's model; AdapterFileError if FLUX.1 has no such module."""
+    """Where a module of diffusers is in BFL's model; AdapterFileError if no FLUX has such a module."""
     template, number = _template(diffusers)
     native = DIFFUSERS.get(template)
+    table = NATIVE if native else flux2_names.NATIVE
+    native = native or flux2_names.DIFFUSERS.get(template)
     if native is None:
         raise _unknown(diffusers, "diffusers")
-    parts = NATIVE[native]
+    parts = table[native]
     return BFLLocation(native.format(number), parts.index(template), len(parts), swap=native == SWAPPED)
 
 
-def diffusers_names(bfl: str) -> DiffusersParts:
-    """The diffusers modules of a BFL module; AdapterFileError if FLUX.1 has no such module."""
+def diffusers_names(bfl: str, *, flux2: bool = False) -> DiffusersParts:
+    """The diffusers modules of a BFL module of FLUX.1, or of FLUX.2; AdapterFileError if it has no such module."""
     template, number = _template(bfl)
-    if template not in NATIVE:
+    table = flux2_names.NATIVE if flux2 else NATIVE
+    if template not in table:
         raise _unknown(bfl, "Black Forest Labs")
-    return DiffusersParts(tuple(name.format(number) for name in NATIVE[template]), swap=template == SWAPPED)
+    return DiffusersParts(tuple(name.format(number) for name in table[template]), swap=template == SWAPPED)
 
 
 def is_diffusers(name: str) -> bool:
@@ -151,8 +156,9 @@ def is_diffusers(name: str) -> bool:
 
 
 def is_bfl(name: str) -> bool:
-    """Whether BFL's FLUX.1 has a module of this name."""
-    return _template(name)[0] in NATIVE
+    """Whether BFL's FLUX.1 or FLUX.2 has a module of this name."""
+    template = _template(name)[0]
+    return template in NATIVE or template in flux2_names.NATIVE
 
 
 def underscored(name: str) -> str:
@@ -177,8 +183,8 @@ def _template(name: str) -> tuple[str, str]:
 
 def _unknown(name: str, whose: str) -> AdapterFileError:
     return AdapterFileError(
-        f"FLUX.1 has no module {name[:200]!r} under {whose}' names",
-        fix="give a LoRA for FLUX.1; FLUX.2's are written in diffusers names alone: export.dialects=[diffusers]",
+        f"FLUX has no module {name[:200]!r} under {whose}' names",
+        fix="give a LoRA for FLUX.1 or FLUX.2; those for SD 3 and others have other modules",
     )
 
 

@@ -4,11 +4,12 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.module_names import is_bfl
 from flux_lora.adapter.layer_types import Adapter, LoRA, type_name
 from flux_lora.models.flux1.layers import CHANNELS, flux1_shapes
+from flux_lora.models.flux2.layers import DEV, SIZES, flux2_shapes
 
-FLUX2_WIDTH = 6144
 SPLIT_QKV = (
     "sd-scripts trained q, k and v apart (split_qkv) and wrote them as one module of three or four times the rank "
     "under the same alpha: every program applies their change at a third (double blocks) or a quarter (single blocks) "
@@ -51,11 +52,16 @@ def _split_qkv(metadata: Mapping[str, str]) -> bool:
 
 def _foreign_modules(layers: Mapping[str, LoRA]) -> Iterator[str]:
     """Names or shapes that FLUX.1 does not have, and the model that does: some share its names."""
+    if is_flux2(layers):
+        shapes = {name: layer.shape for name, layer in layers.items()}
+        sizes = [name for name, size in SIZES.items() if shapes.items() <= flux2_shapes(size).items()]
+        yield f"it is for FLUX.2 {' or '.join(sizes) or 'of another size than the released ones'}, and not for FLUX.1"
+        return
     known = flux1_shapes()
     unknown = [name for name in layers if name not in known]
     if unknown:
         yield f"FLUX.1 has no {unknown[0]} ({len(unknown)} such modules); Qwen-Image has 60 blocks of these names"
-    wide = [name for name, layer in layers.items() if name in known and FLUX2_WIDTH in layer.shape > known[name]]
+    wide = [name for name, layer in layers.items() if name in known and DEV.width in layer.shape > known[name]]
     if wide:
         outputs, inputs = layers[wide[0]].shape
         yield f"{wide[0]} is {outputs} x {inputs}, which FLUX.2 has and FLUX.1 has not"

@@ -44,6 +44,8 @@ class Dialect:
     """The types that all of its loaders read right."""
     modules: str = EVERYTHING
     """Pattern of the modules it has keys for, by diffusers' names."""
+    flux2: bool = False
+    """Whether adapters for FLUX.2 are written in it."""
     loaders: Mapping[str, str] = field(default_factory=dict)
     """Programs it is written for: name in loaders/compatibility.py's LOADERS -> pattern of the modules that the program
     takes, whole and at the trained strength. Modules outside the pattern are left out without a message. Empty where
@@ -72,6 +74,7 @@ def _in_keys(
         write=write if writable else None,
         layer_types=key_format.layer_types,
         modules=key_format.modules,
+        flux2=key_format.flux2,
         loaders=loaders or {},
     )
 
@@ -83,7 +86,7 @@ KNOWN = (
     # and uses 1 without them. Folded, both see the same update. No DoRA: diffusers reads peft's magnitudes, ComfyUI
     # takes such a file for a plain LoRA.
     _in_keys(
-        KeyFormat(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, fix=OTHER_TYPES),
+        KeyFormat(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, flux2=True, fix=OTHER_TYPES),
         "diffusers, ai-toolkit, SimpleTuner, OneTrainer (DIFFUSERS), Replicate; diffusers and ComfyUI read all of it",
         writable=True,
         loaders=dict.fromkeys(("diffusers", "diffusers 0.32", "ComfyUI", "Forge"), EVERYTHING),
@@ -103,6 +106,7 @@ KNOWN = (
             native=True,
             underscores=True,
             modules=r"(?!(proj_out|norm_out\.linear)$).+",
+            flux2=True,
         ),
         "sd-scripts, fluxgym, FluxTrainer, OneTrainer (KOHYA); sd-scripts, ComfyUI and Forge read it, "
         "diffusers the block layers",
@@ -142,6 +146,7 @@ KNOWN = (
             prefix="lycoris_",
             underscores=True,
             layer_types=("LoRA", "DoRA", "LoKr", "LoHa", "OFT"),
+            flux2=True,
         ),
         "LyCORIS and SimpleTuner, every kind of change; ComfyUI and Forge read it",
         writable=True,
@@ -151,6 +156,7 @@ KNOWN = (
         _in_keys(peft.KEY_FORMAT, "peft's folders, with adapter_config.json; peft reads it"),
         write=peft.to_peft,
         folder=True,
+        flux2=True,
     ),
     _in_keys(
         KeyFormat(dialect="bare", prefix="", ends=PEFT_ENDS),
@@ -181,8 +187,6 @@ KNOWN = (
     ),
 )
 """One row per dialect. Where a key is of several, the first row owns it."""
-OF_FLUX2 = ("diffusers", "peft")
-"""Dialects that adapters for FLUX.2 are written in."""
 MOST_FOREIGN = 1_000
 """Keys of another model that are looked at; more say nothing more."""
 DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in KNOWN}
@@ -194,7 +198,7 @@ TEXT_ONLY = DIALECTS["kohya"]
 def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collection[str]) -> Iterator[tuple[str, str]]:
     """Each reason why a dialect cannot hold a delta of this type for these modules, and its fix."""
     for dialect in (DIALECTS[name] for name in dialects):
-        if is_flux2(names) and dialect.name not in OF_FLUX2:
+        if is_flux2(names) and not dialect.flux2:
             yield (
                 f"export.dialects names {dialect.name}, which is not written for FLUX.2",
                 "set export.dialects=[diffusers]: one file that diffusers and ComfyUI both read",
@@ -256,7 +260,6 @@ def detect(keys: Iterable[str]) -> Dialect:
 
 OTHER_MODELS: Mapping[str, str] = {
     r"(img_attn\.qkv|attn1?\.to_q)\.weight$": "a base model, not a LoRA",
-    r"double_stream_modulation|to_qkv_mlp_proj": "a LoRA for FLUX.2",
     r"distilled_guidance_layer": "a LoRA for Chroma",
     r"(key|query)_norm\.scale": "a control LoRA of Black Forest Labs, which also changes norms",
     r"img_mlp\.net\.": "a LoRA for Qwen-Image",

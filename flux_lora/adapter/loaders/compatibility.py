@@ -8,13 +8,15 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder
 from flux_lora.adapter.header import printable
-from flux_lora.adapter.layer_types import LoRA
+from flux_lora.adapter.layer_types import LayerDelta, LoRA
 from flux_lora.adapter.loaders.comfyui import COMFYUI, FORGE
 from flux_lora.adapter.loaders.diffusers import DIFFUSERS, DIFFUSERS_032
 from flux_lora.adapter.loaders.keys import ALPHA, Module, StateDict, modules_of
 from flux_lora.adapter.loaders.result import Loader, LoadResult
 from flux_lora.adapter.loaders.sdscripts import SD_SCRIPTS
+from flux_lora.models.family import Shapes
 from flux_lora.models.flux1.layers import flux1_shapes
+from flux_lora.models.flux2.layers import SIZES, flux2_shapes, has_flux2_layers
 
 LOADERS: Mapping[str, Loader] = {
     loader.name: loader for loader in (DIFFUSERS, DIFFUSERS_032, COMFYUI, FORGE, SD_SCRIPTS)
@@ -37,17 +39,26 @@ class Compatibility:
 
 
 def compatibility(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str] = ()
+    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], shapes: Shapes | None = None
 ) -> tuple[Compatibility, ...]:
     """What each program does with this file, on a base with these linear layers (FLUX.1-dev's if none are given)."""
-    layers = names or flux1_shapes()
+    shapes = shapes or flux1_shapes()
     tensors = tensors if isinstance(tensors, StateDict) else StateDict(tensors)
-    results = [(loader, loader.load(tensors, metadata, layers)) for loader in LOADERS.values()]
-    return tuple(_verdict(loader, result, tensors, base_known=bool(names)) for loader, result in results)
+    results = [(loader, loader.load(tensors, metadata, shapes)) for loader in LOADERS.values()]
+    return tuple(_verdict(loader, result, tensors, shapes) for loader, result in results)
 
 
-def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], *, base_known: bool) -> Compatibility:
+def nearest_shapes(deltas: Mapping[str, LayerDelta]) -> Shapes:
+    """The linear layers of the released FLUX that an adapter fits best: in most shapes, then in most names."""
+    layers = {name: delta.shape for name, delta in deltas.items() if isinstance(delta, LoRA)}
+    released = (flux1_shapes(), *(flux2_shapes(size) for size in SIZES.values()))
+    return max(released, key=lambda shapes: (len(layers.items() & shapes.items()), len(deltas.keys() & shapes.keys())))
+
+
+def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], shapes: Shapes) -> Compatibility:
     modules = modules_of(tensors)
+    if has_flux2_layers(shapes) and loader not in (DIFFUSERS, COMFYUI):
+        return Compatibility(loader.name, "none", "does not know FLUX.2")
     if result.stopped:
         return Compatibility(loader.name, "none", printable(result.stopped))
     if not result.deltas and not result.others:
@@ -62,7 +73,8 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
         problem = f"leaves {left[0]} out of {len(incomplete)} modules and applies the rest of them"
         return Compatibility(loader.name, "wrong", printable(f"{problem}, first {stem}", LONGEST_REASON))
     notes = _text_note(loader, modules, lost)
-    notes += "" if base_known or _fits_flux1(result) else "; but its base is not as wide as FLUX.1"
+    model = "FLUX.2" if has_flux2_layers(shapes) else "FLUX.1"
+    notes += "" if _fits(result, shapes) else f"; but its base is not as wide as {model}"
     if lost:
         reason = f"takes {taken} of {len(modules)} modules and leaves the rest, first {printable(min(lost))}"
         return Compatibility(loader.name, "part", reason + notes)
@@ -95,8 +107,7 @@ def _weights(module: Module) -> Sequence[str]:
     return [ending for ending in module.tensors if ending != ALPHA]
 
 
-def _fits_flux1(result: LoadResult) -> bool:
-    """Whether all LoRAs on modules that FLUX.1-dev has are of its shapes."""
-    shapes = flux1_shapes()
+def _fits(result: LoadResult, shapes: Shapes) -> bool:
+    """Whether all LoRAs on modules that the base has are of its shapes."""
     layers = {name: delta for name, delta in result.deltas.items() if isinstance(delta, LoRA)}
     return all(shapes.get(name, layer.shape) == layer.shape for name, layer in layers.items())

@@ -21,6 +21,8 @@ from flux_lora.models.flux1.layers import FusedWeight
 from flux_lora.models.flux2.layers import fused_weights
 
 KOHYA, BFL, FAL, OWN = "lora_unet_", "diffusion_model.", "base_model.model.", "transformer."
+OUTSIDE = ("img_in", "txt_in", "time_in.in_layer", "time_in.out_layer", "final_layer.linear")
+"""What is outside of the blocks and has a place in its conversion of kohya's names."""
 LOKR = (OWN, BFL, "lycoris_")
 """What names of a LoKr begin with that it converts."""
 
@@ -37,8 +39,8 @@ def load_flux2(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names
 
 def _loaded(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:
     if any(PAIRS["down up"][0] in key for key in tensors):
-        blocks = {bfl: weight for bfl, weight in fused_weights(names).items() if "blocks." in bfl}
-        known = {f"{KOHYA}{bfl.replace('.', '_')}": weight for bfl, weight in blocks.items()}
+        weights = {bfl: weight for bfl, weight in fused_weights(names).items() if "blocks." in bfl or bfl in OUTSIDE}
+        known = {f"{KOHYA}{bfl.replace('.', '_')}": weight for bfl, weight in weights.items()}
         return _read(tensors, known, "down up", scaled=True)
     if any(".lokr_" in key for key in tensors):
         others = frozenset(stem for stem in modules_of(tensors) if stem.startswith(LOKR))

@@ -33,6 +33,9 @@ class Size:
 
 KLEIN_4B = Size(doubles=5, singles=20, width=3072, text_width=2560, text_hidden=9728)
 KLEIN_9B = Size(doubles=8, singles=24, width=4096, text_width=4096, text_hidden=12288)
+DEV = Size(doubles=8, singles=48, width=6144, text_width=5120, text_hidden=32768)
+"""FLUX.2-dev: its LoRA files are known, and it is not trained here. Its text encoder is another, Mistral's."""
+SIZES: Mapping[str, Size] = {"klein 4B": KLEIN_4B, "klein 9B": KLEIN_9B, "dev": DEV}
 HEAD = 128
 TEXT_LAYERS = (9, 18, 27)
 """Of the text encoder: the outputs of these layers, side by side, are the prompt embeds."""

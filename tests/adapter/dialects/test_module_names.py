@@ -5,6 +5,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
+from flux_lora.adapter.dialects import flux2_names
 from flux_lora.adapter.dialects.module_names import (
     DIFFUSERS,
     NATIVE,
@@ -49,7 +50,8 @@ def test_only_the_final_norm_swaps_its_halves(linears: dict[str, nn.Linear]):
 
 
 def test_names_with_underscores_come_back(linears: dict[str, nn.Linear]):
-    assert len(UNDERSCORED) == len(NATIVE) + len(DIFFUSERS)
+    every = {*NATIVE, *DIFFUSERS, *flux2_names.NATIVE, *flux2_names.DIFFUSERS}
+    assert len(UNDERSCORED) == len(every), "no two names are alike without their dots"
     for name in linears:
         assert dotted(underscored(name)) == name
         assert dotted(underscored(bfl_name(name).module)) == bfl_name(name).module
@@ -71,7 +73,7 @@ def test_some_names_as_written_down(diffusers: str, native: str, part: int):
     assert is_diffusers(diffusers) and is_bfl(native) and not is_diffusers(native) and not is_bfl(diffusers)
 
 
-@pytest.mark.parametrize("name", ["transformer_blocks.0.ff.linear_in", "transformer_blocks.x.attn.to_q", "", "img_in"])
+@pytest.mark.parametrize("name", ["transformer_blocks.0.ff.linear_up", "transformer_blocks.x.attn.to_q", "", "img_in"])
 def test_a_name_that_diffusers_has_not_is_refused(name: str):
     with pytest.raises(AdapterFileError, match="has no module"):
         bfl_name(name)

@@ -181,7 +181,6 @@ def test_files_of_two_trainers_in_one_are_refused():
 @pytest.mark.parametrize(
     ("key", "what"),
     [
-        ("diffusion_model.double_stream_modulation_img.lin.lora_A.weight", "FLUX.2"),
         ("lora_unet_input_blocks_1_0_proj_in.lora_down.weight", "Stable Diffusion"),
         ("lora_unet_mid_block_attentions_0_proj_in.lora_down.weight", "Stable Diffusion"),
         ("diffusion_model.distilled_guidance_layer.in_proj.lora_A.weight", "Chroma"),
