@@ -4,7 +4,8 @@
     python -m benchmarks.subjects.relatives FOLDER 205 211 --table   only prints what is there
     python -m benchmarks.subjects.relatives FOLDER ... --table --write   keeps it in benchmarks/results/relatives.md
 
-Each way is the demo's recipe with other settings, and its last checkpoint; averaged ones take the mean of the factors
+Each way is the demo's recipe with other settings, or with a change of the trainer that only this benchmark has, and its
+last checkpoint; averaged ones take the mean of the factors
 of a run's last checkpoints, which is what an EMA with so long a horizon comes to. Differences from the recipe are
 paired by subject and prompt, with a bootstrap interval over both. About six minutes a way and subject on one core.
 """
@@ -12,6 +13,7 @@ paired by subject and prompt, with a bootstrap interval over both. About six min
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
+from flux_lora.train.learner import Learner, Update
 from scripts.mini.judge import load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "relatives.md"
@@ -38,9 +41,14 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "uniform sigmas": ("train.sigma_sampling=uniform",),
     "weight decay 0.1": ("train.weight_decay=0.1",),
     "caption dropout 0.1": ("train.caption_dropout=0.1",),
+    "uniform sigmas, limit 0.004": ("train.sigma_sampling=uniform", "train.max_drift=0.004"),
+    "orthogonal starts": (),
+    "L2 on the update, no preservation": ("train.preservation=0", "train.class_images=0", "train.steps=1200"),
 }
 AVERAGED = {"mean of the last 10 %": 0.1, "mean of the last 25 %": 0.25}
 """Shares of the recipe's run over which its factors are averaged."""
+PENALTY = 1e-5
+"""Of the L2 on the update: the sum of |scale B A|^2 over layers counts so much beside the loss."""
 COLUMNS = ("strict", "parts", "class as base", "others as base")
 
 
@@ -67,7 +75,8 @@ def main() -> None:
 
 def _make(subject: Subject, folder: Path, way: str) -> None:
     run = run_of(subject, folder, _folder_of(way), (*WAYS[RECIPE], *WAYS[way]))
-    train(run)
+    with CHANGES.get(way, nullcontext)():
+        train(run)
     draw(run, subject, None, folder, BASE)
     steps = {each.step: each.adapter_file for each in complete_checkpoints(run.folder.root)}
     draw(run, subject, read_adapter(steps[max(steps)]), folder, _folder_of(way))
@@ -79,6 +88,56 @@ def _make(subject: Subject, folder: Path, way: str) -> None:
             made.append(name)
     for name in made:
         _judge(run, subject, folder, name)
+
+
+@contextmanager
+def _orthogonal_starts() -> Iterator[None]:
+    """`down` begins with orthogonal rows, of the length they have otherwise (the portable part of T-LoRA)."""
+    usual = Learner.load
+
+    def load(learner: Learner, adapter: Adapter) -> None:
+        fresh = not any(layer.up.any() for layer in adapter.layers.values())
+        usual(
+            learner, Adapter({name: _orthogonal(layer) for name, layer in adapter.layers.items()}) if fresh else adapter
+        )
+
+    Learner.load = load
+    try:
+        yield
+    finally:
+        Learner.load = usual
+
+
+def _orthogonal(layer: LoRA) -> LoRA:
+    rows = torch.linalg.qr(layer.down.T).Q.T
+    return LoRA(rows * layer.down.norm() / rows.norm(), layer.up, layer.alpha)
+
+
+@contextmanager
+def _penalised_update() -> Iterator[None]:
+    """PENALTY times the squared length of the whole update is added to the loss (Preserve and Personalize, 2026)."""
+    usual = Learner.step
+
+    @torch.no_grad()
+    def step(learner: Learner, done: int) -> Update:
+        masters = iter(learner.masters)
+        for name, layer in learner.layers.items():
+            down, up = next(masters), next(masters)
+            delta = layer.delta([down, up])
+            scale = delta.scale if isinstance(delta, LoRA) else 1.0
+            assert down.grad is not None and up.grad is not None, f"{name} took part"
+            down.grad += 2 * PENALTY * scale**2 * (up.T @ up) @ down
+            up.grad += 2 * PENALTY * scale**2 * up @ (down @ down.T)
+        return usual(learner, done)
+
+    Learner.step = step
+    try:
+        yield
+    finally:
+        Learner.step = usual
+
+
+CHANGES = {"orthogonal starts": _orthogonal_starts, "L2 on the update, no preservation": _penalised_update}
 
 
 def _mean_of(adapters: Sequence[Adapter]) -> Adapter:
