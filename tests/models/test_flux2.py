@@ -17,7 +17,7 @@ import flux_lora.models.flux2.text as text_module
 from flux_lora.errors import ModelError
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
-from flux_lora.models.flux2.caption_tokenizer import tokens_around
+from flux_lora.models.flux2.caption_tokenizer import as_message, tokens_around
 from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution, patchify, unpatchify
 from flux_lora.models.flux2.layers import KLEIN_4B, KLEIN_9B, LAYER_GROUPS, MODULATION, Size, flux2_shapes
@@ -276,3 +276,17 @@ def test_a_transformer_file_is_refused_with_the_way_out(base: Path):
 
 def test_prompt_embeds_are_three_layers_wide(source: ModelSource):
     assert our_embeds(source)["qwen"].shape == (2, TOKENS, 3 * TEXT_WIDTH)
+
+
+def test_before_klein_is_fetched_tokens_are_counted_by_qwen_s_own_tokenizer(monkeypatch: pytest.MonkeyPatch):
+    """Numbers by tiktoken from Alibaba's qwen.tiktoken, and Qwen3's for the marks of a message."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (counted,) = family_of(ModelSource("black-forest-labs/FLUX.2-klein-base-4B")).load_tokenizers(
+        ModelSource("black-forest-labs/FLUX.2-klein-base-4B")
+    )
+    tokenizer = counted.tokenizer
+    spoken = tokenizer("a photo of zorb mug, naïve 東京 – 3.5 cm").input_ids
+    assert spoken == [64, 6548, 315, 1147, 29886, 51489, 11, 94880, 586, 60596, 109, 46553, 1365, 220, 18, 13, 20, 9961]
+    message = tokenizer(as_message(tokenizer, "a mug")).input_ids
+    assert message == [151644, 872, 198, 64, 51489, 151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
+    assert counted.limit == 512 - 12

@@ -28,7 +28,7 @@ from flux_lora.models.family import (
     Weightless,
 )
 from flux_lora.models.family import ModelSource as Source
-from flux_lora.models.flux2.caption_tokenizer import load_tokenizer, tokens_around
+from flux_lora.models.flux2.caption_tokenizer import counting_tokenizer, tokens_around
 from flux_lora.models.flux2.layers import (
     KLEIN_4B,
     KLEIN_9B,
@@ -110,7 +110,7 @@ class Flux2Klein:
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
         """Qwen's. The words around a caption take some of the window."""
-        tokenizer = load_tokenizer(source.path, source.revision)
+        tokenizer = counting_tokenizer(source.path)
         kept = source.max_sequence_length - tokens_around(tokenizer)
         return (CaptionTokenizer("Qwen", tokenizer, kept, decisive=True),)
 
