@@ -10,7 +10,7 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import released
 from flux_lora.share.card import Measure, Scores, SharedImage, SharedModel, Training, Variant
 
-DEV, SCHNELL = (released(each, PROGRAMS) for each in PROGRAMS.releases)
+DEV, SCHNELL, KREA = (released(each, PROGRAMS) for each in PROGRAMS.releases)
 SPEC = RenderSpec(
     prompts=("a zubo bottle on a table", "a zubo bottle"), seeds=(7, 8), width=1024, height=768, text_tokens=512
 )

@@ -66,7 +66,7 @@ class Flux1:
     programs: Programs = PROGRAMS
 
     def release_like(self, name: str) -> Release:
-        """Schnell where the name says so, else dev."""
+        """Schnell or Krea where the name says so, else dev."""
         return release_like(name)
 
     def linear_shapes(self) -> Shapes:

@@ -20,6 +20,14 @@ SCHNELL = Release(
     licence="apache-2.0",
     shifts_sigmas=False,
 )
+KREA = Release(
+    name="FLUX.1-Krea-dev",
+    hub="black-forest-labs/FLUX.1-Krea-dev",
+    comfy="flux1-krea-dev.safetensors",
+    architecture="flux-1-dev",
+    licence="flux-1-dev-non-commercial-license",
+    licence_link=f"{HUB}/black-forest-labs/FLUX.1-Krea-dev/blob/main/LICENSE.md",
+)
 PROGRAMS = Programs(
     diffusers_pipeline="FluxPipeline",
     comfy=ComfyParts(
@@ -34,10 +42,11 @@ PROGRAMS = Programs(
     ),
     implementation="https://github.com/black-forest-labs/flux",
     sd_scripts="flux1",
-    releases=(DEV, SCHNELL),
+    releases=(DEV, SCHNELL, KREA),
 )
 
 
 def release_like(name: str) -> Release:
-    """The release that another base, by its name, was made from: schnell where it says so, else dev."""
-    return SCHNELL if "schnell" in name.lower() else DEV
+    """The release that another base, by its name, was made from: schnell or Krea where it says so, else dev."""
+    said = name.lower()
+    return SCHNELL if "schnell" in said else KREA if "krea" in said else DEV
