@@ -17,16 +17,20 @@ from PIL import Image, ImageDraw
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.layer_types import lora_delta
 from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
-from flux_lora.errors import RunError
+from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.models.flux1 import load
 from flux_lora.models.flux1.load import load_transformer
 from flux_lora.render.kept import spec_in
+from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.exporting import export_run
+from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
-from flux_lora.train.checkpoints import latest_checkpoint
+from flux_lora.runs.training import train_adapter
+from flux_lora.train.checkpoints import complete_checkpoints, latest_checkpoint
 from flux_lora.train.reporters import read_metrics
 
 PROMPTS = """
@@ -103,6 +107,31 @@ def finished(tiny_flux: Path, photos: Path, tmp_path: Path) -> Path:
     """The folder of a run that went all the way; a random base cannot learn, so nothing passes."""
     assert run(compose_config(settings(tiny_flux, photos, tmp_path / "runs" / "mug"))) == FELL_SHORT
     return tmp_path / "runs" / "mug"
+
+
+def test_a_run_begins_from_a_lora_file_and_goes_on_when_that_is_gone(
+    finished: Path, tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    """One step at hardly any rate leaves what it began from; the second command needs the file no more."""
+    file = shutil.copy(json.loads((finished / "summary.json").read_text())["files"][0]["file"], tmp_path / "old")
+    more = ["train.steps=1", "train.save_every=1", "train.learning_rate=1e-9", "preview.every=0"]
+    more += ["train.lr_scheduler=constant", "train.preservation=0", "train.class_images=0", f"adapter.start={file}"]
+    again = settings(tiny_flux, photos, tmp_path / "again", *more)
+    begun = Run(compose_config(again))
+    dataset = preflight(begun)
+    begun.begin()
+    train_adapter(begun, encode_dataset(begun, dataset))
+    (checkpoint,) = complete_checkpoints(begun.folder.root)
+    before, after = read_adapter(Path(file)).layers, read_adapter(checkpoint.adapter_file).layers
+    for name, layer in before.items():
+        torch.testing.assert_close(lora_delta(after[name]), lora_delta(layer), atol=1e-4, rtol=1e-2)
+
+    Path(file).rename(tmp_path / "elsewhere")
+    prolonged = Run(compose_config([*again, "train.steps=2"]))
+    train_adapter(prolonged, encode_dataset(prolonged, preflight(prolonged)))
+    assert [one.step for one in complete_checkpoints(begun.folder.root)] == [1, 2]
+    with pytest.raises(AdapterFileError, match="there is no such file"):
+        preflight(Run(compose_config([*again, f"run.dir={tmp_path / 'third'}"])))
 
 
 @pytest.mark.filterwarnings("default")

@@ -11,6 +11,7 @@ reproduce.py        the recipe in a file, and what training it again needs
 base_weights.py     a base transformer on disk: shards, single weights, the rows that a delta belongs to
 fuse.py             an adapter added to its base's weights: a new model
 quantized_merge.py  how much of an adapter is lost when it is merged into a quantised base
+start.py           a LoRA file as the place to begin
 trainable.py        which layers are trained, and which parameters of each layer type
 attach.py           an adapter in and out of a transformer, through peft
 write_proven.py     an adapter written in a dialect, and the file proven

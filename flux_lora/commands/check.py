@@ -43,6 +43,6 @@ def _findings_in_format(config: RunConfig, dataset: RunDataset) -> str:
         case CheckFormat.text:
             lines = [as_text(dataset.findings), dataset.summary, *dataset.remarks]
             if dataset.plan:
-                lines.append(steps_in_words(dataset.plan, config.train.batch_size, config.train.steps))
+                lines.append(steps_in_words(dataset.plan, config.train))
             lines += [f"{rule} is switched off: {reason}" for rule, reason in off.items()]
             return "\n".join(line for line in lines if line)

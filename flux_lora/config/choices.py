@@ -89,7 +89,15 @@ class OptimizerName(StrEnum):
     """Optimizers by name."""
 
     adamw = "adamw"
+    """torch's; the rate that recipes have."""
     adamw8bit = "adamw8bit"
+    """The same with its state in 8 bits."""
+    adafactor = "adafactor"
+    """torch's; its state is a row and a column of each tensor. Rates as AdamW's, or up to three times those."""
+    muon = "muon"
+    """torch's (2.9 and later); updates of even length in every direction, at rates as AdamW's."""
+    prodigy = "prodigy"
+    """Finds the rate itself; train.learning_rate multiplies it and is 1."""
 
 
 class LRScheduler(StrEnum):
@@ -97,6 +105,11 @@ class LRScheduler(StrEnum):
 
     constant = "constant"
     cosine = "cosine"
+    """Half a wave down to 0."""
+    linear = "linear"
+    """A straight line down to 0."""
+    rex = "rex"
+    """High for long, then steeply down to 0 (Chen et al., REX, 2021)."""
 
 
 class ExportDtype(StrEnum):

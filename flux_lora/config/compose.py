@@ -47,6 +47,7 @@ PATHS = frozenset(
         "data.mask_folder",
         "model.path",
         "model.transformer",
+        "adapter.start",
         "run.dir",
         "export.dir",
         "export.file",

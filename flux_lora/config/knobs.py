@@ -102,9 +102,8 @@ SYNONYMS = {
     "optimizer_type": Synonym("train.optimizer"),
     "max_grad_norm": Synonym("train.max_grad_norm"),
     "train_batch_size": Synonym("train.batch_size"),
-    "gradient_accumulation_steps": Synonym(
-        reason="train.batch_size is the batch of each update, and nothing is accumulated"
-    ),
+    "gradient_accumulation_steps": Synonym("train.gradient_accumulation_steps"),
+    "network_weights": Synonym("adapter.start"),
     "seed": Synonym("train.seed"),
     "discrete_flow_shift": Synonym("train.shift"),
     "timestep_sampling": Synonym(

@@ -7,6 +7,8 @@ from flux_lora.config.schema import ExportConfig, RunConfig
 
 Broken = tuple[str, str]
 """(problem, fix)"""
+LEAST_PRODIGY = 0.1
+"""Rates from here on are shares of one that is found."""
 MODE_SCALES = (-1.0, 1.75)
 """Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
@@ -18,6 +20,7 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _shares(config)
     yield from _pixels(config)
     yield from _saving(config)
+    yield from _rate(config)
     yield from _hardware(config)
     yield from _words(config)
     yield from broken_export(config.export)
@@ -61,6 +64,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "adapter.rank": (config.adapter.rank, "16 is a good start"),
         "train.steps": (config.train.steps, "about 80 for each image"),
         "train.batch_size": (config.train.batch_size, "1 needs the least memory"),
+        "train.gradient_accumulation_steps": (config.train.gradient_accumulation_steps, "1 accumulates nothing"),
         "train.save_every": (config.train.save_every, "a tenth to a quarter of train.steps"),
         "data.repeats": (config.data.repeats, "1 shows each image once a round"),
         **{f"data.sources[{n}].repeats": (source.repeats, "1") for n, source in enumerate(config.data.sources)},
@@ -162,6 +166,21 @@ def _saving(config: RunConfig) -> Iterator[Broken]:
         )
     if not config.evaluate.strengths:
         yield "evaluate.strengths is empty: no checkpoint could be chosen", "set evaluate.strengths=[1.0]"
+
+
+def _rate(config: RunConfig) -> Iterator[Broken]:
+    """Prodigy multiplies the rate that it finds by the recipe's: at AdamW's 1e-4 it would train nothing."""
+    rate, prodigy = config.train.learning_rate, config.train.optimizer is OptimizerName.prodigy
+    if prodigy and rate < LEAST_PRODIGY:
+        yield (
+            f"train.optimizer is prodigy, which finds the rate itself, and train.learning_rate is {rate:g} of that",
+            "set train.learning_rate=1",
+        )
+    if not prodigy and rate >= LEAST_PRODIGY:
+        yield (
+            f"train.learning_rate is {rate:g}, which destroys any base with {config.train.optimizer.value}",
+            "set train.learning_rate=1e-4, or train.optimizer=prodigy",
+        )
 
 
 def _hardware(config: RunConfig) -> Iterator[Broken]:

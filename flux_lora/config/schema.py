@@ -70,6 +70,8 @@ class AdapterConfig:
     """alpha / rank scales the update. Equal to rank, every loader agrees on the strength."""
     targets: AdapterTargets = AdapterTargets.attention_mlp
     """attention is small and leaks least; attention_mlp also holds texture; blocks_all adds the modulation."""
+    start: str = ""
+    """A LoRA file to begin from, in any dialect and of this rank and these layers. Empty begins at the base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +79,21 @@ class TrainConfig:
     """Training: optimizer, learning-rate schedule, sigmas, preservation and checkpoints."""
 
     steps: int
-    """Optimizer updates. 40 to 120 exposures of each image: exposures = steps * batch_size / images."""
+    """Optimizer updates. 40 to 120 exposures of each image: exposures = steps * batch_size *
+    gradient_accumulation_steps / images."""
     learning_rate: float = 1e-4
     """Peak learning rate. 1e-4 is safe for a 12B base with alpha = rank; 1e-3 destroys it."""
     batch_size: int = 1
-    """Images in one step. A larger batch has less gradient noise, and costs memory."""
+    """Images that are asked about at once. A larger batch has less gradient noise, and costs memory."""
+    gradient_accumulation_steps: int = 1
+    """Batches in one step: their gradients are summed before the adapter moves. Costs time in place of memory."""
     seed: int = 0
     """Noise, sigmas, data order and the adapter's initial weights all follow from it."""
     warmup_steps: int = 0
     """Warm-up steps: the rate rises linearly from 0."""
     lr_scheduler: LRScheduler = LRScheduler.cosine
-    """After the warm-up: cosine decays to 0 at the last step, constant keeps the rate, and can be prolonged."""
+    """After the warm-up: cosine, linear and rex fall to 0 at the last step; constant keeps the rate and can be
+    prolonged."""
     weight_decay: float = 0.01
     """AdamW weight decay of the adapter's tensors."""
     max_grad_norm: float = 1.0
@@ -111,7 +117,8 @@ class TrainConfig:
     evaluate_every: int = 0
     """Steps between scores while training, which then ends where more bring nothing; 0 never. Costs images."""
     optimizer: OptimizerName = OptimizerName.adamw
-    """adamw8bit needs bitsandbytes and CUDA, and saves little: only the adapter has optimizer state."""
+    """prodigy finds the rate itself and wants learning_rate=1. adamw8bit needs bitsandbytes and CUDA, and saves little:
+    only the adapter has optimizer state."""
     sigma_sampling: SigmaSampling = SigmaSampling.logit_normal
     """How often each noise level is drawn, before the shift."""
     shift: float = 1.0

@@ -44,7 +44,7 @@ def write_run_dataset_report(run: Run, dataset: RunDataset) -> Path:
 
 
 def _steps(config: RunConfig, dataset: RunDataset) -> str:
-    return steps_in_words(dataset.plan, config.train.batch_size, config.train.steps) if dataset.plan else ""
+    return steps_in_words(dataset.plan, config.train) if dataset.plan else ""
 
 
 def _cards(config: RunConfig, dataset: RunDataset, folder: Path) -> Iterator[Card]:

@@ -162,7 +162,8 @@ class Planner:
         train = self.config.train
         asked = 1 / train.preservation_every if train.preservation else 0
         encoders = float(sum(bytes_of(part) for part in self.base.text_encoders))
-        return Plan(way, stages, step.flops * (1 + asked), encoders + self._caption.peak + CONTEXT)
+        batches = train.gradient_accumulation_steps
+        return Plan(way, stages, step.flops * (batches + asked), encoders + self._caption.peak + CONTEXT)
 
     @property
     def trains_modulation(self) -> bool:

@@ -1,8 +1,10 @@
 """Before anything is encoded or trained: refuse what would end in a worthless run, and say what is doubtful."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from flux_lora.adapter.dialects.table import dialect_refusals
+from flux_lora.adapter.start import read_start
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import ExportDialect, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
@@ -12,6 +14,7 @@ from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
 from flux_lora.runs.run import Run
+from flux_lora.train.checkpoints import complete_checkpoints
 
 
 def preflight(run: Run) -> RunDataset:
@@ -23,6 +26,8 @@ def preflight(run: Run) -> RunDataset:
     _refuse_empty_words(run.config.data)
     _refuse_distilled(run)
     _refuse_unexportable(run, run.config.export.dialects)
+    if run.config.adapter.start and not complete_checkpoints(run.folder.root):
+        read_start(Path(run.config.adapter.start).expanduser(), run.config.adapter.rank)
     dataset = read_dataset(run, draws=run.config.check.page)
     refuse_errors(dataset.findings)
     for finding in dataset.findings:
@@ -30,7 +35,7 @@ def preflight(run: Run) -> RunDataset:
             run.feedback.say(f"{finding.file} {finding.problem} -> {finding.fix}")
     count = len(dataset.samples) + len(dataset.held_out)
     run.feedback.say(f"{count} images read, {counted(dataset.findings)}")
-    steps = steps_in_words(dataset.planned, run.config.train.batch_size, run.config.train.steps)
+    steps = steps_in_words(dataset.planned, run.config.train)
     for line in (*dataset.remarks, steps):
         run.feedback.say(line)
     return dataset

@@ -16,7 +16,7 @@ FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained."""
 JUDGES = ("model.scorer", "model.likeness", "data.held_out", "train.evaluate_every", "train.save_every")
 """Knobs in these sections that only watch or judge what is trained."""
-PATHS = ("model.path", "model.transformer", "model.revision", "data.folder", "data.sources")
+PATHS = ("model.path", "model.transformer", "adapter.start", "model.revision", "data.folder", "data.sources")
 """Knobs that say where the base and the images are."""
 PROLONGED = "train.steps"
 PRECISION = "hardware.quantize"

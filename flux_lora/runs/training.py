@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.adapter.attach import adapter_of, attach, linear_layers, trainable_layers
+from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_into, trainable_layers
 from flux_lora.adapter.files import adapter_digest
+from flux_lora.adapter.start import started_from
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import SigmaSampling
 from flux_lora.config.compose import flat_settings
@@ -47,14 +49,13 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     reporter = combined(Jsonl(folder.metrics), *reporters, tracker)
     pipeline = run.load_pipeline()
     reminders = reminders_of(run, prepared, pipeline) if config.train.preservation else None
-    learner = _learner(run, pipeline)
     last = checkpoints.latest_checkpoint(folder.root)
+    learner = _learner(run, pipeline, begins=last is None)
     start = checkpoints.restore(last, learner) if last else 0
     dtype = run.device.dtype
     preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
-    batches = batches_from(
-        prepared.encoded, prepared.empty, _batch_options(config), prepared.dataset.planned.groups, start=start
-    )
+    groups, first = prepared.dataset.planned.groups, start * config.train.gradient_accumulation_steps
+    batches = batches_from(prepared.encoded, prepared.empty, _batch_options(config), groups, start=first)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
@@ -129,7 +130,7 @@ def _batch_options(config: RunConfig) -> BatchOptions:
     )
 
 
-def _learner(run: Run, pipeline: Pipeline) -> Learner:
+def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
     config, family, transformer = run.config, run.family, pipeline.transformer
     layers = matching_layers(
         linear_layers(transformer),
@@ -137,13 +138,11 @@ def _learner(run: Run, pipeline: Pipeline) -> Learner:
         family.layer_groups,
         unused=family.unused_in_training,
     )
-    start = attach(
-        transformer,
-        layers,
-        rank=config.adapter.rank,
-        alpha=config.adapter.alpha,
-        generator=generator_for(config.train.seed, 0, "adapter"),
-    )
+    generator = generator_for(config.train.seed, 0, "adapter")
+    start = attach(transformer, layers, rank=config.adapter.rank, alpha=config.adapter.alpha, generator=generator)
+    if begins and config.adapter.start:
+        start = started_from(Path(config.adapter.start).expanduser(), start)
+        load_into(transformer, start)
     if config.hardware.gradient_checkpointing:
         family.checkpoint_activations(transformer)
     predict = family.velocity(transformer, guidance=config.model.train_guidance)

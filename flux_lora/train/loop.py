@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count, islice
 from time import perf_counter
 from typing import TypeVar
 
@@ -108,7 +109,8 @@ def training_steps(
 ) -> Iterator[Step]:
     """Update the learner once per item taken, and wait for its numbers. The caller decides when to stop.
 
-    `start` counts the updates already done; `batches` begins with batch number `start`.
+    `start` counts the updates already done; `batches` begins with the first batch of the next one, of which each update
+    takes as many as the learner's config accumulates.
     """
     return (each.read() for each in launched_steps(learner, batches, draw, start=start, preservation=preservation))
 
@@ -126,26 +128,45 @@ def launched_steps(
 
     `expected` takes sigmas B to the losses that the base has there, B.
     """
-    place, launched = learner.parameters[0], None
+    place, launched, together = learner.parameters[0], None, learner.config.gradient_accumulation_steps
     drift = weight = relative = torch.zeros((), device=place.device)
-    for done, question in enumerate(made_ahead(_questions(batches, draw, start, place.dtype)), start):
+    questions = made_ahead(_questions(batches, draw, start * together, place.dtype))
+    for done in count(start):
         began = perf_counter()
         if launched:
             launched.ended = began
-        losses, (batch, point) = _asked(learner, question, place)
-        learner.accumulate(_reduced(losses, batch))  # its graph is gone before the next: one question's activations
+        learned = [_learned(learner, question, place) for question in islice(questions, together)]
+        if not learned:
+            return
+        losses, sigmas = (torch.cat(each) for each in zip(*((one.losses, one.sigmas) for one in learned), strict=True))
         if preservation and preservation.due(done):
             moved, (reminder, _) = _asked(learner, preservation.ask(), place)
             learner.accumulate(preservation.pull * _reduced(moved, reminder))
             drift = moved.detach().mean()
             weight = preservation.answered(drift, done)
-        each = losses.detach() / expected(point.sigma) if expected else losses.detach()
+        each = losses / expected(sigmas.to(losses.device)) if expected else losses
         relative = each.mean() if expected else relative
         update = learner.step(done)
         numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative, each)
-        drawn = question[1].sigma
-        launched = Launched(update.number, update.learning_rate, numbers, batch.samples, drawn, began)
+        samples = tuple(number for one in learned for number in one.samples)
+        launched = Launched(update.number, update.learning_rate, numbers, samples, sigmas, began)
         yield launched
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What one batch said."""
+
+    losses: Tensor  # B, without a graph
+    sigmas: Tensor  # B, on the CPU, where they were drawn
+    samples: tuple[int, ...]
+
+
+def _learned(learner: Learner, question: Asked, place: Tensor) -> _Learned:
+    """Add a batch's gradients. Its graph is gone before the next: activations are those of one question."""
+    losses, (batch, _) = _asked(learner, question, place)
+    learner.accumulate(_reduced(losses, batch) / learner.config.gradient_accumulation_steps)
+    return _Learned(losses.detach(), question[1].sigma, batch.samples)
 
 
 def made_ahead(items: Iterator[Item]) -> Iterator[Item]:

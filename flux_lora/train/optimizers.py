@@ -5,13 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adafactor, AdamW, Optimizer
 
 from flux_lora.config.choices import LRScheduler, OptimizerName
 from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import ConfigError
 
 BETAS = (0.9, 0.999)
+ABSOLUTE = 1.0
+"""The least size of a tensor that Adafactor's steps are relative to: an adapter's numbers are smaller."""
 Build = Callable[[Sequence[Tensor], TrainConfig], Optimizer]
 
 
@@ -32,7 +34,49 @@ def adamw8bit(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
     return AdamW8bit(masters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay)
 
 
-OPTIMIZERS: Mapping[OptimizerName, Build] = {OptimizerName.adamw: adamw, OptimizerName.adamw8bit: adamw8bit}
+def adafactor(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
+    """torch's own, with steps as long as the rate says: relative to the tensors' size, as is its default, an adapter
+    that begins at 0 would hardly begin."""
+    return Adafactor(masters, lr=config.learning_rate, eps=(None, ABSOLUTE), weight_decay=config.weight_decay)
+
+
+def muon(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
+    """torch's own, with updates as long as AdamW's. All tensors of an adapter are matrices."""
+    try:
+        from torch.optim import Muon
+    except ImportError:
+        raise ConfigError(
+            "train.optimizer is muon, and this torch has none", fix="update torch to 2.9, or set train.optimizer=adamw"
+        ) from None
+    rate, decay = config.learning_rate, config.weight_decay
+    return Muon(masters, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+
+
+def prodigy(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
+    """Mishchenko and Defazio, "Prodigy", 2023, by its authors' package, with what they advise for diffusion models."""
+    try:
+        from prodigyopt import Prodigy
+    except ImportError:
+        raise ConfigError(
+            "train.optimizer is prodigy, and prodigyopt is not installed",
+            fix="run: pip install prodigyopt, or set train.optimizer=adamw",
+        ) from None
+    return Prodigy(
+        masters,
+        lr=config.learning_rate,
+        weight_decay=cast(int, config.weight_decay),
+        use_bias_correction=True,
+        safeguard_warmup=True,
+    )
+
+
+OPTIMIZERS: Mapping[OptimizerName, Build] = {
+    OptimizerName.adamw: adamw,
+    OptimizerName.adamw8bit: adamw8bit,
+    OptimizerName.adafactor: adafactor,
+    OptimizerName.muon: muon,
+    OptimizerName.prodigy: prodigy,
+}
 
 
 def optimizer_for(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
@@ -56,9 +100,20 @@ def step_if_finite(optimizer: Optimizer, finite: Tensor) -> None:
 
 
 def learning_rate_at(done: int, config: TrainConfig) -> float:
-    """The rate of the update that follows `done` updates: a climb, then a cosine or a plain."""
+    """The rate of the update that follows `done` updates: a climb, then what the schedule leaves of it."""
     climb = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
-    if config.lr_scheduler is LRScheduler.constant:
-        return config.learning_rate * climb
     way = (done - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * climb * 0.5 * (1 + math.cos(math.pi * min(1.0, max(0.0, way))))
+    return config.learning_rate * climb * _left(config.lr_scheduler, min(1.0, max(0.0, way)))
+
+
+def _left(schedule: LRScheduler, way: float) -> float:
+    """The share of the peak that is left after this share of the way."""
+    match schedule:
+        case LRScheduler.constant:
+            return 1.0
+        case LRScheduler.cosine:
+            return 0.5 * (1 + math.cos(math.pi * way))
+        case LRScheduler.linear:
+            return 1 - way
+        case LRScheduler.rex:
+            return (1 - way) / (0.5 + 0.5 * (1 - way))

@@ -40,6 +40,29 @@ def test_a_resumed_run_ends_with_the_same_adapter_as_one_that_never_stopped(dtyp
     assert_equal(run.learner, straight.learner)
 
 
+RATES = {
+    OptimizerName.adafactor: 1e-2,
+    OptimizerName.muon: 1e-2,
+    OptimizerName.prodigy: 1.0,
+}
+
+
+@pytest.mark.parametrize("optimizer", RATES)
+@pytest.mark.parametrize("together", [1, 3])
+def test_every_optimizer_goes_on_exactly_where_it_stopped(optimizer: OptimizerName, together: int, tmp_path: Path):
+    config = replace(
+        CONFIG, optimizer=optimizer, learning_rate=RATES[optimizer], gradient_accumulation_steps=together, steps=12
+    )
+    straight = tiny_run(config=config)
+    expected = [step.loss for step in islice(straight.steps(), 12)]
+    first, second = tiny_run(config=config), tiny_run(config=config)
+    losses = [step.loss for step in islice(first.steps(), 6)]
+    checkpoints.restore(checkpoints.save(tmp_path, 6, first.learner), second.learner)
+    losses += [step.loss for step in islice(second.steps(6), 6)]
+    assert losses == expected
+    assert_equal(second.learner, straight.learner)
+
+
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
 def test_eight_bit_state_is_resumed_exactly_too(tmp_path: Path):
     config = replace(CONFIG, optimizer=OptimizerName.adamw8bit)

@@ -18,6 +18,7 @@ from flux_lora.errors import RunError
 from flux_lora.flow.points import counted_draw, draw_point
 from flux_lora.flow.sigmas import logit_normal
 from flux_lora.train.loop import launched_steps, made_ahead, training_steps
+from flux_lora.train.loss import flow_loss
 from flux_lora.train.preservation import Preservation
 from tests.train.tiny_run import CONFIG, tiny_batches, tiny_run
 
@@ -132,3 +133,26 @@ def test_items_made_ahead_are_the_same_and_an_error_arrives_in_its_place():
     with pytest.raises(RunError, match="an entry is broken"):
         next(ahead)
     assert list(made_ahead(iter(range(100)))) == list(range(100))
+
+
+def test_accumulated_batches_move_the_adapter_by_the_mean_of_their_gradients():
+    config = replace(CONFIG, gradient_accumulation_steps=2)
+    together, apart = tiny_run(config=config), tiny_run()
+    (step,) = islice(together.steps(), 1)
+    draw, losses = counted_draw(CONFIG.seed, logit_normal()), []
+    for number, batch in enumerate(islice(tiny_batches(), 2)):
+        each = flow_loss(apart.learner.predict, batch, draw(batch.latents, number))
+        apart.learner.accumulate(each.mean() / 2)
+        losses += each.tolist()
+    apart.learner.step(0)
+    assert step.sample_losses == pytest.approx(losses)
+    assert len(step.samples) == len(step.sigmas) == 4
+    for ours, theirs in zip(together.learner.masters, apart.learner.masters, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_stream_that_ends_between_two_steps_ends_the_training():
+    config = replace(CONFIG, gradient_accumulation_steps=2)
+    run = tiny_run(config=config)
+    draw = counted_draw(0, logit_normal())
+    assert len(list(training_steps(run.learner, islice(tiny_batches(config), 3), draw))) == 2

@@ -33,6 +33,37 @@ def test_without_a_warm_up_the_first_step_is_a_full_one():
     assert learning_rate_at(0, replace(CONFIG, warmup_steps=0)) == 2.0
 
 
+@pytest.mark.parametrize("schedule", [LRScheduler.linear, LRScheduler.rex])
+def test_the_others_fall_from_the_peak_to_nothing(schedule: LRScheduler):
+    falling = replace(CONFIG, lr_scheduler=schedule)
+    rates = [learning_rate_at(done, falling) for done in range(10, 101)]
+    assert rates[0] == pytest.approx(2.0) and rates[-1] == 0.0
+    assert rates == sorted(rates, reverse=True)
+    half = learning_rate_at(55, falling) / 2.0
+    assert half == pytest.approx({LRScheduler.linear: 1 / 2, LRScheduler.rex: 2 / 3}[schedule])
+
+
+@pytest.mark.parametrize("name", [OptimizerName.adamw, OptimizerName.adafactor, OptimizerName.muon])
+def test_a_tensor_of_zeros_moves_by_about_the_rate(name: OptimizerName):
+    """`up` begins at 0. Steps relative to a tensor's size, which is torch's default for Adafactor, would leave it."""
+    weight = nn.Parameter(torch.zeros(64, 16))
+    optimizer = optimizer_for([weight], replace(CONFIG, optimizer=name, learning_rate=1e-3))
+    generator = torch.Generator().manual_seed(0)
+    weight.grad = torch.randn(64, 16, generator=generator)
+    optimizer.step()
+    assert 1e-4 < weight.detach().square().mean().sqrt() < 2e-3
+
+
+def test_prodigy_finds_a_rate_by_itself():
+    weight = nn.Parameter(torch.full((8, 8), 5.0))
+    optimizer = optimizer_for([weight], replace(CONFIG, optimizer=OptimizerName.prodigy, learning_rate=1.0))
+    for _ in range(200):
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+    assert weight.abs().max() < 1.0
+
+
 def test_beyond_the_end_the_rate_is_nothing():
     assert learning_rate_at(500, CONFIG) == 0.0
 

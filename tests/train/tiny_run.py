@@ -32,8 +32,8 @@ class TinyRun:
     config: TrainConfig
 
     def steps(self, start: int = 0) -> Iterator[Step]:
-        draw = counted_draw(self.config.seed, logit_normal())
-        return training_steps(self.learner, tiny_batches(self.config, start), draw, start=start)
+        draw, first = counted_draw(self.config.seed, logit_normal()), start * self.config.gradient_accumulation_steps
+        return training_steps(self.learner, tiny_batches(self.config, first), draw, start=start)
 
 
 def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, rank: int = 4) -> TinyRun:

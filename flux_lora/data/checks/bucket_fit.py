@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flux_lora.config.choices import Severity
+from flux_lora.config.schema import TrainConfig
 from flux_lora.data.bucketing.buckets import MOST_ENLARGED
 from flux_lora.data.bucketing.plan import Plan, Prepared
 from flux_lora.data.findings import Finding, Rule
@@ -53,19 +54,22 @@ def judge_bucket_fit(plan: Plan, max_crop: float = ALLOWED) -> Iterator[Finding]
             yield LONE_BUCKET.at(parts[0].sample.image, problem, fix)
 
 
-def steps_in_words(plan: Plan, batch_size: int, steps: int) -> str:
-    """Steps, epochs and exposures in one sentence. A step is one update of the adapter, and takes one batch."""
+def steps_in_words(plan: Plan, train: TrainConfig) -> str:
+    """Steps, epochs and exposures in one sentence. A step is one update of the adapter, and takes one batch or, where
+    gradients are accumulated, several."""
+    batch_size, together = train.batch_size, max(1, train.gradient_accumulation_steps)
     batches = plan.batches(batch_size)
     if not batches:
         return "There is nothing to show."
     exposures: dict[Path, int] = {}
     for prepared in plan.prepared:
         exposures[prepared.sample.image] = exposures.get(prepared.sample.image, 0) + prepared.exposures
-    counts, epochs = sorted(set(exposures.values())), steps / batches
+    counts, epochs = sorted(set(exposures.values())), train.steps * together / batches
     full = "1 image" if batch_size == 1 else f"up to {batch_size:,} images"
+    full = full if together == 1 else f"{together} times {full}"
     return (
-        f"An epoch is {_counted(batches, 'step')} of {full} and shows "
-        f"{_times_each(counts, len(exposures))}. In {_counted(steps, 'step')} each image is seen "
+        f"An epoch is {_counted(-(-batches // together), 'step')} of {full} and shows "
+        f"{_times_each(counts, len(exposures))}. In {_counted(train.steps, 'step')} each image is seen "
         f"{_about_times(counts[0] * epochs, counts[-1] * epochs)}."
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flux_lora.config.choices import Severity
+from flux_lora.config.schema import TrainConfig
 from flux_lora.data.bucketing.crops import Box
 from flux_lora.data.bucketing.plan import BucketOptions, Plan, plan
 from flux_lora.data.checks.bucket_fit import judge_bucket_fit, steps_in_words
@@ -104,24 +105,32 @@ def test_an_image_is_named_once_whatever_the_number_of_resolutions_and_crops():
 
 def test_steps_and_exposures_mean_one_thing():
     made = planned(*[(3000, 3000)] * 5, repeats=2)
-    assert steps_in_words(made, 4, 30) == (
+    assert steps_in_words(made, TrainConfig(steps=30, batch_size=4)) == (
         "An epoch is 3 steps of up to 4 images and shows each of 5 images 2 times. "
         "In 30 steps each image is seen about 20 times."
+    )
+
+
+def test_batches_that_are_accumulated_belong_to_one_step():
+    made = planned(*[(3000, 3000)] * 5, repeats=2)
+    assert steps_in_words(made, TrainConfig(steps=30, batch_size=4, gradient_accumulation_steps=2)) == (
+        "An epoch is 2 steps of 2 times up to 4 images and shows each of 5 images 2 times. "
+        "In 30 steps each image is seen about 40 times."
     )
 
 
 def test_images_that_repeat_differently_are_said_so():
     made = planned(*[(3000, 3000)] * 2)
     often = replace(made, prepared=(replace(made.prepared[0], exposures=3), made.prepared[1]))
-    assert steps_in_words(often, 1, 8) == (
+    assert steps_in_words(often, TrainConfig(steps=8)) == (
         "An epoch is 4 steps of 1 image and shows each of 2 images 1 to 3 times. "
         "In 8 steps each image is seen about 2 to 6 times."
     )
 
 
 def test_what_is_seen_once_is_said_to_be():
-    assert steps_in_words(planned(*[(3000, 3000)] * 5), 1, 5).endswith("each image is seen about once.")
+    assert steps_in_words(planned(*[(3000, 3000)] * 5), TrainConfig(steps=5)).endswith("each image is seen about once.")
 
 
 def test_a_set_of_nothing_is_said_to_be_one():
-    assert steps_in_words(planned(), 4, 100) == "There is nothing to show."
+    assert steps_in_words(planned(), TrainConfig(steps=100, batch_size=4)) == "There is nothing to show."
