@@ -5,6 +5,7 @@ caption.py           propose captions
 plan.py              what a run will take
 prepare.py           encode into the cache
 train.py             train the adapter
+control.py           talk to a run that trains
 evaluate.py          score and choose a checkpoint
 compare_runs.py      runs side by side (evaluate runs=[...])
 export.py            write and prove the files of a run

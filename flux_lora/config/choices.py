@@ -100,6 +100,21 @@ class OptimizerName(StrEnum):
     """Finds the rate itself; train.learning_rate multiplies it and is 1."""
 
 
+class Control(StrEnum):
+    """Words to a run that trains."""
+
+    save = "save"
+    """Save a checkpoint now, and go on."""
+    sample = "sample"
+    """Render the previews now, and go on."""
+    pause = "pause"
+    """Wait after the step until another word is said; the base stays in memory."""
+    resume = "resume"
+    """Go on after a pause."""
+    stop = "stop"
+    """Save a checkpoint and end, as Ctrl-C does."""
+
+
 class LRScheduler(StrEnum):
     """Learning-rate schedules by name, after the linear warm-up."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from flux_lora.config.choices import ExportDialect, FileDtype, PrintFormat
+from flux_lora.config.choices import Control, ExportDialect, FileDtype, PrintFormat
 from flux_lora.config.schema import ExportConfig, HardwareConfig
 
 
@@ -24,6 +24,18 @@ class ReproduceArgs:
     """A LoRA file that flux_lora exported."""
     out: str = ""
     """Where the recipe goes. Empty means <file>.recipe.yaml beside the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlArgs:
+    """Talk to a run that trains."""
+
+    run: str
+    """The run folder."""
+    ask: Control
+    """What it is to do after the step that it is at."""
+    patience: float = 60.0
+    """Seconds to wait until it is heard."""
 
 
 @dataclass(frozen=True, kw_only=True)

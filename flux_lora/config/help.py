@@ -17,6 +17,7 @@ VERBS = {
     "cache": "say what the cache holds, verify or prune it:  flux-lora cache status run=runs/demo",
     "export": "write one .safetensors, and load it back to prove it:  flux-lora export run=runs/demo",
     "run": "all of it, from photos to a report",
+    "control": "talk to a run that trains:  flux-lora control run=runs/demo ask=save",
     "inspect": "say what is in a LoRA file:  flux-lora inspect file=mug.safetensors",
     "convert": "write a LoRA in the names of another tool:  flux-lora convert file=a to=kohya out=b",
     "merge": "make one LoRA of several, exactly or to a rank:  flux-lora merge files=[a,b] out=c",
@@ -27,6 +28,7 @@ VERBS = {
     "reproduce": "write back the recipe that a LoRA was made by:  flux-lora reproduce file=mug.safetensors",
 }
 ON_FILES = {
+    "control": file_verbs.ControlArgs,
     "inspect": file_verbs.InspectArgs,
     "convert": file_verbs.ConvertArgs,
     "merge": file_verbs.MergeArgs,

@@ -35,6 +35,14 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_alone_in(folder: Path) -> bool:
+    """Whether no process trains in this folder now."""
+    if not (folder / LOCK).exists():
+        return True
+    with (folder / LOCK).open("a+b") as opened:
+        return _taken(opened)
+
+
 def _taken(opened: BinaryIO) -> bool:
     """Whether the lock is ours now. Closing the file gives it back."""
     try:
