@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 import flux_lora.models.flux2.text as text_module
+from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.config.choices import Quantization
 from flux_lora.errors import ModelError
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
@@ -26,6 +30,7 @@ from flux_lora.models.flux2.sampling import sampling_shift, training_shift
 from flux_lora.models.flux2.text import encode_text
 from flux_lora.models.flux2.velocity import pack, positions, unpack, velocity_of
 from flux_lora.models.flux2.weightless import weightless_base, weightless_transformer
+from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.registry import family_of
 from tests.klein_base import TEXT_LAYERS, TEXT_WIDTH, write_klein
 
@@ -290,3 +295,47 @@ def test_before_klein_is_fetched_tokens_are_counted_by_qwen_s_own_tokenizer(monk
     message = tokenizer(as_message(tokenizer, "a mug")).input_ids
     assert message == [151644, 872, 198, 64, 51489, 151645, 198, 151644, 77091, 198, 151667, 271, 151668, 271]
     assert counted.limit == 512 - 12
+
+
+@pytest.fixture(scope="module")
+def asked(source: ModelSource) -> tuple[Tensor, Tensor, PromptEmbeds]:
+    """A question that is always the same: noisy latents, sigmas, prompt embeds."""
+    noise = torch.randn(2, 16, 4, 6, generator=torch.Generator().manual_seed(6))
+    return noise, torch.tensor([0.3, 0.8]), our_embeds(source)
+
+
+@torch.no_grad()
+def test_modulation_that_waits_in_host_memory_gives_the_same_bits(source: ModelSource, asked: Any):
+    whole = load_transformer(source, PLACE)
+    away = load_transformer(source, replace(PLACE, offload_modulation=True))
+    assert torch.equal(velocity_of(whole, guidance=1.0)(*asked), velocity_of(away, guidance=1.0)(*asked))
+
+
+@pytest.mark.parametrize(("how", "near"), [(Quantization.int8, 0.02), (Quantization.nf4, 0.3)])
+@torch.no_grad()
+def test_blocks_in_8_or_4_bits_answer_nearly_the_same(source: ModelSource, asked: Any, how: Quantization, near: float):
+    whole, coarse = load_transformer(source, PLACE), load_transformer(source, replace(PLACE, quantize=how))
+    kept = [name for name, each in coarse.named_modules() if isinstance(each, FrozenLinear)]
+    assert {name for name in flux2_names(coarse) if re.fullmatch(LAYER_GROUPS["blocks_all"], name)} == set(kept)
+    exact, other = (velocity_of(each, guidance=1.0)(*asked) for each in (whole, coarse))
+    assert 0 < (exact - other).norm() / exact.norm() < near
+
+
+def flux2_names(transformer: Flux2Transformer2DModel) -> list[str]:
+    return [name for name, each in transformer.named_modules() if isinstance(each, torch.nn.Linear)]
+
+
+def test_gradients_are_the_same_with_activations_computed_twice(source: ModelSource, asked: Any):
+    gradients = []
+    for checkpointed in (False, True):
+        transformer = load_transformer(source, PLACE)
+        layers = matching_layers(linear_layers(transformer), "attention_mlp", LAYER_GROUPS)
+        attach(transformer, layers, rank=2, alpha=2.0, generator=torch.Generator().manual_seed(0))
+        if checkpointed:
+            family_of(source).checkpoint_activations(transformer)
+        transformer.train()
+        velocity_of(transformer, guidance=1.0)(*asked).square().mean().backward()
+        trained = [layer.up.grad for layer in trainable_layers(transformer).values()]
+        assert all(each is not None and each.any() for each in trained), "every layer takes part"
+        gradients.append(torch.cat([each.flatten() for each in trained if each is not None]))
+    torch.testing.assert_close(*gradients)
