@@ -5,6 +5,8 @@ registry.py      which families there are, and whose a base is
 flux1/           FLUX.1
 flux2/           FLUX.2 klein
 pipeline_folder.py  where a pipeline and its parts are
+single_file.py   a transformer out of one file: BFL's names, prefixes, fp8
+fused_weight.py  what a weight of BFL's is in diffusers
 pipeline_parts.py   what families do alike with its parts
 device.py        device and dtype of a run
 hub.py           files from the Hugging Face hub; fingerprints of weights

@@ -18,7 +18,6 @@ import flux_lora.models.flux2.text as text_module
 from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
-from flux_lora.errors import ModelError
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
 from flux_lora.models.flux2.caption_tokenizer import as_message, tokens_around
@@ -272,11 +271,6 @@ def test_the_words_around_a_caption_are_taken_off_the_window(source: ModelSource
     (counted,) = family_of(source).load_tokenizers(source)
     assert counted.limit == TOKENS - tokens_around(counted.tokenizer)
     assert counted.decisive
-
-
-def test_a_transformer_file_is_refused_with_the_way_out(base: Path):
-    with pytest.raises(ModelError, match="not read from a single file"):
-        family_of(ModelSource(str(base))).load_transformer(ModelSource(str(base), transformer="a.safetensors"), PLACE)
 
 
 def test_prompt_embeds_are_three_layers_wide(source: ModelSource):

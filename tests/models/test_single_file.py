@@ -16,12 +16,13 @@ from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.layers import fused_weights
 from flux_lora.models.flux1.load import load_transformer
-from flux_lora.models.flux1.single_file import NORMS, open_single_file, settings_of, tensors_in
+from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.flux1.weightless import weightless_transformer
 from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.mini import MINI, mini_folder
 from flux_lora.models.pipeline_folder import model_folder
+from flux_lora.models.single_file import NORMS, settings_of, tensors_in
 
 WIDTH = 3072
 Weights = Mapping[str, Tensor]

@@ -36,8 +36,9 @@ from flux_lora.adapter.loaders.keys import (
     unfuse,
 )
 from flux_lora.adapter.loaders.result import Loader, LoadResult, stopped, without_metadata_alpha
-from flux_lora.models.flux1.layers import CLIP_NAMES, T5_NAMES, FusedWeight, fused_weights
+from flux_lora.models.flux1.layers import CLIP_NAMES, T5_NAMES, fused_weights
 from flux_lora.models.flux2 import layers as flux2
+from flux_lora.models.fused_weight import FusedWeight
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,10 @@ from flux_lora.models.flux1.layers import (
     FINAL,
     SINGLE_BLOCK,
     SINGLES,
-    FusedWeight,
     fused_weights,
 )
 from flux_lora.models.flux2.layers import has_flux2_layers
+from flux_lora.models.fused_weight import FusedWeight
 
 DOWN = PAIRS["down up"][0]
 XLABS_DOUBLE = {

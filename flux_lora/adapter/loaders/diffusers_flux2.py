@@ -17,8 +17,8 @@ from flux_lora.adapter.loaders.result import (
     metadata_alpha,
     stopped,
 )
-from flux_lora.models.flux1.layers import FusedWeight
 from flux_lora.models.flux2.layers import fused_weights
+from flux_lora.models.fused_weight import FusedWeight
 
 KOHYA, BFL, FAL, OWN = "lora_unet_", "diffusion_model.", "base_model.model.", "transformer."
 OUTSIDE = ("img_in", "txt_in", "time_in.in_layer", "time_in.out_layer", "final_layer.linear")

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.layer_types import OFT, LayerDelta, LoHa, LoKr, LoRA, within_norm
-from flux_lora.models.flux1.layers import MLP_RATIO, FusedWeight
+from flux_lora.models.flux1.layers import MLP_RATIO
+from flux_lora.models.fused_weight import FusedWeight
 
 PAIRS: Mapping[str, tuple[str, str]] = {
     "AB": (".lora_A.weight", ".lora_B.weight"),

@@ -12,7 +12,8 @@ from torch import Tensor
 from flux_lora.adapter.layer_types import LayerDelta, LoRA
 from flux_lora.adapter.loaders.keys import ALPHA, PAIRS, alpha_of, lora_of, modules_of, unfuse
 from flux_lora.adapter.loaders.result import Loader, LoadResult, stopped
-from flux_lora.models.flux1.layers import CLIP_NAMES, FINAL, T5_NAMES, FusedWeight, fused_weights
+from flux_lora.models.flux1.layers import CLIP_NAMES, FINAL, T5_NAMES, fused_weights
+from flux_lora.models.fused_weight import FusedWeight
 
 SPELLING = "down up"
 

@@ -5,7 +5,8 @@ so a slip in either is found. Nothing here may be taken from there. Importing th
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+
+from flux_lora.models.fused_weight import HALVES_SWAPPED, FusedWeight
 
 PIXELS_PER_LATENT = 8
 """Pixels per side of one latent pixel."""
@@ -50,8 +51,6 @@ FINAL = {
     "final_layer.linear": "proj_out",
     "final_layer.adaLN_modulation.1": "norm_out.linear",
 }
-HALVES_SWAPPED = "norm_out.linear"
-"""BFL keeps shift above scale in this weight, diffusers scale above shift."""
 
 CLIP_NAMES = tuple(
     f"text_model.encoder.layers.{number}.{part}"
@@ -66,18 +65,6 @@ T5_NAMES = tuple(
         *(f"1.DenseReluDense.{linear}" for linear in ("wi_0", "wi_1", "wo")),
     )
 )
-
-
-@dataclass(frozen=True)
-class FusedWeight:
-    """A weight of BFL's model: one of diffusers', or several stacked by rows."""
-
-    parts: tuple[str, ...]
-    """diffusers' names, top rows first."""
-    fused: str = ""
-    """BFL's name, which a delta that cannot be split keeps."""
-    swaps: bool = False
-    """Whether the two halves of its rows change places."""
 
 
 def fused_weights(names: Collection[str] | None = None) -> dict[str, FusedWeight]:

@@ -11,11 +11,12 @@ from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderM
 
 from flux_lora.config.choices import Quantization
 from flux_lora.models.flux1.layers import LAYER_GROUPS, MODULATION, TEXT_PARTS
-from flux_lora.models.flux1.single_file import is_single_file, open_single_file, settings_of, tensors_in
+from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.flux1.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
 from flux_lora.models.pipeline_parts import frozen
+from flux_lora.models.single_file import is_single_file, settings_of, tensors_in
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
 Place = torch.device | str

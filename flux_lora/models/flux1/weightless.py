@@ -15,8 +15,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux1.latents import decode_latents, latent_distribution
-from flux_lora.models.flux1.single_file import open_single_file, settings_of
+from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.pipeline_folder import INDEX, local_folder
+from flux_lora.models.single_file import settings_of
 
 Settings = Mapping[str, Any]
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from flux_lora.errors import ModelError
 from flux_lora.models.family import (
     CaptionTokenizer,
     EncodeImage,
@@ -39,6 +38,7 @@ from flux_lora.models.flux2.layers import (
     flux2_shapes,
 )
 from flux_lora.models.flux2.programs import BASE_4B, BASE_9B, DISTILLED_4B, DISTILLED_9B, programs_of
+from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
@@ -100,12 +100,9 @@ class Flux2Klein:
             return False
 
     def transformer_place(self, source: Source) -> Path:
-        """transformer/ of the pipeline."""
+        """The file that is named, else transformer/ of the pipeline."""
         if source.transformer:
-            raise ModelError(
-                f"model.transformer={source.transformer}: that of {self.name} is not read from a single file",
-                fix="leave it empty, and set model.path to a folder in the diffusers layout or a hub id",
-            )
+            return open_single_file(source.transformer).file
         return part_folder(source.path, "transformer", source.revision)
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
@@ -143,7 +140,6 @@ class Flux2Klein:
         """Flux2Transformer2DModel."""
         from flux_lora.models.flux2.load import load_transformer
 
-        self.transformer_place(source)
         return load_transformer(source, placement)
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:

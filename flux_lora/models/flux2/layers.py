@@ -7,7 +7,7 @@ so a slip in either is found. Nothing here may be taken from there. Importing th
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from flux_lora.models.flux1.layers import HALVES_SWAPPED, FusedWeight
+from flux_lora.models.fused_weight import HALVES_SWAPPED, FusedWeight
 
 PIXELS_PER_LATENT = 16
 """Pixels per side of one latent pixel: the VAE's eighth, and patches of 2 x 2 of those."""

@@ -13,10 +13,12 @@ from transformers.utils import logging
 from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux2.caption_tokenizer import load_tokenizer
 from flux_lora.models.flux2.layers import LAYER_GROUPS, MODULATION
+from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.text import TextEncoder, of_used_layers, without_last_norm
 from flux_lora.models.flux2.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
 from flux_lora.models.pipeline_parts import frozen
+from flux_lora.models.single_file import settings_of, tensors_in
 from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
 Place = torch.device | str
@@ -24,10 +26,14 @@ Place = torch.device | str
 
 def load_transformer(source: ModelSource, placement: Placement) -> Flux2Transformer2DModel:
     """The transformer, frozen. What is outside of its blocks (embedders, modulation, the last layer) stays whole."""
-    folder = part_folder(source.path, "transformer", source.revision)
-    with broken_files_explained(folder):
-        settings = cast(dict[str, Any], Flux2Transformer2DModel.load_config(folder))
-        tensors = tensors_of(weight_files(folder))
+    if source.transformer:
+        single = open_single_file(source.transformer)
+        place, settings, tensors = single.file, settings_of(single), tensors_in(single)
+    else:
+        place = part_folder(source.path, "transformer", source.revision)
+        with broken_files_explained(place):
+            settings = cast(dict[str, Any], Flux2Transformer2DModel.load_config(place))
+            tensors = tensors_of(weight_files(place))
     transformer = transformer_on_meta(settings)
     precision = Precision(
         placement.device,
@@ -36,7 +42,7 @@ def load_transformer(source: ModelSource, placement: Placement) -> Flux2Transfor
         quantized=LAYER_GROUPS["blocks_all"],
         offloaded=MODULATION if placement.offload_modulation else "",
     )
-    with broken_files_explained(folder):
+    with broken_files_explained(place):
         fill(transformer, tensors, precision)
     return frozen(transformer)
 

@@ -16,8 +16,10 @@ from transformers import Qwen3Config, Qwen3Model
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution
 from flux_lora.models.flux2.layers import HEAD, TEXT_LAYERS, Size
+from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.text import of_used_layers
 from flux_lora.models.pipeline_folder import INDEX, local_folder
+from flux_lora.models.single_file import settings_of
 
 Settings = Mapping[str, Any]
 
@@ -47,7 +49,11 @@ def text_settings(size: Size) -> Settings:
 
 def weightless_transformer(size: Size, source: ModelSource | None = None) -> Flux2Transformer2DModel:
     """The transformer of a base, the released one's without one: every module that a file can name, and no memory."""
-    return transformer_on_meta(_settings(source, "transformer", transformer_settings(size))).requires_grad_(False)
+    if source and source.transformer:
+        settings = settings_of(open_single_file(source.transformer))
+    else:
+        settings = _settings(source, "transformer", transformer_settings(size))
+    return transformer_on_meta(settings).requires_grad_(False)
 
 
 def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
