@@ -21,7 +21,7 @@ from flux_lora.adapter.layer_types import lora_delta
 from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
-from flux_lora.errors import AdapterFileError, RunError
+from flux_lora.errors import AdapterFileError, ConfigError, RunError
 from flux_lora.models.flux1 import load
 from flux_lora.models.flux1.load import load_transformer
 from flux_lora.render.kept import spec_in
@@ -107,6 +107,22 @@ def finished(tiny_flux: Path, photos: Path, tmp_path: Path) -> Path:
     """The folder of a run that went all the way; a random base cannot learn, so nothing passes."""
     assert run(compose_config(settings(tiny_flux, photos, tmp_path / "runs" / "mug"))) == FELL_SHORT
     return tmp_path / "runs" / "mug"
+
+
+def test_one_block_alone_is_trained_and_exported_and_one_that_is_not_there_is_refused_first(
+    tiny_flux: Path, photos: Path, tmp_path: Path
+):
+    more = ["train.steps=2", "train.save_every=1", "preview.every=0", "train.preservation=0", "train.class_images=0"]
+    whole = settings(tiny_flux, photos, tmp_path / "one", *more)
+    begun = Run(compose_config([*whole, "adapter.blocks=[single.0]"]))
+    dataset = preflight(begun)
+    begun.begin()
+    train_adapter(begun, encode_dataset(begun, dataset))
+    exported = export_run(begun)
+    names = set(read_adapter(exported.file).deltas)
+    assert len(names) == 5 and all(name.startswith("single_transformer_blocks.0.") for name in names)
+    with pytest.raises(ConfigError, match="'single.7', in which nothing is trained; there are double.0-0 and single"):
+        preflight(Run(compose_config([*whole, "adapter.blocks=[single.7]", f"run.dir={tmp_path / 'other'}"])))
 
 
 def test_a_run_begins_from_a_lora_file_and_goes_on_when_that_is_gone(

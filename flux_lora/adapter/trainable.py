@@ -6,7 +6,7 @@ Shape letters: R rank, I inputs and O outputs of the linear layer that is change
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,13 +58,52 @@ class TrainableLoRA:
         return LoRA(down, up, self.alpha)
 
 
-def matching_layers(names: Iterable[str], targets: str, groups: LayerGroups, *, unused: str = "") -> list[str]:
-    """The names that the targets mean, in the order given; what training never reads (`unused`) is left out."""
+BLOCKS: Mapping[str, str] = {"double": "transformer_blocks", "single": "single_transformer_blocks"}
+"""What adapter.blocks calls a list of blocks -> diffusers' name of it."""
+SAID = re.compile(rf"({'|'.join(BLOCKS)})(?:\.(\d+)(?:-(\d+))?)?")
+
+
+def matching_layers(
+    names: Iterable[str], targets: str, groups: LayerGroups, *, blocks: Sequence[str] = (), unused: str = ""
+) -> list[str]:
+    """The names that the targets mean, in the order given; what training never reads (`unused`) is left out.
+
+    `blocks` leaves those in some blocks only: "double", "single.7", "single.20-30". ConfigError where one of them names
+    no layer, or the targets none.
+    """
     pattern, never = re.compile(groups[targets]), re.compile(unused or r"(?!)")
     found = [name for name in names if pattern.fullmatch(name) and not never.fullmatch(name)]
+    if found and blocks:
+        wanted = {said: [name for name in found if _is_in(name, said)] for said in blocks}
+        empty = [said for said, layers in wanted.items() if not layers]
+        if empty:
+            raise ConfigError(
+                f"adapter.blocks names {empty[0]!r}, in which nothing is trained; there are {_blocks_of(found)}",
+                fix="write a list such as adapter.blocks=[double,single.7,single.20-30]",
+            )
+        found = [name for name in found if any(name in layers for layers in wanted.values())]
     if not found:
         raise ConfigError(
             f"adapter.targets is {targets}, which names no layer of this base",
             fix="set model.path to a FLUX transformer in the diffusers layout",
         )
     return found
+
+
+def _is_in(name: str, said: str) -> bool:
+    """Whether a layer is in the blocks that these words mean."""
+    words, place = SAID.fullmatch(said), name.split(".")
+    if words is None or place[0] != BLOCKS[words[1]]:
+        return False
+    first = int(words[2] or 0)
+    last = int(words[3] or first) if words[2] else int(place[1])
+    return first <= int(place[1]) <= last
+
+
+def _blocks_of(names: Iterable[str]) -> str:
+    """As in "double.0-18 and single.0-37"."""
+    numbers = {
+        said: [int(name.split(".")[1]) for name in names if name.startswith(f"{blocks}.")]
+        for said, blocks in BLOCKS.items()
+    }
+    return " and ".join(f"{said}.0-{max(each)}" for said, each in numbers.items() if each)

@@ -70,6 +70,8 @@ class AdapterConfig:
     """alpha / rank scales the update. Equal to rank, every loader agrees on the strength."""
     targets: AdapterTargets = AdapterTargets.attention_mlp
     """attention is small and leaks least; attention_mlp also holds texture; blocks_all adds the modulation."""
+    blocks: tuple[str, ...] = ()
+    """Some blocks only: double, single.7, single.20-30, as [single.7,single.12]. Empty takes all of them."""
     start: str = ""
     """A LoRA file to begin from, in any dialect and of this rank and these layers. Empty begins at the base."""
 

@@ -248,9 +248,13 @@ class Planner:
 
     def _layers(self, transformer: nn.Module) -> list[str]:
         """Those that get a LoRA."""
-        targets, family = self.config.adapter.targets, self.family
+        adapter, family = self.config.adapter, self.family
         return matching_layers(
-            linear_layers(transformer), targets, family.layer_groups, unused=family.unused_in_training
+            linear_layers(transformer),
+            adapter.targets,
+            family.layer_groups,
+            blocks=adapter.blocks,
+            unused=family.unused_in_training,
         )
 
     @cached_property

@@ -71,8 +71,13 @@ def _refuse_distilled(run: Run) -> None:
 
 def _refuse_unexportable(run: Run, dialects: Sequence[ExportDialect]) -> None:
     """What no file could carry in the end is not trained in the first place."""
-    family, targets = run.family, run.config.adapter.targets
-    layers = matching_layers(family.linear_shapes(), targets, family.layer_groups, unused=family.unused_in_training)
+    from flux_lora.adapter.attach import linear_layers  # here, so that `check` starts without peft
+
+    family, adapter = run.family, run.config.adapter
+    names = linear_layers(family.weightless_base(run.source).transformer) if adapter.blocks else family.linear_shapes()
+    layers = matching_layers(
+        names, adapter.targets, family.layer_groups, blocks=adapter.blocks, unused=family.unused_in_training
+    )
     found = list(dialect_refusals(layers, "LoRA", dialects))
     if found:
         raise ConfigError("\n".join(problem for problem, _ in found), fix="\n     ".join(fix for _, fix in found))

@@ -140,6 +140,7 @@ def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
         linear_layers(transformer),
         config.adapter.targets,
         family.layer_groups,
+        blocks=config.adapter.blocks,
         unused=family.unused_in_training,
     )
     generator = generator_for(config.train.seed, 0, "adapter")

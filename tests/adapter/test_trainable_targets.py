@@ -7,7 +7,7 @@ from flux_lora.adapter.loaders.comfyui import comfyui_module_names
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.errors import ConfigError
-from flux_lora.models.flux1.layers import LAYER_GROUPS
+from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
 from tests.tiny import tiny_transformer
 
 EXPECTED = {AdapterTargets.attention: 8 + 3, AdapterTargets.attention_mlp: 12 + 5, AdapterTargets.blocks_all: 14 + 6}
@@ -48,3 +48,29 @@ def test_comfyui_knows_every_linear_of_the_transformer_in_both_namings(names: li
     assert all(f"transformer.{name}" in known for name in names)
     native = [name for stem, seat in known.items() if stem.startswith("diffusion_model.") for name in seat.parts]
     assert sorted(native) == sorted(names)
+
+
+RELEASED = list(flux1_shapes())
+
+
+@pytest.mark.parametrize(
+    ("blocks", "count"),
+    [
+        (("single.7",), 5),
+        (("single.7", "single.12", "single.16", "single.20"), 20),
+        (("single.20-30",), 55),
+        (("double",), 19 * 12),
+        (("double.0-1", "single"), 2 * 12 + 38 * 5),
+        (("single.7", "single.0-9"), 50),
+    ],
+)
+def test_blocks_leave_the_layers_of_some_blocks(blocks: tuple[str, ...], count: int):
+    found = matching_layers(RELEASED, "attention_mlp", LAYER_GROUPS, blocks=blocks)
+    assert len(found) == len(set(found)) == count
+
+
+@pytest.mark.parametrize("said", ["single.38", "double.19-30", "triple", "single.7.attn", "7", "single.9-3", ""])
+def test_a_block_in_which_nothing_is_trained_is_refused_with_those_that_there_are(said: str):
+    with pytest.raises(ConfigError, match=r"double\.0-18 and single\.0-37") as refused:
+        matching_layers(RELEASED, "attention_mlp", LAYER_GROUPS, blocks=("double", said))
+    assert "adapter.blocks=[" in refused.value.fix
