@@ -41,7 +41,6 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "uniform sigmas": ("train.sigma_sampling=uniform",),
     "weight decay 0.1": ("train.weight_decay=0.1",),
     "caption dropout 0.1": ("train.caption_dropout=0.1",),
-    "uniform sigmas, limit 0.004": ("train.sigma_sampling=uniform", "train.max_drift=0.004"),
     "orthogonal starts": (),
     "L2 on the update, no preservation": ("train.preservation=0", "train.class_images=0", "train.steps=1200"),
 }

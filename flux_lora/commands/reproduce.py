@@ -4,16 +4,21 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import quote
 
+import yaml
 from rich.console import Console
 
 from flux_lora import __version__
 from flux_lora.adapter.header import printable
 from flux_lora.adapter.reproduce import Reproduction, read_reproduction
+from flux_lora.config.assets import asset_folder
 from flux_lora.config.compose import read_recipe
 from flux_lora.config.file_verbs import ReproduceArgs
+from flux_lora.config.knobs import nearest
 from flux_lora.errors import ConfigError, RunError
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
+LONGEST_CHANGE = 400
+ANEW = "it is trained anew: the weights of a LoRA fit the base that it was trained on, and no other"
 LIST_INDENT = "  "
 
 
@@ -25,16 +30,42 @@ def reproduce(ask: ReproduceArgs) -> int:
     if not found.recipe:
         _say_what_there_is(terminal, found)
         return 1
-    written = _write(found.recipe, Path(ask.out) if ask.out else file.with_suffix(".recipe.yaml"))
+    recipe, changes = _on_base(found.recipe, ask.model) if ask.model else (found.recipe, [])
+    written = _write(recipe, Path(ask.out) if ask.out else file.with_suffix(".recipe.yaml"))
     terminal.print(f"{written} holds the recipe. What else it takes:")
     for need in found.needs:
         terminal.print(f"{LIST_INDENT}- {printable(need)}")
+    for change in changes:
+        terminal.print(f"{LIST_INDENT}- {printable(change, LONGEST_CHANGE)}")
     for complaint in _unfit(written):
         terminal.print(f"{LIST_INDENT}- to mend in it, for this version of flux_lora: {printable(complaint)}")
     terminal.print(
         f"then: mkdir runs/again; cp {quote(str(written))} runs/again/recipe.yaml; flux-lora run run=runs/again"
     )
     return 0
+
+
+def _on_base(recipe: str, model: str) -> tuple[str, list[str]]:
+    """The recipe with another base's section, and what that changes: all else stays as it was trained."""
+    folder = asset_folder("recipes") / "model"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if model not in known:
+        near = nearest(model, known)
+        raise ConfigError(
+            f"there is no model {model!r}",
+            fix=f"did you mean {near}?" if near else f"model is one of: {', '.join(known)}",
+        )
+    settings = yaml.safe_load(recipe)
+    section = yaml.safe_load((folder / f"{model}.yaml").read_text(encoding="utf-8"))
+    before = settings.get("model") if isinstance(settings.get("model"), dict) else {}
+    changes = [
+        f"model.{key} was {before.get(key)!r} and is {value!r}"
+        for key, value in section.items()
+        if before.get(key) != value
+    ]
+    title = recipe.partition("\n")[0]
+    text = yaml.safe_dump({**settings, "model": section}, sort_keys=False, allow_unicode=True, width=120)
+    return f"{title}\n{text}", [*changes, ANEW]
 
 
 def _say_what_there_is(terminal: Console, found: Reproduction) -> None:

@@ -22,6 +22,8 @@ class ReproduceArgs:
 
     file: str
     """A LoRA file that flux_lora exported."""
+    model: str = ""
+    """Another base to train the same photos and settings on, by its model= recipe. Empty keeps the base."""
     out: str = ""
     """Where the recipe goes. Empty means <file>.recipe.yaml beside the file."""
 

@@ -13,7 +13,7 @@ from flux_lora.adapter.metadata import Label, metadata_of
 from flux_lora.commands.reproduce import reproduce
 from flux_lora.config.compose import compose_config, reopen
 from flux_lora.config.file_verbs import ReproduceArgs
-from flux_lora.errors import RunError
+from flux_lora.errors import ConfigError, RunError
 from flux_lora.models.flux1.programs import PROGRAMS
 
 NAME = "transformer.transformer_blocks.0.attn.to_q"
@@ -82,3 +82,27 @@ def test_of_another_tool_s_file_its_settings_are_shown_and_nothing_is_written(
     said = capsys.readouterr().out
     assert "ss_comment:  [2Jhello" in said and "adapter.rank=32 train.steps=1600" in said
     assert [file.name for file in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_the_same_photos_and_settings_on_another_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """The recipe composes, all but the base is as it was, and what changes is said."""
+    words = ["recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug", "train.steps=999"]
+    config = compose_config(words)
+    file = export(tmp_path, asdict(config))
+    assert reproduce(ReproduceArgs(file=str(file), model="flux2_klein_4b")) == 0
+    said = capsys.readouterr().out
+    assert "model.name was 'FLUX.1-dev' and is 'FLUX.2-klein-base-4B'" in said
+    assert "model.render_guidance was 3.5 and is 4.0" in said and "trained anew" in said and "to mend" not in said
+    (tmp_path / "again").mkdir()
+    (tmp_path / "mug 1.recipe.yaml").rename(tmp_path / "again" / "recipe.yaml")
+    again = reopen(tmp_path / "again", [])
+    klein = compose_config([*words, "model=flux2_klein_4b"])
+    assert (again.model, again.train, again.adapter) == (klein.model, config.train, config.adapter)
+
+
+def test_a_base_that_there_is_not_is_refused_and_nothing_is_written(tmp_path: Path):
+    file = export(tmp_path, asdict(compose_config(["recipe=demo"])))
+    with pytest.raises(ConfigError, match="there is no model 'flux2_klein'") as refused:
+        reproduce(ReproduceArgs(file=str(file), model="flux2_klein"))
+    assert "flux2_klein_" in refused.value.fix
+    assert not (tmp_path / "mug 1.recipe.yaml").exists()
