@@ -12,6 +12,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST
 from flux_lora.adapter.layer_types import LayerDelta, LoRA
 from flux_lora.errors import ConfigError
 from flux_lora.models.family import LayerGroups
@@ -58,7 +59,7 @@ class TrainableLoRA:
         return LoRA(down, up, self.alpha)
 
 
-BLOCKS: Mapping[str, str] = {"double": "transformer_blocks", "single": "single_transformer_blocks"}
+BLOCKS: Mapping[str, str] = {short: name for name, short in BLOCK_TYPES.items() if name != REST}
 """What adapter.blocks calls a list of blocks -> diffusers' name of it."""
 SAID = re.compile(rf"({'|'.join(BLOCKS)})(?:\.(\d+)(?:-(\d+))?)?")
 
