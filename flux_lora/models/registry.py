@@ -15,5 +15,12 @@ def family_with(modules: Collection[str], families: Sequence[ModelFamily] = FAMI
 
 
 def family_of(source: ModelSource, families: Sequence[ModelFamily] = FAMILIES) -> ModelFamily:
-    """The family of a base on this disk; the first one for a hub id, of which no file may be here yet."""
-    return next((family for family in families if family.recognises(source)), families[0])
+    """The family of a base on this disk. Of a hub id no file may be here yet: then that of the release whose name is in
+    it, as finetunes have it, else the first."""
+    recognised = next((family for family in families if family.recognises(source)), None)
+    return recognised or max(families, key=lambda family: _longest_name_in(source.path, family))
+
+
+def _longest_name_in(path: str, family: ModelFamily) -> int:
+    names = (release.hub.rpartition("/")[2].lower() for release in family.programs.releases)
+    return max((len(name) for name in names if name and name in path.lower()), default=0)

@@ -25,6 +25,7 @@ from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution, patchify, unpatchify
 from flux_lora.models.flux2.layers import KLEIN_4B, KLEIN_9B, LAYER_GROUPS, MODULATION, Size, flux2_shapes
 from flux_lora.models.flux2.load import load_text_encoder, load_transformer, load_vae
+from flux_lora.models.flux2.programs import BASE_9B, DISTILLED_4B
 from flux_lora.models.flux2.sampling import sampling_shift, training_shift
 from flux_lora.models.flux2.text import encode_text
 from flux_lora.models.flux2.velocity import pack, positions, unpack, velocity_of
@@ -260,6 +261,10 @@ def test_each_release_is_known_by_its_hub_id_and_each_folder_by_its_contents(bas
     for family in KLEIN:
         assert family_of(ModelSource(family.release.hub)) is family
     assert family_of(ModelSource(str(base))).name == "FLUX.2 klein base 4B"
+    finetunes = {"someone/flux.2-klein-base-9b-photo": BASE_9B, "me/FLUX.2-klein-4B-anime": DISTILLED_4B}
+    for name, release in finetunes.items():
+        assert family_of(ModelSource(name)).programs.releases == (release,)
+    assert family_of(ModelSource("someone/anything")).name == "FLUX.1"
     large = tmp_path / "large"
     (large / "transformer").mkdir(parents=True)
     (large / "model_index.json").write_text(json.dumps({"_class_name": "Flux2KleinPipeline", "is_distilled": True}))
