@@ -10,7 +10,7 @@ import pytest
 
 from flux_lora.config.choices import Control
 from flux_lora.errors import RunError
-from flux_lora.runs.control import FILE, Ear, say
+from flux_lora.runs.control import FILE, ControlFile, send
 from flux_lora.train.checkpoints import complete_checkpoints
 from tests.test_path import ENVIRONMENT, PROMPTS, command, photograph, settings
 
@@ -98,26 +98,26 @@ def test_a_run_saves_shows_waits_goes_on_and_ends_when_it_is_told_to(training: s
     assert told(run_dir, "save").returncode == 2
 
 
-def test_a_word_to_a_run_that_nobody_trains_is_refused(tmp_path: Path):
+def test_a_request_to_a_run_that_nobody_trains_is_refused(tmp_path: Path):
     with pytest.raises(RunError, match="nothing trains in"):
-        say(tmp_path, Control.save, patience=1)
+        send(tmp_path, Control.save, patience=1)
     assert not (tmp_path / FILE).exists()
 
 
-def test_a_word_is_heard_once_and_one_that_is_none_not_at_all(tmp_path: Path):
-    ear = Ear(tmp_path)
-    assert ear.heard() is None
+def test_a_request_is_taken_once_and_one_that_is_none_not_at_all(tmp_path: Path):
+    file = ControlFile(tmp_path)
+    assert file.take() is None
     (tmp_path / FILE).write_text("save\n")
-    assert (ear.heard(), ear.heard()) == (Control.save, None)
+    assert (file.take(), file.take()) == (Control.save, None)
     (tmp_path / FILE).write_text("sing")
-    assert ear.heard() is None and not (tmp_path / FILE).exists()
+    assert file.take() is None and not (tmp_path / FILE).exists()
     (tmp_path / FILE).write_text("stop")
-    ear.forget()
-    assert ear.heard() is None
+    file.clear()
+    assert file.take() is None
 
 
-def test_a_pause_ends_with_any_other_word_or_a_signal(tmp_path: Path):
-    ear = Ear(tmp_path)
+def test_a_pause_ends_with_any_other_request_or_a_signal(tmp_path: Path):
+    file = ControlFile(tmp_path)
     (tmp_path / FILE).write_text("resume")
-    assert ear.after_a_pause(lambda: False) is Control.resume
-    assert ear.after_a_pause(lambda: True) is None
+    assert file.wait(lambda: False) is Control.resume
+    assert file.wait(lambda: True) is None

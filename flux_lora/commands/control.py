@@ -6,9 +6,9 @@ from rich.console import Console
 
 from flux_lora.config.choices import Control
 from flux_lora.config.file_verbs import ControlArgs
-from flux_lora.runs.control import say
+from flux_lora.runs.control import send
 
-HEARD = {
+ANSWERS = {
     Control.save: "a checkpoint is being saved",
     Control.sample: "previews are being rendered",
     Control.pause: "it waits; go on with ask=resume",
@@ -18,12 +18,10 @@ HEARD = {
 
 
 def control(asked: ControlArgs) -> int:
-    """Say the word, wait until it is heard; 1 if that takes longer than `patience`."""
+    """Send the request and wait until it is taken; 1 if that takes longer than `patience`."""
     terminal = Console(highlight=False, soft_wrap=True, markup=False)
-    if say(Path(asked.run), asked.ask, patience=asked.patience):
-        terminal.print(f"heard: {HEARD[asked.ask]}")
+    if send(Path(asked.run), asked.ask, patience=asked.patience):
+        terminal.print(f"{ANSWERS[asked.ask]}")
         return 0
-    terminal.print(
-        f"not heard within {asked.patience:g} s: it is taken up after the step, evaluation or save under way"
-    )
+    terminal.print(f"not taken up within {asked.patience:g} s: it waits for the step, evaluation or save under way")
     return 1

@@ -101,14 +101,14 @@ class OptimizerName(StrEnum):
 
 
 class Control(StrEnum):
-    """Words to a run that trains."""
+    """Requests to a run that trains."""
 
     save = "save"
     """Save a checkpoint now, and go on."""
     sample = "sample"
     """Render the previews now, and go on."""
     pause = "pause"
-    """Wait after the step until another word is said; the base stays in memory."""
+    """Wait after the step until another request; the base stays in memory."""
     resume = "resume"
     """Go on after a pause."""
     stop = "stop"

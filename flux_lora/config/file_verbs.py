@@ -37,7 +37,7 @@ class ControlArgs:
     ask: Control
     """What it is to do after the step that it is at."""
     patience: float = 60.0
-    """Seconds to wait until it is heard."""
+    """Seconds to wait until it is taken up."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ base_answers.py    what the base answers about them, asked once
 hardest.py         photos that are learned worst
 held_out.py        the loss on held-out photos while training
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
-control.py         words to a run that trains
+control.py         requests to a run that trains
 early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        learner, loop, checkpoints, previews
 candidates.py      checkpoints at strengths, their images, which are judged in full

@@ -1,7 +1,7 @@
-"""Words to a run that trains: a file in its folder, taken between two steps.
+"""Requests to a run that trains: a file in its folder, taken between two steps.
 
-A word is written beside and renamed, so it is read whole or not at all; the one who takes it takes the file away, and
-so says that it was heard. A word that a dead process left is not for the next one: training begins by forgetting it.
+A request is written beside and renamed, so it is read whole or not at all; who takes it takes the file away, and so says
+that it arrived. One that was left for a dead process is not for the next: training begins by clearing it.
 """
 
 import signal
@@ -22,17 +22,17 @@ EVERY = 0.2
 
 
 @dataclass(frozen=True)
-class Ear:
-    """Where a run listens."""
+class ControlFile:
+    """The file of a run folder by which requests arrive."""
 
     root: Path
 
-    def forget(self) -> None:
-        """What was said before now was not said to this process."""
+    def clear(self) -> None:
+        """Requests from before this process are not for it."""
         (self.root / FILE).unlink(missing_ok=True)
 
-    def heard(self) -> Control | None:
-        """The word that was said since the last look, and nothing twice."""
+    def take(self) -> Control | None:
+        """The request that arrived since the last look; none is taken twice."""
         file = self.root / FILE
         try:
             said = file.read_text(encoding="utf-8").strip()
@@ -41,46 +41,46 @@ class Ear:
         file.unlink(missing_ok=True)
         return Control(said) if said in set(Control) else None
 
-    def after_a_pause(self, stopped: Callable[[], bool]) -> Control | None:
-        """The word that ends a pause: any other. None where a signal ended it."""
+    def wait(self, stopped: Callable[[], bool]) -> Control | None:
+        """The request that ends a pause: any other. None where a signal ended it."""
         while not stopped():
-            word = self.heard()
-            if word and word is not Control.pause:
-                return word
+            request = self.take()
+            if request and request is not Control.pause:
+                return request
             time.sleep(EVERY)
         return None
 
 
 @dataclass
-class Asked:
-    """What a person asks of a run, by a signal or by a word."""
+class Requests:
+    """What a person asks of a run, by a signal or by `flux-lora control`."""
 
     stop: StopRequest
-    ear: Ear
+    file: ControlFile
 
     def after_step(self) -> Control | None:
-        """The word that was said, a signal's among them."""
-        word = self.ear.heard()
-        if word is Control.stop:
+        """The request that arrived; a signal asks to stop."""
+        request = self.file.take()
+        if request is Control.stop:
             self.stop.signal = self.stop.signal or signal.SIGINT
-        return Control.stop if self.stop.signal else word
+        return Control.stop if self.stop.signal else request
 
     def paused(self) -> Control | None:
         """Wait until something else is asked."""
-        word = self.ear.after_a_pause(lambda: bool(self.stop.signal))
-        if word is Control.stop:
+        request = self.file.wait(lambda: bool(self.stop.signal))
+        if request is Control.stop:
             self.stop.signal = signal.SIGINT
-        return Control.stop if self.stop.signal else word
+        return Control.stop if self.stop.signal else request
 
 
-def say(root: Path, word: Control, *, patience: float) -> bool:
-    """Say a word to the process that trains there; whether it was heard within so many seconds.
+def send(root: Path, request: Control, *, patience: float) -> bool:
+    """Send a request to the process that trains there; whether it was taken within so many seconds.
 
     Raises RunError where no process trains there.
     """
     if not root.is_dir() or is_alone_in(root):
         raise RunError(f"nothing trains in {root}", fix="name the run folder of a training that goes on: run=runs/mug")
-    write_text(word.value, root / FILE)
+    write_text(request.value, root / FILE)
     until = time.monotonic() + patience
     while (root / FILE).exists():
         if time.monotonic() > until:

@@ -23,7 +23,7 @@ from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
 from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
-from flux_lora.runs.control import Asked, Ear
+from flux_lora.runs.control import ControlFile, Requests
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.hardest import hardest_in_words
@@ -63,27 +63,27 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
         draw = counted_draw(config.train.seed, quantile_of(config.train), shift_of(run, pipeline))
         expected = pauses.expected_loss
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
-        ear = Ear(folder.root)
-        ear.forget()
-        _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, Asked(stop, ear))
+        file = ControlFile(folder.root)
+        file.clear()
+        _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, Requests(stop, file))
     shown = [one.sample for one in prepared.dataset.planned.prepared]
     for line in hardest_in_words(read_metrics(folder.metrics), shown):
         run.feedback.say(line)
 
 
-def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, asked: Asked) -> None:
+def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, requests: Requests) -> None:
     """A step is reported once the next is under way, or where there is a pause after it."""
     unread: Launched | None = None
     for step in steps:
         if unread:
             reporter.step(unread.read())
-        unread, word = step, asked.after_step()
-        if word or pauses.due(step.number):
+        unread, request = step, requests.after_step()
+        if request or pauses.due(step.number):
             facts, unread = step.read(), None
             reporter.step(facts)
-            word = asked.paused() if word is Control.pause else word
-            over = pauses.take(facts, word)
-            asked.stop.obey()
+            request = requests.paused() if request is Control.pause else request
+            over = pauses.take(facts, request)
+            requests.stop.obey()
             if over:
                 return
 
@@ -174,18 +174,18 @@ class _Pauses:
         """Whether anything is done after this step."""
         return self._saves(number) or self._shows(number) or self._held_out.due(number)
 
-    def take(self, step: Step, word: Control | None) -> bool:
+    def take(self, step: Step, request: Control | None) -> bool:
         """Do what is due, and what is asked for. Whether training should end here."""
-        number, over, stops = step.number, False, word is Control.stop
+        number, over, stops = step.number, False, request is Control.stop
         if measured := self._held_out.after(number):
             self._reporter.measured(number, measured)
-        if stops or word is Control.save or self._saves(number):
+        if stops or request is Control.save or self._saves(number):
             progress = {PRESERVATION_WEIGHT: step.preservation_weight}
             saved = checkpoints.save(self._run.folder.root, number, self._learner, progress)
             self._reporter.saved(saved)
             note(self._run.folder, {"steps": number})
             over = self._saves(number) and not stops and self._early_stop.after(saved)
-        if not stops and (word is Control.sample or self._shows(number)):
+        if not stops and (request is Control.sample or self._shows(number)):
             self._previews.show(number, self._reporter)
         return over
 

@@ -155,7 +155,7 @@ def launched_steps(
 
 @dataclass(frozen=True)
 class _Learned:
-    """What one batch said."""
+    """One batch whose gradients were added."""
 
     losses: Tensor  # B, without a graph
     sigmas: Tensor  # B, on the CPU, where they were drawn

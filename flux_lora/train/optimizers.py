@@ -100,14 +100,14 @@ def step_if_finite(optimizer: Optimizer, finite: Tensor) -> None:
 
 
 def learning_rate_at(done: int, config: TrainConfig) -> float:
-    """The rate of the update that follows `done` updates: a climb, then what the schedule leaves of it."""
-    climb = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    """The rate of the update that follows `done` updates: linear warm-up, then the schedule's share of the peak."""
+    warm = min(1.0, (done + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     way = (done - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * climb * _left(config.lr_scheduler, min(1.0, max(0.0, way)))
+    return config.learning_rate * warm * _share_of_peak(config.lr_scheduler, min(1.0, max(0.0, way)))
 
 
-def _left(schedule: LRScheduler, way: float) -> float:
-    """The share of the peak that is left after this share of the way."""
+def _share_of_peak(schedule: LRScheduler, way: float) -> float:
+    """Of the peak rate, after this share of the steps behind the warm-up."""
     match schedule:
         case LRScheduler.constant:
             return 1.0
