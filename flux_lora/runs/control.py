@@ -1,6 +1,6 @@
 """Requests to a run that trains: a file in its folder, taken between two steps.
 
-A request is written beside and renamed, so it is read whole or not at all; who takes it takes the file away, and so says
+A request is written beside and renamed, so it is read whole or not at all. Who takes it takes the file away, which says
 that it arrived. One that was left for a dead process is not for the next: training begins by clearing it.
 """
 
