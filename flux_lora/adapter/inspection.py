@@ -51,6 +51,8 @@ def commonest_tags(metadata: Mapping[str, str], most: int = 3) -> tuple[str, ...
 
 ROWS = 512
 """Rows of a LoHa that are computed at once."""
+SMALL, TOGETHER = 1024, 4096
+"""Numbers of a LoRA whose norm is computed with as many others."""
 LOW_RANK, LONGEST_SIDES = 8, 2**16
 """Rank, and O + I: up to these the norm of a LoHa is computed faster as that of a LoRA of the squared rank."""
 
@@ -308,9 +310,10 @@ def _norms(file: Path, deltas: Mapping[str, LayerDelta]) -> tuple[dict[str, floa
     """Frobenius norms by block, and a remark where some depend on the base's weights."""
     squares: defaultdict[str, float] = defaultdict(float)
     base_dependent = set()
+    known = dict(norms_of_small({name: delta for name, delta in deltas.items() if isinstance(delta, LoRA)}))
     for name, delta in deltas.items():
         try:
-            norm = norm_of(delta)
+            norm = known[name] if name in known else norm_of(delta)
         except AdapterFileError as refused:
             raise AdapterFileError(f"{file}: {quoted(name)}, {refused.problem}", fix=refused.fix) from None
         if norm is None:
@@ -322,6 +325,22 @@ def _norms(file: Path, deltas: Mapping[str, LayerDelta]) -> tuple[dict[str, floa
         return norms, ()
     instead = "here it is that of the LoRA in it" if "DoRA" in base_dependent else "it is left out here"
     return norms, (BASE_DEPENDENT.format(kinds="/".join(sorted(base_dependent)), instead=instead),)
+
+
+def norms_of_small(layers: Mapping[str, LoRA]) -> Iterator[tuple[str, float]]:
+    """The norms of small LoRAs, those of one shape at a time: a file may hold 100,000 of them."""
+    alike: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
+    for name, layer in layers.items():
+        if layer.rank <= LOW_RANK and layer.up.numel() + layer.down.numel() <= SMALL:
+            alike[layer.up.shape, layer.down.shape, layer.up.dtype, layer.down.dtype].append(name)
+    for names in alike.values():
+        for start in range(0, len(names), TOGETHER):
+            chunk = names[start : start + TOGETHER]
+            up_NOR = torch.stack([layers[name].up for name in chunk]).double()
+            down_NRI = torch.stack([layers[name].down for name in chunk]).double()
+            squares_N = ((up_NOR.mT @ up_NOR) * (down_NRI @ down_NRI.mT)).sum((1, 2)).clamp(min=0.0)
+            for name, norm in zip(chunk, squares_N.sqrt().tolist(), strict=True):
+                yield name, abs(layers[name].scale) * norm
 
 
 def _hash_remarks(header: FileHeader, hashes: Hashes) -> Iterator[str]:

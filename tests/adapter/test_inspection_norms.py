@@ -1,10 +1,12 @@
 """The length of a change, told without building it, is that of the built one."""
 
+import math
+
 import pytest
 import torch
 from torch import Generator, Tensor
 
-from flux_lora.adapter.inspection import norm_of, without_magnitude
+from flux_lora.adapter.inspection import norm_of, norms_of_small, without_magnitude
 from flux_lora.adapter.layer_types import OFT, DoRA, LayerDelta, LoHa, LoKr, LoRA, delta_of
 from flux_lora.errors import AdapterFileError
 
@@ -48,3 +50,27 @@ def test_a_stranger_s_sides_do_not_fill_the_memory():
         norm_of(wide)
     assert norm_of(LoRA(torch.ones(1, 10**6), torch.ones(10**6, 1), 1.0)) == pytest.approx(1e6)
     assert norm_of(LoRA(torch.ones(10**6, 1), torch.ones(1, 10**6), 1e6)) == pytest.approx(1e6)
+
+
+def test_norms_of_many_small_loras_are_those_of_each_alone():
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(4, 2, 6), (4, 2, 6), (3, 1, 5), (1, 8, 1), (64, 4, 64), (2, 9, 2)]
+    layers = {
+        f"transformer_blocks.{number}.attn.to_q": LoRA(
+            torch.randn(rank, inputs, generator=generator),
+            torch.randn(outputs, rank, generator=generator),
+            number - 2.0,
+        )
+        for number, (outputs, rank, inputs) in enumerate(shapes * 3)
+    }
+    found = dict(norms_of_small(layers))
+    assert len(found) == 15, "one of the shapes has a higher rank, and is left to the other way"
+    for name, norm in found.items():
+        assert norm == pytest.approx(norm_of(layers[name]))
+
+
+@pytest.mark.parametrize("number", [torch.inf, torch.nan])
+def test_a_small_lora_that_is_not_finite_has_no_finite_norm(number: float):
+    layer = LoRA(torch.ones(2, 3), torch.full((4, 2), number), 2.0)
+    (norm,) = dict(norms_of_small({"transformer_blocks.0.attn.to_q": layer})).values()
+    assert not math.isfinite(norm)
