@@ -12,8 +12,8 @@ from flux_lora.adapter.header import printable
 from flux_lora.adapter.reproduce import Reproduction, read_reproduction
 from flux_lora.config.assets import asset_folder
 from flux_lora.config.compose import read_recipe
+from flux_lora.config.error_messages import no_such_option
 from flux_lora.config.file_verbs import ReproduceArgs
-from flux_lora.config.knobs import nearest
 from flux_lora.errors import ConfigError, RunError
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft")
@@ -50,11 +50,7 @@ def _on_base(recipe: str, model: str) -> tuple[str, list[str]]:
     folder = asset_folder("recipes") / "model"
     known = sorted(file.stem for file in folder.glob("*.yaml"))
     if model not in known:
-        near = nearest(model, known)
-        raise ConfigError(
-            f"there is no model {model!r}",
-            fix=f"did you mean {near}?" if near else f"model is one of: {', '.join(known)}",
-        )
+        raise no_such_option(f"model/{model}", known)
     settings = yaml.safe_load(recipe)
     section = yaml.safe_load((folder / f"{model}.yaml").read_text(encoding="utf-8"))
     before = settings.get("model") if isinstance(settings.get("model"), dict) else {}

@@ -3,9 +3,11 @@
 No weights are opened and diffusers is not imported, so that `check` starts quickly.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -60,3 +62,13 @@ def broken_files_explained(folder: Path) -> Iterator[None]:
         raise ModelError(
             f"{folder} cannot be opened: {reason}", fix="fetch the model again; a file is missing or cut short"
         ) from error
+
+
+def part_settings(path: str, part: str, usual: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The config.json of a part of a pipeline that is on this disk, else the usual settings; nothing is fetched."""
+    folder = local_folder(path)
+    file = folder / part / "config.json"
+    if not (folder / INDEX).is_file() or not file.is_file():
+        return usual
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {name: value for name, value in kept.items() if not name.startswith("_")}

@@ -1,21 +1,63 @@
-"""What families do alike with the parts of a pipeline: the schedule, frozen weights, latents to images.
+"""What families do alike with the parts of a pipeline: a transformer filled, the schedule, latents to images.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from diffusers import FlowMatchEulerDiscreteScheduler, ModelMixin
+from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, ModelMixin
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor, nn
 
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
+from flux_lora.models.single_file import SingleFile, settings_of, tensors_in
+from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
 
 Part = TypeVar("Part", bound=nn.Module)
 ABSENT: Any = None
 """A part the pipeline does without; diffusers allows that and its annotations do not."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A transformer on this disk."""
+
+    place: Path
+    settings: Mapping[str, Any]
+    """Of its config.json, or told by its tensors."""
+    tensors: Iterator[tuple[str, Tensor]]
+    """diffusers' names and their tensors; none is read before its turn."""
+
+
+def stored_in_file(single: SingleFile) -> Stored:
+    """In one file."""
+    return Stored(single.file, settings_of(single), tensors_in(single))
+
+
+def stored_in_folder(model: type[ConfigMixin], path: str, revision: str) -> Stored:
+    """In a pipeline's folder, fetched from the hub if need be. `model`: diffusers' class of it."""
+    folder = part_folder(path, "transformer", revision)
+    with broken_files_explained(folder):
+        return Stored(folder, cast(dict[str, Any], model.load_config(folder)), tensors_of(weight_files(folder)))
+
+
+def filled(transformer: Part, stored: Stored, precision: Precision) -> Part:
+    """A transformer on the meta device with its weights, frozen."""
+    with broken_files_explained(stored.place):
+        fill(transformer, stored.tensors, precision)
+    return frozen(transformer)
+
+
+def loras_in_dtype_of(transformer: ModelMixin) -> None:
+    """peft gives a LoRA its layer's dtype, and a quantised layer has none to give."""
+    dtype = transformer.dtype  # diffusers looks through all modules for it
+    for name, parameter in transformer.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.to(dtype)
 
 
 def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteScheduler:

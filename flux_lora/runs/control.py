@@ -60,16 +60,15 @@ class Requests:
 
     def after_step(self) -> Control | None:
         """The request that arrived; a signal asks to stop."""
-        request = self.file.take()
-        if request is Control.stop:
-            self.stop.signal = self.stop.signal or signal.SIGINT
-        return Control.stop if self.stop.signal else request
+        return self._noted(self.file.take())
 
     def paused(self) -> Control | None:
         """Wait until something else is asked."""
-        request = self.file.wait(lambda: bool(self.stop.signal))
+        return self._noted(self.file.wait(lambda: bool(self.stop.signal)))
+
+    def _noted(self, request: Control | None) -> Control | None:
         if request is Control.stop:
-            self.stop.signal = signal.SIGINT
+            self.stop.signal = self.stop.signal or signal.SIGINT
         return Control.stop if self.stop.signal else request
 
 

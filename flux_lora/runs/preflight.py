@@ -65,7 +65,7 @@ def _refuse_distilled(run: Run) -> None:
     if instead and not run.config.model.train_distilled:
         raise ConfigError(
             f"{run.config.model.path} is {run.family.name}, which is distilled to a few steps: training undoes that",
-            fix=f"train its base, model={instead}, whose LoRA works on both; or set model.train_distilled=true",
+            fix=f"train its base, model={instead}, whose LoRA fits both; or set model.train_distilled=true",
         )
 
 

@@ -57,7 +57,7 @@ def nearest_shapes(deltas: Mapping[str, LayerDelta]) -> Shapes:
 
 def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], shapes: Shapes) -> Compatibility:
     modules = modules_of(tensors)
-    if has_flux2_layers(shapes) and loader not in (DIFFUSERS, COMFYUI):
+    if has_flux2_layers(shapes) and not loader.flux2:
         return Compatibility(loader.name, "none", "does not know FLUX.2")
     if result.stopped:
         return Compatibility(loader.name, "none", printable(result.stopped))

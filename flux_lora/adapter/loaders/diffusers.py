@@ -273,8 +273,15 @@ def _has_several_ranks(deltas: Mapping[str, LayerDelta]) -> bool:
 
 NO_TEXT_ENCODER = "a pipeline without its text encoder stops at them"
 DIFFUSERS = Loader(
-    "diffusers", "FluxPipeline.load_lora_weights, measured with 0.42.1", load_in_diffusers, NO_TEXT_ENCODER
+    "diffusers",
+    "FluxPipeline.load_lora_weights, measured with 0.42.1",
+    load_in_diffusers,
+    flux2=True,
+    without_text_encoders=NO_TEXT_ENCODER,
 )
 DIFFUSERS_032 = Loader(
-    "diffusers 0.32", "the same in 0.32.1, still pinned by many", load_in_diffusers_032, NO_TEXT_ENCODER
+    "diffusers 0.32",
+    "the same in 0.32.1, still pinned by many",
+    load_in_diffusers_032,
+    without_text_encoders=NO_TEXT_ENCODER,
 )

@@ -43,6 +43,8 @@ class Loader:
     name: str
     about: str
     load: Load
+    flux2: bool = False
+    """Whether it knows FLUX.2's layers."""
     without_text_encoders: str = ""
     """What it does with their layers where the text encoders are not loaded; empty where they always are."""
 

@@ -48,7 +48,7 @@ def _promises(dialect: str) -> list[ExpectedSupport]:
 
 def _obstacle(support: ExpectedSupport, dialect: str, adapter: Adapter) -> str:
     """Why the program cannot take the adapter at all; empty if it can."""
-    if is_flux2(adapter.deltas) and support.reader not in (DIFFUSERS, COMFYUI):
+    if is_flux2(adapter.deltas) and not support.reader.flux2:
         return "does not know FLUX.2"
     return _obstacle_in_layers(support, dialect, adapter)
 

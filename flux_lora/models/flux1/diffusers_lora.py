@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
-from flux_lora.models.pipeline_parts import ABSENT
+from flux_lora.models.pipeline_parts import ABSENT, loras_in_dtype_of
 
 LOADER_LOGGER = "diffusers.loaders.lora_base"
 TEXT_TOKENS = 16
@@ -38,10 +38,7 @@ def load_lora_file(transformer: FluxTransformer2DModel, file: Path, adapter_name
     )
     with _without_warnings():
         pipeline.load_lora_weights(str(file), adapter_name=adapter_name)
-    dtype = transformer.dtype  # diffusers looks through all modules for it
-    for name, parameter in transformer.named_parameters():
-        if "lora_" in name:  # peft gives a LoRA its layer's dtype, and a quantised layer has none to give
-            parameter.data = parameter.data.to(dtype)
+    loras_in_dtype_of(transformer)
     state = FluxPipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
     return state

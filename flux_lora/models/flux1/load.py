@@ -3,8 +3,6 @@
 Weights go to their device one by one: the host never holds a whole base for a GPU.
 """
 
-from typing import Any, cast
-
 import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from transformers import AutoTokenizer, CLIPTextModel, CLIPTokenizer, T5EncoderModel
@@ -15,9 +13,9 @@ from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.flux1.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
-from flux_lora.models.pipeline_parts import frozen
-from flux_lora.models.single_file import is_single_file, settings_of, tensors_in
-from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
+from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
+from flux_lora.models.single_file import is_single_file
+from flux_lora.models.weight_stream import Precision
 
 Place = torch.device | str
 
@@ -42,18 +40,12 @@ def load_transformer(
         quantized=LAYER_GROUPS["blocks_all"],
         offloaded="|".join(MODULATION) if offload_modulation else "",
     )
-    if is_single_file(path):
-        single = open_single_file(path)
-        place, settings, tensors = single.file, settings_of(single), tensors_in(single)
-    else:
-        place = part_folder(path, "transformer", revision)
-        with broken_files_explained(place):
-            settings = cast(dict[str, Any], FluxTransformer2DModel.load_config(place))
-            tensors = tensors_of(weight_files(place))
-    transformer = transformer_on_meta(settings)
-    with broken_files_explained(place):
-        fill(transformer, tensors, precision)
-    return frozen(transformer)
+    stored = (
+        stored_in_file(open_single_file(path))
+        if is_single_file(path)
+        else stored_in_folder(FluxTransformer2DModel, path, revision)
+    )
+    return filled(transformer_on_meta(stored.settings), stored, precision)
 
 
 def load_vae(

@@ -4,9 +4,7 @@ The base need not be on this machine: the sizes of FLUX.1-dev's parts are those 
 FLUX.1-dev, transformer/, vae/, text_encoder/ and text_encoder_2/config.json).
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,7 +14,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux1.latents import decode_latents, latent_distribution
 from flux_lora.models.flux1.single_file import open_single_file
-from flux_lora.models.pipeline_folder import INDEX, local_folder
+from flux_lora.models.pipeline_folder import part_settings
 from flux_lora.models.single_file import settings_of
 
 Settings = Mapping[str, Any]
@@ -56,7 +54,7 @@ def weightless_transformer(source: ModelSource | None = None) -> FluxTransformer
     if source and source.transformer:
         settings = settings_of(open_single_file(source.transformer))
     else:
-        settings = _settings(source, "transformer", TRANSFORMER)
+        settings = part_settings(source.path, "transformer", TRANSFORMER) if source else TRANSFORMER
     return transformer_on_meta(settings).requires_grad_(False)
 
 
@@ -71,9 +69,9 @@ def transformer_on_meta(settings: Settings) -> FluxTransformer2DModel:
 def weightless_base(source: ModelSource) -> Weightless:
     """All parts of a base that take memory. The VAE computes in float32, and so does its decoder here."""
     with torch.device("meta"):
-        vae = cast(AutoencoderKL, AutoencoderKL.from_config(dict(_settings(source, "vae", VAE))))
-        clip = CLIPTextModel(CLIPTextConfig(**_settings(source, "text_encoder", CLIP)))
-        t5 = T5EncoderModel(T5Config(**_settings(source, "text_encoder_2", T5)))
+        vae = cast(AutoencoderKL, AutoencoderKL.from_config(dict(part_settings(source.path, "vae", VAE))))
+        clip = CLIPTextModel(CLIPTextConfig(**part_settings(source.path, "text_encoder", CLIP)))
+        t5 = T5EncoderModel(T5Config(**part_settings(source.path, "text_encoder_2", T5)))
         tokens = source.max_sequence_length
         embeds = {
             "t5": torch.empty(1, tokens, t5.config.d_model),
@@ -92,13 +90,3 @@ def weightless_base(source: ModelSource) -> Weightless:
         decode_latents=lambda latents: decode_latents(vae, latents),
         encode_caption=torch.no_grad()(lambda: t5(ids)),
     )
-
-
-def _settings(source: ModelSource | None, part: str, usual: Settings) -> Settings:
-    """Of a part that is on this disk, else FLUX.1-dev's."""
-    folder = local_folder(source.path) if source else Path()
-    file = folder / part / "config.json"
-    if source is None or not (folder / INDEX).is_file() or not file.is_file():
-        return usual
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return {name: value for name, value in kept.items() if not name.startswith("_")}

@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux2.sampling import pipeline_of
 from flux_lora.models.flux2.velocity import velocity_of
+from flux_lora.models.pipeline_parts import loras_in_dtype_of
 
 TEXT_TOKENS = 16
 LATENT_SIDE = 8
@@ -24,10 +25,7 @@ GUIDANCE = 4.0
 def load_lora_file(transformer: Flux2Transformer2DModel, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
     """Load the file as a user would; returns diffusers' converted state dict of it."""
     pipeline_of(transformer, FlowMatchEulerDiscreteScheduler()).load_lora_weights(str(file), adapter_name=adapter_name)
-    dtype = transformer.dtype  # diffusers looks through all modules for it
-    for name, parameter in transformer.named_parameters():
-        if "lora_" in name:  # peft gives a LoRA its layer's dtype, and a quantised layer has none to give
-            parameter.data = parameter.data.to(dtype)
+    loras_in_dtype_of(transformer)
     state = Flux2KleinPipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
     return state

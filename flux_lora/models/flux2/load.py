@@ -3,7 +3,7 @@
 Weights go to their device one by one: the host never holds a whole base for a GPU.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
@@ -17,24 +17,19 @@ from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.text import TextEncoder, of_used_layers, without_last_norm
 from flux_lora.models.flux2.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
-from flux_lora.models.pipeline_parts import frozen
-from flux_lora.models.single_file import settings_of, tensors_in
-from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
+from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
+from flux_lora.models.weight_stream import Precision
 
 Place = torch.device | str
 
 
 def load_transformer(source: ModelSource, placement: Placement) -> Flux2Transformer2DModel:
     """The transformer, frozen. What is outside of its blocks (embedders, modulation, the last layer) stays whole."""
-    if source.transformer:
-        single = open_single_file(source.transformer)
-        place, settings, tensors = single.file, settings_of(single), tensors_in(single)
-    else:
-        place = part_folder(source.path, "transformer", source.revision)
-        with broken_files_explained(place):
-            settings = cast(dict[str, Any], Flux2Transformer2DModel.load_config(place))
-            tensors = tensors_of(weight_files(place))
-    transformer = transformer_on_meta(settings)
+    stored = (
+        stored_in_file(open_single_file(source.transformer))
+        if source.transformer
+        else stored_in_folder(Flux2Transformer2DModel, source.path, source.revision)
+    )
     precision = Precision(
         placement.device,
         placement.dtype,
@@ -42,9 +37,7 @@ def load_transformer(source: ModelSource, placement: Placement) -> Flux2Transfor
         quantized=LAYER_GROUPS["blocks_all"],
         offloaded=MODULATION if placement.offload_modulation else "",
     )
-    with broken_files_explained(place):
-        fill(transformer, tensors, precision)
-    return frozen(transformer)
+    return filled(transformer_on_meta(stored.settings), stored, precision)
 
 
 def load_vae(source: ModelSource, *, device: Place = "cpu") -> AutoencoderKLFlux2:

@@ -4,9 +4,7 @@ The base need not be on this machine: the sizes of the parts are those of the re
 FLUX.2-klein-base-4B and -9B, and Qwen/Qwen3-4B and -8B).
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -18,7 +16,7 @@ from flux_lora.models.flux2.latents import decode_latents, latent_distribution
 from flux_lora.models.flux2.layers import HEAD, TEXT_LAYERS, Size
 from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.text import of_used_layers
-from flux_lora.models.pipeline_folder import INDEX, local_folder
+from flux_lora.models.pipeline_folder import part_settings
 from flux_lora.models.single_file import settings_of
 
 Settings = Mapping[str, Any]
@@ -52,7 +50,8 @@ def weightless_transformer(size: Size, source: ModelSource | None = None) -> Flu
     if source and source.transformer:
         settings = settings_of(open_single_file(source.transformer))
     else:
-        settings = _settings(source, "transformer", transformer_settings(size))
+        usual = transformer_settings(size)
+        settings = part_settings(source.path, "transformer", usual) if source else usual
     return transformer_on_meta(settings).requires_grad_(False)
 
 
@@ -67,8 +66,8 @@ def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
 def weightless_base(size: Size, source: ModelSource) -> Weightless:
     """All parts of a base that take memory. The VAE computes in float32, and so does its decoder here."""
     with torch.device("meta"):
-        vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(_settings(source, "vae", {}))))
-        config = of_used_layers(Qwen3Config(**_settings(source, "text_encoder", text_settings(size))))
+        vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(part_settings(source.path, "vae", {}))))
+        config = of_used_layers(Qwen3Config(**part_settings(source.path, "text_encoder", text_settings(size))))
         text = Qwen3Model(config)
         tokens = source.max_sequence_length
         embeds = {"qwen": torch.empty(1, tokens, len(TEXT_LAYERS) * config.hidden_size)}
@@ -87,13 +86,3 @@ def weightless_base(size: Size, source: ModelSource) -> Weightless:
         decode_latents=lambda latents: decode_latents(vae, latents),
         encode_caption=torch.no_grad()(lambda: text(ids, attention_mask=masks, use_cache=False)),
     )
-
-
-def _settings(source: ModelSource | None, part: str, usual: Settings) -> Settings:
-    """Of a part that is on this disk, else the usual ones."""
-    folder = local_folder(source.path) if source else Path()
-    file = folder / part / "config.json"
-    if source is None or not (folder / INDEX).is_file() or not file.is_file():
-        return usual
-    kept = json.loads(file.read_text(encoding="utf-8"))
-    return {name: value for name, value in kept.items() if not name.startswith("_")}
