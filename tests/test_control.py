@@ -12,20 +12,14 @@ from flux_lora.config.choices import Control
 from flux_lora.errors import RunError
 from flux_lora.runs.control import FILE, ControlFile, send
 from flux_lora.train.checkpoints import complete_checkpoints
-from tests.test_path import ENVIRONMENT, PROMPTS, command, photograph, settings
+from tests.test_path import ENVIRONMENT, command, photo_folder, settings
 
 PATIENCE = 120
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    for number in range(4):
-        photograph(folder / f"photo_{number}.png", number, f"a zorb mug in place number {number}")
-    for number in range(4, 7):
-        photograph(folder / "held_out" / f"photo_{number}.png", number, "")
-    (folder / "prompts.txt").write_text(PROMPTS)
-    return folder
+    return photo_folder(tmp_path / "photos", 4)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.share.validate import workflow_faults
 from tests.klein_base import write_klein
-from tests.test_path import PROMPTS, photograph, settings
+from tests.test_path import photo_folder, settings
 
 TOKENS = 96
 
@@ -29,13 +29,7 @@ def klein(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for number in range(5):
-        photograph(folder / f"photo_{number}.png", number, f"a zorb mug in place number {number}")
-    for number in range(5, 8):
-        photograph(folder / "held_out" / f"photo_{number}.png", number, "")
-    (folder / "prompts.txt").write_text(PROMPTS)
-    return folder
+    return photo_folder(tmp_path_factory.mktemp("photos"), 5)
 
 
 def klein_settings(tiny_flux: Path, klein: Path, photos: Path, run_dir: Path) -> list[str]:

@@ -53,16 +53,19 @@ def photograph(file: Path, number: int, caption: str) -> None:
         file.with_suffix(".txt").write_text(caption)
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Five captioned photos, three held out, and prompts."""
-    folder = tmp_path / "photos"
-    for number in range(5):
+def photo_folder(folder: Path, count: int) -> Path:
+    """So many captioned photos, three held out, and prompts."""
+    for number in range(count):
         photograph(folder / f"photo_{number}.png", number, f"a zorb mug in place number {number}")
-    for number in range(5, 8):
+    for number in range(count, count + 3):
         photograph(folder / "held_out" / f"photo_{number}.png", number, "")
     (folder / "prompts.txt").write_text(PROMPTS)
     return folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return photo_folder(tmp_path / "photos", 5)
 
 
 def settings(tiny_flux: Path, photos: Path, run_dir: Path, *more: str) -> list[str]:

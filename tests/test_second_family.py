@@ -19,18 +19,12 @@ from flux_lora.runs.run import Run
 from flux_lora.runs.training import train_adapter
 from flux_lora.train.reporters import read_metrics
 from tests.dummy_family import IMAGE_LAYER, TEXT_LAYER, TEXT_TOKENS, DummyFamily, write_dummy_base
-from tests.test_path import PROMPTS, photograph, settings
+from tests.test_path import photo_folder, settings
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    for number in range(4):
-        photograph(folder / f"photo_{number}.png", number, f"a zorb mug in place number {number}")
-    for number in range(4, 7):
-        photograph(folder / "held_out" / f"photo_{number}.png", number, "")
-    (folder / "prompts.txt").write_text(PROMPTS)
-    return folder
+    return photo_folder(tmp_path / "photos", 4)
 
 
 @pytest.mark.filterwarnings("default")
