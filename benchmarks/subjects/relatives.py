@@ -12,9 +12,12 @@ paired by subject and prompt, with a bootstrap interval over both. About six min
 
 import argparse
 import re
+import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -30,7 +33,9 @@ from flux_lora.train.learner import Learner, Update
 from scripts.mini.judge import load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "relatives.md"
-RECIPE = "recipe"
+RECIPE, WORD_DROPOUT = "recipe", "word dropout"
+DROPPED, VARIANTS = 0.5, 7
+"""How often a word is left out that all captions say, and how many variants each caption gets."""
 WAYS: Mapping[str, tuple[str, ...]] = {
     RECIPE: ("train.save_every=100",),
     "rank 32": ("adapter.rank=32",),
@@ -42,6 +47,10 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "weight decay 0.1": ("train.weight_decay=0.1",),
     "caption dropout 0.1": ("train.caption_dropout=0.1",),
     "orthogonal starts": (),
+    "shift 2, unshifted 30 %": ("train.shift=2", "train.unshifted_share=0.3"),
+    "beta sigmas (0.6, 0.6)": ("train.sigma_sampling=beta",),
+    "single blocks alone": ("adapter.blocks=[single]",),
+    WORD_DROPOUT: ("data.caption_lines=variants",),
     "L2 on the update, no preservation": ("train.preservation=0", "train.class_images=0", "train.steps=1200"),
 }
 AVERAGED = {"mean of the last 10 %": 0.1, "mean of the last 25 %": 0.25}
@@ -74,6 +83,9 @@ def main() -> None:
 
 def _make(subject: Subject, folder: Path, way: str) -> None:
     run = run_of(subject, folder, _folder_of(way), (*WAYS[RECIPE], *WAYS[way]))
+    if way == WORD_DROPOUT:
+        photos = _with_words_dropped(subject, folder / "photos" / subject.name, folder / "words" / subject.name)
+        run = run_of(subject, folder, _folder_of(way), (*WAYS[RECIPE], *WAYS[way], f"data.folder={photos}"))
     with CHANGES.get(way, nullcontext)():
         train(run)
     draw(run, subject, None, folder, BASE)
@@ -87,6 +99,23 @@ def _make(subject: Subject, folder: Path, way: str) -> None:
             made.append(name)
     for name in made:
         _judge(run, subject, folder, name)
+
+
+def _with_words_dropped(subject: Subject, photos: Path, place: Path) -> Path:
+    """The photos with variants of each caption in which words are missing, the more often the more captions say them
+    beside the trigger (frequency-aware dropout, arXiv 2603.27199); trigger and class stay."""
+    if place.is_dir():
+        return place
+    shutil.copytree(photos, place)
+    captions = {file: file.read_text().split() for file in sorted(place.glob("*_*.txt"))}
+    said = Counter(word for words in captions.values() for word in set(words))
+    chance = {word: DROPPED * count / len(captions) for word, count in said.items()}
+    chance |= {subject.trigger: 0.0, subject.class_word: 0.0}
+    for number, (file, words) in enumerate(captions.items()):
+        random = Random(number)
+        variants = [[word for word in words if random.random() >= chance[word]] for _ in range(VARIANTS)]
+        file.write_text("\n".join(" ".join(each) for each in (words, *variants)) + "\n")
+    return place
 
 
 @contextmanager

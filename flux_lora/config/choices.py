@@ -216,3 +216,5 @@ class SigmaSampling(StrEnum):
     """All alike."""
     mode = "mode"
     """More of the middle, with heavy tails."""
+    beta = "beta"
+    """More of both ends, or of one."""

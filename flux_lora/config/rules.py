@@ -88,6 +88,8 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "train.max_grad_norm": (config.train.max_grad_norm, "1.0 is usual"),
         "train.shift": (config.train.shift, "1 shifts nothing"),
         "train.logit_std": (config.train.logit_std, "1.0 is usual"),
+        "train.beta_alpha": (config.train.beta_alpha, "1 is even, 0.6 favours low sigmas"),
+        "train.beta_beta": (config.train.beta_beta, "1 is even, 0.6 favours high sigmas"),
     }
     for key, (amount, hint) in above_zero.items():
         if not amount > 0:
@@ -108,11 +110,17 @@ def _sigmas(config: RunConfig) -> Iterator[Broken]:
         yield f"train.mode_scale is {config.train.mode_scale:g}", f"set it above {low:g}, to {high:g} at most"
     if config.train.dynamic_shift and config.train.shift != 1:
         yield "train.dynamic_shift is on, and train.shift too", "set train.shift=1, or train.dynamic_shift=false"
+    if config.train.unshifted_share and not config.train.dynamic_shift and config.train.shift == 1:
+        yield (
+            "train.unshifted_share is set, and no sigma is shifted",
+            "set train.dynamic_shift=true or train.shift, or train.unshifted_share=0",
+        )
 
 
 def _shares(config: RunConfig) -> Iterator[Broken]:
     shares = {
         "train.caption_dropout": (config.train.caption_dropout, "0.05"),
+        "train.unshifted_share": (config.train.unshifted_share, "0.3"),
         "data.mask_floor": (config.data.mask_floor, "0.1"),
         "data.max_crop": (config.data.max_crop, "0.25"),
         "evaluate.max_leakage": (config.evaluate.max_leakage, "0.25"),

@@ -133,6 +133,12 @@ class TrainConfig:
     """Standard deviation of logit(sigma) before the shift."""
     mode_scale: float = 1.29
     """Weight of the middle in mode sampling; below 0 favours the ends."""
+    beta_alpha: float = 0.6
+    """Beta sampling: below 1 favours low sigmas, above 1 leaves them out."""
+    beta_beta: float = 0.6
+    """Beta sampling: below 1 favours high sigmas, above 1 leaves them out."""
+    unshifted_share: float = 0.0
+    """Share of the sigmas that are drawn without the shift: 0.3 keeps fine detail in view where the shift is large."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,23 +59,27 @@ def point_at(latents: Tensor, noise: Tensor, sigma: Tensor) -> FlowPoint:
     return FlowPoint(noisy=noisy.to(latents.dtype), sigma=sigma, velocity=end - start)
 
 
-def draw_point(latents: Tensor, even: Tensor, quantile: Quantile, shift: float, generator: Generator) -> FlowPoint:
-    """A random question about these latents at the sigmas of B even numbers. All draws are made on the CPU, so every
-    device sees the same."""
+def draw_point(latents: Tensor, sigma: Tensor, generator: Generator) -> FlowPoint:
+    """A random question about these latents at B sigmas. The noise is drawn on the CPU, so every device sees the
+    same."""
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    return point_at(latents, noise, sigmas_at(even, quantile, shift))
+    return point_at(latents, noise, sigma)
 
 
-def counted_draw(seed: int, quantile: Quantile, shift: Shift = unshifted, *, purpose: str = "flow") -> Draw:
+def counted_draw(
+    seed: int, quantile: Quantile, shift: Shift = unshifted, *, unshifted_share: float = 0.0, purpose: str = "flow"
+) -> Draw:
     """Questions that depend on the seed and the batch's number alone, so that resuming changes nothing.
 
-    Sigmas are drawn systematically: a window of steps meets every part of the path.
+    Sigmas are drawn systematically: a window of steps meets every part of the path. `unshifted_share` of them are not
+    shifted.
     """
 
     def draw(latents: Tensor, number: int) -> FlowPoint:
         generator, count = generator_for(seed, number, purpose), len(latents)
         even = systematic(number * count, count, generator)
         height, width = latents.shape[-2:]
-        return draw_point(latents, even, quantile, shift(height, width), generator)
+        sigma = sigmas_at(even, quantile, shift(height, width), unshifted_share)
+        return draw_point(latents, sigma, generator)
 
     return draw

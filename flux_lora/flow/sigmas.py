@@ -14,8 +14,10 @@ from torch import Generator, Tensor
 Quantile = Callable[[Tensor], Tensor]
 """even numbers in (0, 1) -> sigmas in [0, 1]"""
 
-NEAREST_END = 1e-5
-"""Sigmas keep this distance from 0 and 1, where there is nothing to learn."""
+ENDS = (1e-5, 1 - 1e-5)
+"""Sigmas keep a distance from 0 and 1, where there is nothing to learn."""
+BETA_CELLS = 4096
+"""In which the density of a beta distribution is summed."""
 STRATA = 16
 """Equal parts of the path, each met once in as many exposures."""
 ORDER = torch.tensor([int(f"{number:04b}"[::-1], 2) for number in range(STRATA)])
@@ -47,10 +49,37 @@ def mode(scale: float) -> Quantile:
     return lambda even: 1 - even - scale * (torch.cos(math.pi / 2 * even).square() - 1 + even)
 
 
-def sigmas_at(even: Tensor, quantile: Quantile, shift: float) -> Tensor:
-    """The sigmas of even numbers, shifted, and away from both ends: float32."""
+def beta(alpha: float, beta: float) -> Quantile:
+    """More of both ends where both numbers are below 1 (Lee et al., "Beta Sampling is All You Need", 2024).
+
+    The density is summed over cells that narrow towards both ends; in each, the factor with the nearer pole is
+    integrated exactly, and the other taken at the cell's middle.
+    """
+    places = torch.sin(torch.linspace(0, math.pi / 2, BETA_CELLS + 1, dtype=torch.float64)).square()
+    middles = (places[1:] + places[:-1]) / 2
+    rising = (places**alpha).diff() / alpha * (1 - middles) ** (beta - 1)
+    falling = ((1 - places) ** beta).diff().neg() / beta * middles ** (alpha - 1)
+    mass = torch.where(middles < 0.5, rising, falling)
+    reached = torch.cat([torch.zeros(1, dtype=torch.float64), mass.cumsum(0) / mass.sum()])
+
+    def quantile(even: Tensor) -> Tensor:
+        right = torch.searchsorted(reached, even.double().contiguous()).clamp(1, BETA_CELLS)
+        share = (even - reached[right - 1]) / (reached[right] - reached[right - 1])
+        return torch.lerp(places[right - 1], places[right], share)
+
+    return quantile
+
+
+def sigmas_at(even: Tensor, quantile: Quantile, shift: float, unshifted_share: float = 0.0) -> Tensor:
+    """The sigmas of even numbers, shifted but for a share of them, and away from both ends: float32.
+
+    Even numbers below the share draw from the plain distribution, the others from the shifted one.
+    """
     inside = even.double().clamp(1e-9, 1 - 1e-9)
-    return shifted(quantile(inside), shift).float().clamp(NEAREST_END, 1 - NEAREST_END)
+    plain = inside < unshifted_share
+    below, above = max(unshifted_share, 1e-9), max(1 - unshifted_share, 1e-9)
+    within = torch.where(plain, inside / below, (inside - unshifted_share) / above)
+    return torch.where(plain, quantile(within), shifted(quantile(within), shift)).float().clamp(*ENDS)
 
 
 def systematic(first: int, count: int, generator: Generator) -> Tensor:

@@ -16,9 +16,9 @@ from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
 from flux_lora.data.batches import BatchOptions, batches_from
-from flux_lora.flow.points import Shift, counted_draw
+from flux_lora.flow.points import Draw, Shift, counted_draw
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import Quantile, logit_normal, mode, uniform
+from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
 from flux_lora.models.family import Pipeline, stack_prompt_embeds
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
@@ -60,7 +60,7 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
-        draw = counted_draw(config.train.seed, quantile_of(config.train), shift_of(run, pipeline))
+        draw = _draw(run, pipeline)
         expected = pauses.expected_loss
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         file = ControlFile(folder.root)
@@ -101,6 +101,12 @@ def _told_how_it_ends(reporter: Reporter) -> Iterator[None]:
         reporter.finished(status)
 
 
+def _draw(run: Run, pipeline: Pipeline) -> Draw:
+    config = run.config.train
+    shift = shift_of(run, pipeline)
+    return counted_draw(config.seed, quantile_of(config), shift, unshifted_share=config.unshifted_share)
+
+
 def quantile_of(config: TrainConfig) -> Quantile:
     """How the recipe draws sigmas, before the shift."""
     match config.sigma_sampling:
@@ -110,6 +116,8 @@ def quantile_of(config: TrainConfig) -> Quantile:
             return uniform()
         case SigmaSampling.mode:
             return mode(config.mode_scale)
+        case SigmaSampling.beta:
+            return beta(config.beta_alpha, config.beta_beta)
 
 
 def shift_of(run: Run, pipeline: Pipeline) -> Shift:

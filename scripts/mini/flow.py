@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, PreTrainedTokenizerFast, 
 
 from flux_lora.flow.points import draw_point
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import logit_normal
+from flux_lora.flow.sigmas import logit_normal, sigmas_at
 from flux_lora.models.flux1.velocity import pack, positions, text_positions, unpack
 from scripts.mini.captions import caption_of
 from scripts.mini.progress import Ema, load_state, save_state
@@ -215,7 +215,7 @@ def question(sceneries: Sequence[Scenery], ear: Ear, count: int, step: int, seed
     ]
     generator = generator_for(seed, step, "point")
     even = torch.rand(count, generator=generator)
-    point = draw_point(scenery.latents[chosen].float(), even, TIMES, SHIFT, generator)
+    point = draw_point(scenery.latents[chosen].float(), sigmas_at(even, TIMES, SHIFT), generator)
     words, pooled = ear.hear(captions)
     return Asked(point.noisy, point.sigma, words, pooled), point.velocity
 

@@ -38,6 +38,8 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("train.max_drift=-1", "train.max_drift is -1", "set train.max_drift to 0 or more"),
         ("train.preservation_every=0", "train.preservation_every is 0", "set train.preservation_every to 1 or more"),
         ("train.mode_scale=2", "train.mode_scale is 2", "to 1.75 at most"),
+        ("train.unshifted_share=0.3", "no sigma is shifted", "set train.dynamic_shift=true"),
+        ("train.beta_alpha=0", "train.beta_alpha is 0", "set train.beta_alpha above 0"),
         ("data.trigger=Mug", "the class itself would be overwritten", "choose a rare word"),
         ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
         ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),

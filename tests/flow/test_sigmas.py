@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import scipy.stats
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.training_utils import compute_density_for_timestep_sampling
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_lora.flow.randomness import generator_for
-from flux_lora.flow.sigmas import Quantile, logit_normal, mode, shifted, sigmas_at, systematic, uniform
+from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, shifted, sigmas_at, systematic, uniform
 
 
 @pytest.mark.parametrize("shift", [1.0, 1.15, 3.0])
@@ -36,12 +37,15 @@ quantiles = st.one_of(
     st.builds(logit_normal, st.floats(-20, 20), st.floats(0, 20)),
     st.builds(mode, st.floats(-0.99, 1.75)),
     st.builds(uniform),
+    st.builds(beta, st.floats(0.2, 5), st.floats(0.2, 5)),
 )
 
 
-@given(quantiles, st.floats(0.1, 20), st.lists(st.floats(0, 1), min_size=1, max_size=64))
-def test_every_sigma_lies_strictly_between_data_and_noise(quantile: Quantile, shift: float, even: list[float]):
-    sigma = sigmas_at(torch.tensor(even), quantile, shift)
+@given(quantiles, st.floats(0.1, 20), st.floats(0, 1), st.lists(st.floats(0, 1), min_size=1, max_size=64))
+def test_every_sigma_lies_strictly_between_data_and_noise(
+    quantile: Quantile, shift: float, unshifted: float, even: list[float]
+):
+    sigma = sigmas_at(torch.tensor(even), quantile, shift, unshifted)
     assert sigma.dtype == torch.float32
     assert bool(((sigma > 0) & (sigma < 1)).all())
 
@@ -71,6 +75,23 @@ def test_logit_normal_sampling_is_distributed_as_that_of_diffusers_training_util
     ours = sigmas_at(EVEN, logit_normal(0.3, 0.8), 1.0)
     shares = torch.linspace(0.05, 0.95, 19)
     torch.testing.assert_close(ours.quantile(shares), theirs.quantile(shares), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(("alpha", "other"), [(0.6, 0.6), (1.0, 1.0), (0.3, 2.0), (2.0, 5.0)])
+def test_beta_sampling_is_distributed_as_scipys(alpha: float, other: float):
+    ours = beta(alpha, other)(EVEN[::50]).numpy()
+    assert abs(ours - scipy.stats.beta.ppf(EVEN[::50].numpy(), alpha, other)).max() < 2e-5
+
+
+def test_a_share_of_the_sigmas_is_drawn_without_the_shift():
+    """The mixture's distribution function is that of its parts, weighed by their shares."""
+    mixed = sigmas_at(EVEN, logit_normal(), 3.0, 0.3).sort().values
+    plain, moved = (sigmas_at(EVEN, logit_normal(), shift) for shift in (1.0, 3.0))
+    for below in (0.2, 0.5, 0.8):
+        whole, first, second = ((sigma < below).float().mean().item() for sigma in (mixed, plain, moved))
+        assert whole == pytest.approx(0.3 * first + 0.7 * second, abs=2e-4)
+    assert torch.equal(sigmas_at(EVEN, logit_normal(), 3.0, 0.0), moved)
+    assert torch.equal(sigmas_at(EVEN, logit_normal(), 3.0, 1.0), plain)
 
 
 def test_a_shift_above_one_moves_sigmas_towards_noise():

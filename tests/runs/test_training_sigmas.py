@@ -9,7 +9,7 @@ import torch
 from flux_lora.config.choices import SigmaSampling
 from flux_lora.config.compose import compose_config
 from flux_lora.config.schema import TrainConfig
-from flux_lora.flow.sigmas import logit_normal, mode, uniform
+from flux_lora.flow.sigmas import beta, logit_normal, mode, uniform
 from flux_lora.models.flux1.sampling import sampling_shift
 from flux_lora.runs.run import Run
 from flux_lora.runs.training import quantile_of, shift_of
@@ -23,10 +23,12 @@ EVEN = torch.linspace(0.05, 0.95, 9)
         (SigmaSampling.logit_normal, logit_normal(0.3, 0.8)),
         (SigmaSampling.uniform, uniform()),
         (SigmaSampling.mode, mode(1.1)),
+        (SigmaSampling.beta, beta(0.7, 1.4)),
     ],
 )
 def test_every_way_of_drawing_sigmas_takes_its_own_numbers_from_the_recipe(sampling, expected):
-    config = TrainConfig(steps=1, sigma_sampling=sampling, logit_mean=0.3, logit_std=0.8, mode_scale=1.1)
+    drawn = TrainConfig(steps=1, logit_mean=0.3, logit_std=0.8, mode_scale=1.1, beta_alpha=0.7, beta_beta=1.4)
+    config = replace(drawn, sigma_sampling=sampling)
     assert torch.equal(quantile_of(config)(EVEN), expected(EVEN))
 
 

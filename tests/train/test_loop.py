@@ -115,7 +115,7 @@ def test_nothing_of_ours_waits_for_the_device_in_a_steady_step(monkeypatch: pyte
     run, reminder = tiny_run(config=replace(CONFIG, steps=20)), next(tiny_batches())
     for name in WAITS:
         monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
-    point = draw_point(reminder.latents, torch.tensor([0.3, 0.8]), logit_normal(), 1.0, torch.Generator())
+    point = draw_point(reminder.latents, torch.tensor([0.3, 0.8]), torch.Generator())
     kept = Preservation(repeat((reminder, point)), first=1.0, weight=1.0, every=2, limit=lambda _: 0.1)
     draw = counted_draw(0, logit_normal())
     launched = list(islice(launched_steps(run.learner, tiny_batches(), draw, preservation=kept), 20))

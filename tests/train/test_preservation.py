@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flux_lora.adapter.attach import set_strength
 from flux_lora.flow.points import counted_draw, draw_point
-from flux_lora.flow.sigmas import logit_normal
+from flux_lora.flow.sigmas import logit_normal, sigmas_at
 from flux_lora.train.loop import Step, training_steps
 from flux_lora.train.loss import flow_loss
 from flux_lora.train.preservation import SPAN, WIDER, Asked, Preservation, tightening
@@ -49,7 +49,7 @@ def taught(run: TinyRun, preservation: Preservation | None, steps: int = 30) -> 
 def moved(run: TinyRun) -> float:
     """Drift at points that were not asked about."""
     batch, _ = next(questions(run, start=100))
-    point = draw_point(batch.latents, torch.tensor([0.3, 0.8]), TIMES, 1.0, Generator().manual_seed(0))
+    point = draw_point(batch.latents, sigmas_at(torch.tensor([0.3, 0.8]), TIMES, 1.0), Generator().manual_seed(0))
     set_strength(run.transformer, 0.0)
     with torch.no_grad():
         point = replace(point, velocity=run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds))
