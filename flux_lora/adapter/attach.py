@@ -17,6 +17,7 @@ from torch import Generator, Tensor, nn
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.adapter.trainable import TrainableLoRA
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.family import PromptEmbeds, Velocity
 
 PEFT_NAME = "default"
 """What peft calls the adapter. There is only ever one."""
@@ -79,6 +80,21 @@ def set_strength(transformer: nn.Module, value: float) -> None:
     """How much of the adapter acts: 1 as trained, 0 the base."""
     for module in lora_modules(transformer).values():
         module.set_scale(PEFT_NAME, value)
+
+
+def without_adapter(transformer: nn.Module, predict: Velocity) -> Velocity:
+    """What `predict` answers when the adapter in its transformer is at strength 0; at 1 before and after."""
+
+    def base(
+        noisy: Tensor, sigma: Tensor, prompt_embeds: PromptEmbeds, /, *, references: Sequence[Tensor] = ()
+    ) -> Tensor:
+        set_strength(transformer, 0.0)
+        try:
+            return predict(noisy, sigma, prompt_embeds, references=references)
+        finally:
+            set_strength(transformer, 1.0)
+
+    return base
 
 
 def detach(transformer: nn.Module) -> None:

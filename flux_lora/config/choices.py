@@ -60,6 +60,15 @@ class MaskMode(StrEnum):
     off = "off"
 
 
+class OutsideMask(StrEnum):
+    """What is learned where a mask leaves an image out."""
+
+    photo = "photo"
+    """What the photo shows, with the weight of data.mask_floor."""
+    base = "base"
+    """What the base answers there, with the same weight: a third more time for images with a mask."""
+
+
 class Severity(StrEnum):
     """Severity of a finding: an error stops training, a warning stops it under strict, a note does not."""
 
@@ -205,6 +214,22 @@ class TrackerName(StrEnum):
     wandb = "wandb"
     tensorboard = "tensorboard"
     trackio = "trackio"
+
+
+class LossType(StrEnum):
+    """How an error of the velocity counts."""
+
+    l2 = "l2"
+    huber = "huber"
+    """Squared up to huber_c and straight beyond it: photos with odd spots pull less."""
+
+
+class LossWeighting(StrEnum):
+    """How noise levels count beside each other, beyond how often they are drawn."""
+
+    none = "none"
+    bell = "bell"
+    """Most in the middle."""
 
 
 class SigmaSampling(StrEnum):

@@ -8,6 +8,7 @@ from flux_lora.config.choices import (
     CheckFormat,
     CropMode,
     MaskMode,
+    OutsideMask,
     SourceRole,
     SubjectKind,
 )
@@ -69,6 +70,8 @@ class DataConfig:
     """A folder with a mask of the same name for each image that has one."""
     mask_floor: float = 0.1
     """Loss weight outside a mask. Above 0, or the background is left to drift."""
+    outside_mask: OutsideMask = OutsideMask.photo
+    """What is learned outside a mask: the photo, or what the base answers there, so that no background is learned."""
     resolution: int = 512
     """Buckets have about the area of a square of this side, in pixels; whole image tokens of 16."""
     more_resolutions: tuple[int, ...] = ()

@@ -88,6 +88,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "train.max_grad_norm": (config.train.max_grad_norm, "1.0 is usual"),
         "train.shift": (config.train.shift, "1 shifts nothing"),
         "train.logit_std": (config.train.logit_std, "1.0 is usual"),
+        "train.huber_c": (config.train.huber_c, "0.1 is usual"),
         "train.beta_alpha": (config.train.beta_alpha, "1 is even, 0.6 favours low sigmas"),
         "train.beta_beta": (config.train.beta_beta, "1 is even, 0.6 favours high sigmas"),
     }

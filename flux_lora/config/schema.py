@@ -13,6 +13,8 @@ from flux_lora.config.choices import (
     Device,
     ExportDialect,
     ExportDtype,
+    LossType,
+    LossWeighting,
     LRScheduler,
     OptimizerName,
     Quantization,
@@ -121,6 +123,12 @@ class TrainConfig:
     optimizer: OptimizerName = OptimizerName.adamw
     """prodigy finds the rate itself and wants learning_rate=1. adamw8bit needs bitsandbytes and CUDA, and saves little:
     only the adapter has optimizer state."""
+    loss_type: LossType = LossType.l2
+    """l2 is the usual one. huber lets large errors pull less; losses are reported as l2 all the same."""
+    huber_c: float = 0.1
+    """Size of an error from which huber counts it straight and no longer squared."""
+    loss_weighting: LossWeighting = LossWeighting.none
+    """bell counts middle noise levels most. sigma_sampling and shift do the same by drawing them more often."""
     sigma_sampling: SigmaSampling = SigmaSampling.logit_normal
     """How often each noise level is drawn, before the shift."""
     shift: float = 1.0

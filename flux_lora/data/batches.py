@@ -15,7 +15,7 @@ from itertools import count
 import torch
 from torch import Generator, Tensor
 
-from flux_lora.config.choices import SourceRole
+from flux_lora.config.choices import OutsideMask, SourceRole
 from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
@@ -80,6 +80,8 @@ class Batch:
     prompt_embeds: PromptEmbeds
     loss_weights: Tensor | None = None  # B1HW in [0, 1]
     """How much each place counts in the loss; None where all of them do."""
+    masks: Tensor | None = None  # B1HW in [0, 1]
+    """How much the photo's velocity is the answer at a place, and not the base's own; None where it is everywhere."""
     shares: Tensor | None = None  # B
     """What each image's loss counts in this process's part of a batch; None is one nth of n. A batch that its bucket
     does not fill counts less as a whole: each of its images counts as much as any other."""
@@ -89,11 +91,12 @@ class Batch:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
         beside = self.latents.is_pinned()
-        weights, shares = self.loss_weights, self.shares
+        weights, masks, shares = self.loss_weights, self.masks, self.shares
         return Batch(
             latents=self.latents.to(device, dtype, non_blocking=beside),
             prompt_embeds=self.prompt_embeds.to(device, dtype),
             loss_weights=None if weights is None else weights.to(device, non_blocking=beside),
+            masks=None if masks is None else masks.to(device, non_blocking=beside),
             shares=None if shares is None else shares.to(device, non_blocking=beside),
             samples=self.samples,
         )
@@ -104,6 +107,7 @@ class Batch:
             latents=self.latents.pin_memory(),
             prompt_embeds=self.prompt_embeds.pinned(),
             loss_weights=None if self.loss_weights is None else self.loss_weights.pin_memory(),
+            masks=None if self.masks is None else self.masks.pin_memory(),
             shares=None if self.shares is None else self.shares.pin_memory(),
             samples=self.samples,
         )
@@ -124,6 +128,8 @@ class BatchOptions:
     """How much a regularisation image counts in the loss, beside one of the subject."""
     mask_floor: float = 0.0
     """How much what a mask leaves out still counts."""
+    outside_mask: OutsideMask = OutsideMask.photo
+    """What is learned there."""
     rank: int = 0
     world_size: int = 1
     """Processes that share each batch, and which of them this is. All see the same batches, whatever their number."""
@@ -165,12 +171,14 @@ def batch_at(
     kept = [bool(chances[place] >= feed.caption_dropout) for place in places]
     said = zip(samples, drawn, kept, strict=True)
     share = feed.world_size / feed.batch_size if mine else 0.0
+    masks = _masks(samples)
     return Batch(
         latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
         prompt_embeds=stack_prompt_embeds(
             [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
         ),
-        loss_weights=_weights(samples, feed.mask_floor),
+        loss_weights=None if masks is None else feed.mask_floor + (1 - feed.mask_floor) * masks,
+        masks=masks if feed.outside_mask is OutsideMask.base else None,
         samples=tuple(members[place] for place in mine),
         shares=torch.tensor([share * (feed.prior_loss_weight if is_prior(one) else 1.0) for one in samples]),
     )
@@ -193,8 +201,8 @@ def _latent(sample: EncodedSample, feed: BatchOptions, number: int, place: int) 
     return sample.latent + sample.std * noise.to(sample.latent)
 
 
-def _weights(samples: Sequence[EncodedSample], floor: float) -> Tensor | None:
+def _masks(samples: Sequence[EncodedSample]) -> Tensor | None:
+    """B1HW; None where no sample has one."""
     if all(sample.mask is None for sample in samples):
         return None
-    masks = [torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]
-    return floor + (1 - floor) * torch.stack(masks).float()
+    return torch.stack([torch.ones_like(one.latent[:1]) if one.mask is None else one.mask for one in samples]).float()

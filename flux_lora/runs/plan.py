@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.attach import attach, detach, linear_layers
 from flux_lora.adapter.trainable import matching_layers
-from flux_lora.config.choices import OptimizerName, Quantization
+from flux_lora.config.choices import OptimizerName, OutsideMask, Quantization
 from flux_lora.config.schema import RunConfig
 from flux_lora.models.counting import Count, bytes_of, counted, counted_by_block
 from flux_lora.models.device import DTYPES
@@ -163,7 +163,8 @@ class Planner:
         asked = 1 / train.preservation_every if train.preservation else 0
         encoders = float(sum(bytes_of(part) for part in self.base.text_encoders))
         batches = train.gradient_accumulation_steps
-        return Plan(way, stages, step.flops * (batches + asked), encoders + self._caption.peak + CONTEXT)
+        flops = step.flops * (batches + asked) + self._answers.flops * batches
+        return Plan(way, stages, flops, encoders + self._caption.peak + CONTEXT)
 
     @property
     def trains_modulation(self) -> bool:
@@ -214,6 +215,20 @@ class Planner:
             noisy, embeds = self._question(at_once, side)
             with torch.no_grad():
                 return counted(lambda: velocity(noisy, _meta(at_once), embeds))
+
+        return counted_by_block(self.base.transformer, work)
+
+    @cached_property
+    def _answers(self) -> Count:
+        """The base's own, outside of masks."""
+        if self.config.data.outside_mask is OutsideMask.photo:
+            return Count(0, 0, 0, 0)
+
+        def work(transformer: nn.Module) -> Count:
+            velocity = self.family.velocity(transformer, guidance=self.config.model.train_guidance)
+            noisy, embeds = self._question(self.config.train.batch_size, self._largest_side)
+            with torch.no_grad():
+                return counted(lambda: velocity(noisy, _meta(len(noisy)), embeds))
 
         return counted_by_block(self.base.transformer, work)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_into, trainable_layers
+from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_into, trainable_layers, without_adapter
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.start import started_from
 from flux_lora.adapter.trainable import matching_layers
@@ -139,6 +139,7 @@ def _batch_options(config: RunConfig) -> BatchOptions:
         prior_loss_weight=config.train.prior_loss_weight,
         sample_latents=config.data.sample_latents,
         mask_floor=config.data.mask_floor,
+        outside_mask=config.data.outside_mask,
     )
 
 
@@ -159,7 +160,8 @@ def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
     if config.hardware.gradient_checkpointing:
         family.checkpoint_activations(transformer)
     predict = family.velocity(transformer, guidance=config.model.train_guidance)
-    return Learner(predict, start, trainable_layers(transformer), config.train)
+    base = without_adapter(transformer, predict)
+    return Learner(predict, start, trainable_layers(transformer), config.train, base=base)
 
 
 class _Pauses:

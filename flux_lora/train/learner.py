@@ -7,7 +7,7 @@ computes in float32, the parameters are the masters. A step may follow several a
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -17,7 +17,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.adapter.trainable import TrainableLayer
 from flux_lora.config.schema import TrainConfig
+from flux_lora.data.batches import Batch
 from flux_lora.errors import RunError
+from flux_lora.flow.points import FlowPoint
 from flux_lora.models.family import Velocity
 from flux_lora.train.optimizers import learning_rate_at, optimizer_for, step_if_finite
 
@@ -47,11 +49,19 @@ class Learner:
     """A velocity function and the parameters that make it better."""
 
     def __init__(
-        self, predict: Velocity, start: Adapter, layers: Mapping[str, TrainableLayer], config: TrainConfig
+        self,
+        predict: Velocity,
+        start: Adapter,
+        layers: Mapping[str, TrainableLayer],
+        config: TrainConfig,
+        *,
+        base: Velocity | None = None,
     ) -> None:
-        """`start` is the float32 truth; `layers` hold its parameters inside the model that `predict` calls."""
+        """`start` is the float32 truth; `layers` hold its parameters inside the model that `predict` calls. `base` is
+        the same model without them; it is asked where a mask leaves the answer to it."""
         assert set(layers) == set(start.deltas), "the model holds the adapter that starts"
         self.predict = predict
+        self._base = base
         self.config = config
         self.layers = {name: layers[name] for name in sorted(layers)}
         self.parameters = [parameter for layer in self.layers.values() for parameter in layer.parameters]
@@ -59,6 +69,15 @@ class Learner:
         self.optimizer = optimizer_for(self.masters, config)
         self._losses: list[Tensor] = []
         self.load(start)
+
+    @torch.no_grad()
+    def answered_outside(self, batch: Batch, point: FlowPoint) -> FlowPoint:
+        """The question with the base's own answer where the batch's masks leave a photo out."""
+        if batch.masks is None:
+            return point
+        assert self._base, "masks need the base's answer"
+        own = self._base(point.noisy, point.sigma, batch.prompt_embeds).float()
+        return replace(point, velocity=torch.lerp(own, point.velocity, batch.masks))
 
     def accumulate(self, loss: Tensor) -> None:
         """Add the gradients of `loss` (one number) to those of the next step."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from flux_lora.data.batches import Batch
 from flux_lora.flow.points import Draw
 from flux_lora.train.learner import Learner, refuse_non_finite
-from flux_lora.train.loss import flow_loss
+from flux_lora.train.loss import flow_error, flow_loss, minimised, weighed
 from flux_lora.train.preservation import Asked, Preservation
 
 Item = TypeVar("Item")
@@ -140,7 +140,8 @@ def launched_steps(
             return
         losses, sigmas = (torch.cat(each) for each in zip(*((one.losses, one.sigmas) for one in learned), strict=True))
         if preservation and preservation.due(done):
-            moved, (reminder, _) = _asked(learner, preservation.ask(), place)
+            reminder, point = placed(preservation.ask(), place.device, place.dtype)
+            moved = flow_loss(learner.predict, reminder, point)
             learner.accumulate(preservation.pull * _reduced(moved, reminder))
             drift = moved.detach().mean()
             weight = preservation.answered(drift, done)
@@ -164,9 +165,12 @@ class _Learned:
 
 def _learned(learner: Learner, question: Asked, place: Tensor) -> _Learned:
     """Add a batch's gradients. Its graph is gone before the next: activations are those of one question."""
-    losses, (batch, _) = _asked(learner, question, place)
-    learner.accumulate(_reduced(losses, batch) / learner.config.gradient_accumulation_steps)
-    return _Learned(losses.detach(), question[1].sigma, batch.samples)
+    batch, point = placed(question, place.device, place.dtype)
+    error = flow_error(learner.predict, batch, learner.answered_outside(batch, point))
+    wrong = minimised(error, batch, point.sigma, learner.config)
+    learner.accumulate(_reduced(wrong, batch) / learner.config.gradient_accumulation_steps)
+    losses = weighed(error.detach().square(), batch.loss_weights)
+    return _Learned(losses, question[1].sigma, batch.samples)
 
 
 def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -194,12 +198,6 @@ def ready(question: Asked, dtype: torch.dtype) -> Asked:
 def _questions(batches: Iterator[Batch], draw: Draw, start: int, dtype: torch.dtype) -> Iterator[Asked]:
     for number, batch in enumerate(batches, start):
         yield ready((batch, draw(batch.latents.float(), number)), dtype)
-
-
-def _asked(learner: Learner, question: Asked, place: Tensor) -> tuple[Tensor, Asked]:
-    """The loss of each image, B, and the question, put where the learner computes; its answer stays float32."""
-    batch, point = placed(question, place.device, place.dtype)
-    return flow_loss(learner.predict, batch, point), (batch, point)
 
 
 def _reduced(loss: Tensor, batch: Batch) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flux_lora.config.choices import SourceRole
+from flux_lora.config.choices import OutsideMask, SourceRole
 from flux_lora.data.batches import Batch, BatchOptions, batch_at, batches, batches_from, grouped
 from flux_lora.data.cache import EncodedSample
 from flux_lora.models.family import PromptEmbeds
@@ -139,8 +139,12 @@ def test_what_a_mask_leaves_out_counts_as_little_as_the_floor_says():
     mask = torch.zeros_like(one.latent[:1])
     mask[0, 0, 0] = 1
     feed = BatchOptions(batch_size=1, seed=0, mask_floor=0.25)
-    weights = batch_at([replace(one, mask=mask)], EMPTY, feed, ((0,),), 0).loss_weights
-    assert weights.max() == 1 and weights.min() == 0.25
+    batch = batch_at([replace(one, mask=mask)], EMPTY, feed, ((0,),), 0)
+    assert batch.loss_weights.max() == 1 and batch.loss_weights.min() == 0.25
+    assert batch.masks is None, "the photo is the answer everywhere"
+    asks_base = replace(feed, outside_mask=OutsideMask.base)
+    assert torch.equal(batch_at([replace(one, mask=mask)], EMPTY, asks_base, ((0,),), 0).masks[0], mask)
+    assert batch_at([one], EMPTY, asks_base, ((0,),), 0).masks is None
 
 
 def test_a_caption_is_drawn_from_its_variants():

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from flux_lora.adapter.attach import adapter_of
 from flux_lora.adapter.layer_types import rounded
+from flux_lora.data.batches import Batch
 from flux_lora.errors import RunError
-from flux_lora.flow.points import counted_draw
+from flux_lora.flow.points import FlowPoint, counted_draw
 from flux_lora.flow.sigmas import logit_normal
 from flux_lora.train.learner import refuse_non_finite
-from flux_lora.train.loss import flow_loss
+from flux_lora.train.loss import flow_error, flow_loss, weighed
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
 
@@ -96,6 +97,43 @@ def test_the_adapter_handed_out_is_a_copy():
     before = run.learner.adapter()
     next(run.steps())
     assert all(not layer.up.any() for layer in before.layers.values())
+
+
+def half_masked(seed: int) -> tuple[Batch, FlowPoint]:
+    """A question whose photos count in their upper half only."""
+    batch = next(tiny_batches())
+    masks = torch.zeros_like(batch.latents[:, :1])
+    masks[:, :, :2] = 1
+    weights = 0.5 + 0.5 * masks
+    return replace(batch, masks=masks, loss_weights=weights), counted_draw(seed, logit_normal())(batch.latents, 0)
+
+
+def test_outside_of_a_mask_the_answer_is_the_bases_and_inside_the_photos():
+    run, (batch, point) = tiny_run(), half_masked(0)
+    with torch.no_grad():
+        base = run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds)  # its adapter is still nothing
+    list(islice(run.steps(), 4))
+    with torch.no_grad():
+        trained = run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds)
+        asked = run.learner.answered_outside(batch, point)
+        assert torch.equal(run.learner.predict(point.noisy, point.sigma, batch.prompt_embeds), trained)
+    assert not torch.equal(base, trained)
+    torch.testing.assert_close(asked.velocity[:, :, 2:], base[:, :, 2:])
+    torch.testing.assert_close(asked.velocity[:, :, :2], point.velocity[:, :, :2])
+    assert run.learner.answered_outside(replace(batch, masks=None), point) is point
+
+
+def test_an_adapter_that_is_nothing_yet_is_pulled_by_the_inside_of_masks_alone():
+    photo_outside, base_outside, inside = tiny_run(), tiny_run(), tiny_run()
+    batch, point = half_masked(1)
+    blank = replace(batch, loss_weights=batch.masks)
+    pairs = ((photo_outside, replace(batch, masks=None)), (base_outside, batch), (inside, blank))
+    for run, asked in pairs:
+        error = flow_error(run.learner.predict, asked, run.learner.answered_outside(asked, point))
+        (weighed(error.square(), asked.loss_weights) * asked.loss_weights.sum(dim=(1, 2, 3))).sum().backward()
+    grads = [torch.cat([each.grad.flatten() for each in run.learner.parameters]) for run, _ in pairs]
+    torch.testing.assert_close(grads[1], grads[2], rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(grads[0], grads[2], rtol=1e-2)
 
 
 def a_loss(run: TinyRun, dtype: torch.dtype) -> Tensor:

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
+from flux_lora.config.choices import LossType, LossWeighting
+from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch
 from flux_lora.flow.points import point_at
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.train.loss import flow_loss
+from flux_lora.train.loss import bell, flow_error, flow_loss, minimised, pseudo_huber
 
 LATENTS, NOISE = torch.randn(2, 16, 4, 4), torch.randn(2, 16, 4, 4)
 TEXT = PromptEmbeds({"t5": torch.zeros(2, 1, 1), "pooled": torch.zeros(2, 1)})
@@ -51,3 +54,30 @@ def test_a_small_mask_counts_as_much_as_a_large_one():
     weights[1] = 1
     losses = flow_loss(lambda *_: POINT.velocity + 2, replace(BATCH, loss_weights=weights), POINT)
     torch.testing.assert_close(losses, torch.full((2,), 4.0))
+
+
+def test_a_plain_recipe_makes_the_flow_matching_loss_small():
+    answer = POINT.velocity + torch.randn(2, 16, 4, 4)
+    masked = replace(BATCH, loss_weights=torch.rand(2, 1, 4, 4))
+    error = flow_error(lambda *_: answer, masked, POINT)
+    made_small = minimised(error, masked, POINT.sigma, TrainConfig(steps=1))
+    assert torch.equal(made_small, flow_loss(lambda *_: answer, masked, POINT))
+
+
+def test_huber_is_squared_where_errors_are_small_and_straight_where_they_are_large():
+    errors = torch.tensor([1e-3, -1e-3, 50.0, -50.0], dtype=torch.float64)
+    near, _, far, _ = pseudo_huber(errors, 0.1).tolist()
+    assert near == pytest.approx(1e-6, rel=1e-3)
+    assert far == pytest.approx(2 * 0.1 * (50 - 0.1), rel=1e-4)
+    error = torch.full((2, 16, 4, 4), 50.0)
+    huber = TrainConfig(steps=1, loss_type=LossType.huber)
+    assert minimised(error, BATCH, POINT.sigma, huber).tolist() == pytest.approx([far, far])
+
+
+def test_the_bell_counts_the_middle_most_the_ends_not_at_all_and_one_on_average():
+    even = (torch.arange(10_000) + 0.5) / 10_000
+    assert bell(even).mean().item() == pytest.approx(1, abs=1e-4)
+    assert bell(even).argmax().item() in (4999, 5000)
+    assert bell(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0, 0], abs=1e-6)
+    error, config = torch.ones(2, 16, 4, 4), TrainConfig(steps=1, loss_weighting=LossWeighting.bell)
+    assert torch.equal(minimised(error, BATCH, POINT.sigma, config), bell(POINT.sigma))

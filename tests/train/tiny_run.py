@@ -7,7 +7,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import Generator
 
-from flux_lora.adapter.attach import attach, trainable_layers
+from flux_lora.adapter.attach import attach, trainable_layers, without_adapter
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
@@ -42,7 +42,8 @@ def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, r
     layers = flux1_layers(transformer, AdapterTargets.attention_mlp)
     start = attach(transformer, layers, rank=rank, alpha=4.0, generator=generator)
     predict = velocity_of(transformer, guidance=1.0)
-    return TinyRun(transformer, Learner(predict, start, trainable_layers(transformer), config), config)
+    base = without_adapter(transformer, predict)
+    return TinyRun(transformer, Learner(predict, start, trainable_layers(transformer), config, base=base), config)
 
 
 def tiny_batches(config: TrainConfig = CONFIG, start: int = 0) -> Iterator[Batch]:
