@@ -9,6 +9,7 @@ from flux_lora.config.choices import Severity
 from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.image_stats.lettering import Line
 from flux_lora.data.image_stats.measure import ImageStats
+from flux_lora.data.image_stats.shared_marks import find_shared_marks
 
 WATERMARK = Rule("watermark", Severity.warning, "A watermark is learned with the rest, and comes back in other images.")
 NOT_READ = Rule(
@@ -16,7 +17,11 @@ NOT_READ = Rule(
     Severity.note,
     "Words across an image are found by reading it, for which the extra 'ocr' is needed.",
 )
+SHARED_MARK = Rule(
+    "shared-mark", Severity.warning, "What lies over several images at one place is learned as part of every image."
+)
 WATERMARK_RULES: tuple[Rule, ...] = (WATERMARK, NOT_READ)
+SHARED_MARK_RULES: tuple[Rule, ...] = (SHARED_MARK,)
 
 AGENCIES = (
     "shutterstock|gettyimages|istock|alamy|adobestock|dreamstime|depositphotos|123rf|bigstock|unsplash|pexels|freepik|"
@@ -45,6 +50,17 @@ def judge_watermarks(images: Sequence[Path], readings: Readings | None) -> Itera
         if marks:
             listed = ", ".join(repr(mark) for mark in marks[:2])
             yield WATERMARK.at(image, f"has a watermark: {listed}", "use a clean copy, or crop it away or mask it")
+
+
+def judge_shared_marks(measured: Sequence[ImageStats]) -> Iterator[Finding]:
+    """Marks that several images have at one place, whatever they say; nothing is read."""
+    for mark in find_shared_marks([each.detail for each in measured]):
+        for member in mark.members:
+            yield SHARED_MARK.at(
+                measured[member].image,
+                f"seems to have a watermark {mark.place}: {len(mark.members)} images have the same marks there",
+                "use clean copies, or crop it away, or mask it: a mask is white where the photo is learned",
+            )
 
 
 BLURRED = Rule("blurred", Severity.warning, "Blur is learned as part of the thing; the images come out soft.")

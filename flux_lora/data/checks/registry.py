@@ -27,8 +27,10 @@ from flux_lora.data.checks.dataset import DATASET_RULES, judge_dataset
 from flux_lora.data.checks.duplicates import DUPLICATE_RULES, judge_duplicates
 from flux_lora.data.checks.image_quality import (
     QUALITY_RULES,
+    SHARED_MARK_RULES,
     WATERMARK_RULES,
     judge_image_quality,
+    judge_shared_marks,
     judge_watermarks,
 )
 from flux_lora.data.checks.language import LANGUAGE_RULES, judge_language
@@ -115,6 +117,7 @@ IMAGE_CHECKS = (
     Check(MASK_RULES, lambda given: judge_masks(given.scanned)),
     Check(DUPLICATE_RULES, lambda given: judge_duplicates(given.stats, given.held_out_stats, vectors=given.vectors)),
     Check(WATERMARK_RULES, lambda given: judge_watermarks([one.image for one in given.stats], given.ocr_lines)),
+    Check(SHARED_MARK_RULES, lambda given: judge_shared_marks(given.stats)),
     Check(
         DATASET_RULES,
         lambda given: judge_dataset(given.stats, [one.sample for one in given.scanned], given.words),

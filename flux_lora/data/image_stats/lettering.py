@@ -1,7 +1,8 @@
 """Watermarks: lines of small letters near an edge by their strokes, and words by OCR (extra 'ocr', the only importer).
 
 Strokes are thin, many side by side, in a line with clear space above and below. Without OCR, large or faint stamps
-across the middle are not found, and neither is lettering on a busy background.
+across the middle of one image are not found (of several: shared_marks.py), and neither is lettering on a busy
+background.
 
 Grey values and marks are HW; a strip is a part of the rows, the image's edge first.
 """

@@ -28,6 +28,7 @@ from flux_lora.data.image_stats.copies import colours_of, perceptual_hashes, sma
 from flux_lora.data.image_stats.lettering import find_lettering
 from flux_lora.data.image_stats.noise import noise
 from flux_lora.data.image_stats.pieces import blurred_sides, is_collage
+from flux_lora.data.image_stats.shared_marks import Detail, detail_of
 from flux_lora.data.image_stats.sharpness import Grey, blockiness, enlarged, sharpness
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -155,6 +156,8 @@ class ImageStats:
     """Mean colours of 4 x 4 tiles. See copies.py."""
     copy: bytes
     """64 x 64 RGB. See copies.py."""
+    detail: Detail
+    """What watermarks are found by. See shared_marks.py."""
     digest: str
     """sha256 of the size and pixels: the same for the same image in a PNG and a BMP."""
 
@@ -199,6 +202,7 @@ def measure(
         perceptual_hashes=perceptual_hashes(small),
         colours=colours_of(small),
         copy=small_copy(small),
+        detail=detail_of(small),
         digest=sha256(f"{decoded.size}".encode() + decoded.tobytes()).hexdigest(),
     )
 

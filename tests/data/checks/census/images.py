@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from benchmarks.photographs import (
     Change,
@@ -29,7 +29,7 @@ from flux_lora.data.bucketing.plan import BucketOptions, plan
 from flux_lora.data.checks.bucket_fit import judge_bucket_fit
 from flux_lora.data.checks.dataset import judge_dataset
 from flux_lora.data.checks.duplicates import judge_duplicates
-from flux_lora.data.checks.image_quality import judge_image_quality, judge_watermarks
+from flux_lora.data.checks.image_quality import judge_image_quality, judge_shared_marks, judge_watermarks
 from flux_lora.data.checks.subject_words import SubjectWords
 from flux_lora.data.findings import Finding
 from flux_lora.data.image_stats.lettering import Line
@@ -143,6 +143,20 @@ def on_white(some: int, others: int) -> list[Image.Image]:
     return [*moved(some), *(product(GROUNDS[1 + at % 5], seed=at) for at in range(others))]
 
 
+def stamped(count: int) -> Case:
+    """Photos with one faint mark in the middle."""
+
+    def judged() -> list[Finding]:
+        photos = [scene(seed) for seed in range(count)]
+        for photo in photos:
+            mark = Image.new("L", photo.size, 0)
+            ImageDraw.Draw(mark).text((90, 100), "PROOF COPY", font=ImageFont.load_default(26), fill=90)
+            photo.paste((255, 255, 255), mask=mark)
+        return list(judge_shared_marks([look(photo, f"{number}.png") for number, photo in enumerate(photos)]))
+
+    return judged
+
+
 crop = cropped(0.2, 0.05, 0.1, 0.15)
 SQUARES = [(3000, 3000)] * 4
 
@@ -171,6 +185,7 @@ IMAGES: Mapping[str, tuple[Case, Case]] = {
     "same-light": (whole(lambda: moved(7)), whole(lambda: lit(7))),
     "same-framing": (whole(lambda: lit(7)), whole(lambda: moved(7))),
     "without-colour": (whole(lambda: [*varied(9), grey(varied(1)[0])]), whole(lambda: varied(10))),
+    "shared-mark": (stamped(6), stamped(3)),
     "watermark": (read("(c) studio north"), read("since 1924", "12:41", "a@b")),
     "letters-not-read": (lambda: list(judge_watermarks([PHOTO], None)), read("since 1924")),
     "small": (fitted((200, 200)), fitted((460, 460))),
