@@ -25,7 +25,7 @@ def write_klein(folder: Path, *, distilled: bool = False, seed: int = 0) -> Path
         torch.manual_seed(seed)
         pipeline = Flux2KleinPipeline(
             scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True),
-            vae=_vae(),
+            vae=vae(),
             text_encoder=_text_encoder(),
             tokenizer=tokenizer(),
             transformer=tiny_transformer(),
@@ -62,14 +62,15 @@ def _text_encoder() -> Qwen3ForCausalLM:
     )
 
 
-def _vae() -> AutoencoderKLFlux2:
-    vae = AutoencoderKLFlux2(
+def vae() -> AutoencoderKLFlux2:
+    """Of FLUX.2, and of FLUX.3: statistics of its own for each channel."""
+    made = AutoencoderKLFlux2(
         block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=4, sample_size=64
     )
-    assert vae.bn.running_mean is not None and vae.bn.running_var is not None
-    vae.bn.running_mean.normal_(std=0.3)
-    vae.bn.running_var.uniform_(0.5, 2.0)
-    return vae
+    assert made.bn.running_mean is not None and made.bn.running_var is not None
+    made.bn.running_mean.normal_(std=0.3)
+    made.bn.running_var.uniform_(0.5, 2.0)
+    return made
 
 
 def tiny_transformer() -> Flux2Transformer2DModel:

@@ -4,6 +4,7 @@ family.py        the protocol of a family; prompt embeds, latents, velocity
 registry.py      which families there are, and whose a base is
 flux1/           FLUX.1
 flux2/           FLUX.2 klein
+flux3/           FLUX.3 klein, which needs diffusers 0.42
 pipeline_folder.py  where a pipeline and its parts are
 single_file.py   a transformer out of one file: BFL's names, prefixes, fp8
 fused_weight.py  what a weight of BFL's is in diffusers

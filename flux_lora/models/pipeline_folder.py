@@ -4,7 +4,7 @@ No weights are opened and diffusers is not imported, so that `check` starts quic
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from flux_lora.errors import ModelError
 from flux_lora.models.hub import HUB_ID, fetched
 from flux_lora.models.mini import MINI, mini_folder
 
-INDEX = "model_index.json"
+INDEX, MODULAR_INDEX = "model_index.json", "modular_model_index.json"
+"""What a pipeline's folder has: the latter where diffusers puts the pipeline together of blocks, as FLUX.3's."""
 
 
 def local_folder(path: str) -> Path:
@@ -26,7 +27,7 @@ def local_folder(path: str) -> Path:
 def model_folder(path: str) -> str:
     """Where a pipeline is: the embedded base for "mini", a folder on this disk, or the hub id as it was given."""
     folder = local_folder(path)
-    if (folder / INDEX).is_file():
+    if has_index(folder):
         return str(folder)
     if not folder.exists() and path != MINI and HUB_ID.fullmatch(path):
         return path
@@ -41,15 +42,26 @@ def model_folder(path: str) -> str:
     )
 
 
+def has_index(folder: Path) -> bool:
+    """Whether a folder is a diffusers pipeline's."""
+    return (folder / INDEX).is_file() or (folder / MODULAR_INDEX).is_file()
+
+
 def part_folder(path: str, part: str, revision: str = "") -> Path:
     """One part of a pipeline (vae, transformer, ...) as a folder on this disk, fetched from the hub if need be."""
+    return first_part_folder(path, (part,), revision)
+
+
+def first_part_folder(path: str, parts: Sequence[str], revision: str = "") -> Path:
+    """The first of these parts that a pipeline has. Raises ModelError where it has none of them."""
     place = model_folder(path)
     root = Path(place)
     if not root.is_dir():
-        root = fetched(place, [INDEX, f"{part}/*"], revision)
-    if not (root / part).is_dir():
-        raise ModelError(f"{root} has no {part}/", fix=f"fetch the whole model again, with its {part} folder")
-    return root / part
+        root = fetched(place, [INDEX, MODULAR_INDEX, *(f"{part}/*" for part in parts)], revision)
+    found = next((part for part in parts if (root / part).is_dir()), "")
+    if not found:
+        raise ModelError(f"{root} has no {parts[-1]}/", fix=f"fetch the whole model again, with its {parts[-1]} folder")
+    return root / found
 
 
 @contextmanager
@@ -68,7 +80,7 @@ def part_settings(path: str, part: str, usual: Mapping[str, Any]) -> Mapping[str
     """The config.json of a part of a pipeline that is on this disk, else the usual settings; nothing is fetched."""
     folder = local_folder(path)
     file = folder / part / "config.json"
-    if not (folder / INDEX).is_file() or not file.is_file():
+    if not has_index(folder) or not file.is_file():
         return usual
     kept = json.loads(file.read_text(encoding="utf-8"))
     return {name: value for name, value in kept.items() if not name.startswith("_")}

@@ -36,14 +36,30 @@ class Precision:
     """Pattern of the whole names of the linear layers that `quantize` is for."""
     offloaded: str = ""
     """Pattern of those whose weights stay in host memory."""
+    in_float32: str = ""
+    """Pattern of the modules that stay so, whatever the rest computes in."""
+    unused: str = ""
+    """Pattern of the modules that are never computed: their weights stay in their file, mapped."""
 
     def place_of(self, layer: str) -> torch.device | str:
         """Where the layer's weights are kept."""
-        return "cpu" if self.offloaded and re.fullmatch(self.offloaded, layer) else self.device
+        return "cpu" if _among(layer, self.offloaded) or self.leaves(layer) else self.device
+
+    def dtype_of(self, layer: str) -> torch.dtype:
+        """What the layer's weights are kept in where they are not quantised."""
+        return torch.float32 if _among(layer, self.in_float32) else self.dtype
 
     def quantizes(self, layer: str) -> bool:
         """Whether the layer's weight is to be kept in few bits."""
-        return self.quantize is not Quantization.none and bool(re.fullmatch(self.quantized, layer))
+        return self.quantize is not Quantization.none and _among(layer, self.quantized) and not self.leaves(layer)
+
+    def leaves(self, layer: str) -> bool:
+        """Whether the layer is never computed."""
+        return _among(layer, self.unused)
+
+
+def _among(layer: str, pattern: str) -> bool:
+    return bool(pattern) and bool(re.fullmatch(pattern, layer))
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -106,5 +122,6 @@ def _place(model: nn.Module, name: str, tensor: Tensor, precision: Precision) ->
             frozen.to(precision.place_of(layer)).register_parameter("bias", cast(nn.Linear, module).bias)
             model.set_submodule(layer, frozen)
             return
-    there = tensor.to(device=precision.place_of(layer), dtype=precision.dtype, copy=True)
+    copied = not precision.leaves(layer)
+    there = tensor.to(device=precision.place_of(layer), dtype=precision.dtype_of(layer), copy=copied)
     module.register_parameter(attribute, nn.Parameter(there, requires_grad=False))

@@ -1,0 +1,64 @@
+"""Images by diffusers' own modular pipeline of FLUX.3: sampling to latents.
+
+Shape letters: B batch, C latent channels (128), H W latent height and width.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+from torch import Tensor
+
+from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.flux3.diffusers_classes import (
+    ClassifierFreeGuidance,
+    Flux3CoreDenoiseStep,
+    Flux3DistilledCoreDenoiseStep,
+    Flux3ModularPipeline,
+    Flux3Transformer2DModel,
+)
+
+
+def pipeline_of(
+    transformer: Flux3Transformer2DModel, scheduler: FlowMatchEulerDiscreteScheduler
+) -> Flux3ModularPipeline:
+    """A pipeline that samples and loads LoRA files, without encoders."""
+    blocks = Flux3DistilledCoreDenoiseStep() if transformer.config["flow_map"] else Flux3CoreDenoiseStep()
+    pipeline = cast(Flux3ModularPipeline, blocks.init_pipeline())
+    pipeline.update_components(transformer=transformer, scheduler=scheduler)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def sample_with_modular_pipeline(
+    pipeline: Flux3ModularPipeline,
+    asked: tuple[PromptEmbeds, PromptEmbeds | None],
+    seeds: Sequence[int],
+    *,
+    size: tuple[int, int],
+    steps: int,
+    guidance: float,
+) -> Tensor:
+    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where the guidance is not 1."""
+    prompt_embeds, negative = asked
+    transformer = pipeline.transformer
+    device, dtype = transformer.device, transformer.dtype
+    embeds = prompt_embeds.to(device, dtype)
+    guided: dict[str, Any] = {}
+    if not transformer.config["flow_map"]:
+        pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
+        against = negative.rows([0] * len(embeds)).to(device, dtype)["qwen"] if negative else None
+        guided = {"negative_prompt_embeds": against}
+    width, height = size
+    latents = pipeline(
+        prompt_embeds=embeds["qwen"],
+        height=height,
+        width=width,
+        num_inference_steps=steps,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        output="latents",
+        **guided,
+    )
+    return cast(Tensor, latents)
