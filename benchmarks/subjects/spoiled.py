@@ -25,7 +25,6 @@ from flux_lora.adapter.files import read_adapter, write_dialect
 from flux_lora.adapter.layer_types import Adapter, LoRA, adapter_at_strength
 from flux_lora.config.compose import compose_config
 from flux_lora.evaluate.prompts import Suite
-from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.pipeline import render
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.preflight import preflight
@@ -161,7 +160,7 @@ def draw(run: Run, subject: Subject, adapter: Adapter | None, folder: Path, name
     pipeline = run.load_pipeline()
     if adapter is not None:
         load_into(pipeline.transformer, adapter)
-    for number, image in enumerate(render(pipeline, stack_prompt_embeds(run.encode_prompts(spec.prompts)), spec)):
+    for number, image in enumerate(render(pipeline, run.encode_prompts(spec.prompts), spec)):
         image.save(place / f"{number:03d}.png")
     if adapter is not None:
         write_dialect(adapter, place / "adapter.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)

@@ -11,7 +11,6 @@ from flux_lora.config.compose import compose_config
 from flux_lora.config.file_verbs import RenderArgs
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ConfigError
-from flux_lora.models.family import stack_prompt_embeds
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
@@ -39,7 +38,7 @@ def render(ask: RenderArgs) -> int:
         introduce(ask.adapter, given, terminal)
         weights = run.weights(weights_digest(Path(ask.adapter)), ask.strength)
     encode = run.encoders.open_caption_encoder()
-    embeds = stack_prompt_embeds([encode(prompt) for prompt in ask.prompts])
+    embeds = [encode(prompt) for prompt in ask.prompts]
     del encode
     pipeline = run.load_pipeline()
     if given:

@@ -32,6 +32,20 @@ def group_by_shape(shapes: Sequence[tuple[int, ...]]) -> Groups:
     return tuple(tuple(members[shape]) for shape in sorted(members))
 
 
+def apart_by_window(groups: Groups, windows: Sequence[tuple[int, ...]]) -> Groups:
+    """The groups, with samples apart whose captions have not the same windows, in tokens and in their order.
+
+    Padding is attended to, so no two windows share a batch. A family with one window has the groups it had.
+    """
+    apart = []
+    for group in groups:
+        members: dict[tuple[int, ...], list[int]] = {}
+        for number in group:
+            members.setdefault(windows[number], []).append(number)
+        apart += [tuple(members[each]) for each in sorted(members)]
+    return tuple(apart)
+
+
 def batches_per_epoch(groups: Groups, batch_size: int) -> int:
     """How many batches show every sample as often as it should be."""
     return sum(_parts(len(group), batch_size) for group in groups)
@@ -121,7 +135,7 @@ class BatchOptions:
     """Most images of one batch, over all processes together."""
     seed: int
     caption_dropout: float = 0.0
-    """Share of captions that become the empty one."""
+    """Share of captions that become the empty one; of batches, where its window is another than theirs."""
     sample_latents: bool = False
     """Draw each latent from what the VAE takes the image for, instead of its mean."""
     prior_loss_weight: float = 1.0
@@ -167,15 +181,16 @@ def batch_at(
     mine = share_of_rank(len(members), feed.rank, feed.world_size)
     places = mine or (0,)  # a process with nothing to do answers a question that counts for nothing
     samples = [encoded[members[place]] for place in places]
-    drawn = [int(variants[place] * len(sample.prompt_embeds)) for place, sample in zip(places, samples, strict=True)]
-    kept = [bool(chances[place] >= feed.caption_dropout) for place in places]
-    said = zip(samples, drawn, kept, strict=True)
+    window = _drawn(encoded[members[0]].prompt_embeds, variants[0]).window
+    alike = empty.window == window
+    kept = [bool(chances[place if alike else 0] >= feed.caption_dropout) for place in places]
+    drawn = [_said(sample, window, variants[place]) for place, sample in zip(places, samples, strict=True)]
     share = feed.world_size / feed.batch_size if mine else 0.0
     masks = _masks(samples)
     return Batch(
         latents=torch.stack([_latent(one, feed, number, place) for one, place in zip(samples, places, strict=True)]),
         prompt_embeds=stack_prompt_embeds(
-            [sample.prompt_embeds[which] if keep else empty for sample, which, keep in said]
+            [caption if keep else empty for caption, keep in zip(drawn, kept, strict=True)]
         ),
         loss_weights=None if masks is None else feed.mask_floor + (1 - feed.mask_floor) * masks,
         masks=masks if feed.outside_mask is OutsideMask.base else None,
@@ -190,8 +205,22 @@ def is_prior(sample: EncodedSample) -> bool:
 
 
 def grouped(encoded: Sequence[EncodedSample]) -> Groups:
-    """Sample numbers by the shape of their latents, each shown once an epoch. Every latent is opened for that."""
-    return group_by_shape([tuple(one.latent.shape[-2:]) for one in encoded])
+    """Sample numbers by the shape of their latents and the windows of their captions, each shown once an epoch. Every
+    latent is opened for that."""
+    shapes, windows = [], []
+    for one in encoded:
+        shapes.append(tuple(one.latent.shape[-2:]))
+        windows.append(tuple(each.window for each in one.prompt_embeds))
+    return apart_by_window(group_by_shape(shapes), windows)
+
+
+def _said(sample: EncodedSample, window: int, chance: Tensor) -> PromptEmbeds:
+    """One of its captions of this window: which window a batch has follows from its first sample."""
+    return _drawn([each for each in sample.prompt_embeds if each.window == window], chance)
+
+
+def _drawn(captions: Sequence[PromptEmbeds], chance: Tensor) -> PromptEmbeds:
+    return captions[int(chance * len(captions))]
 
 
 def _latent(sample: EncodedSample, feed: BatchOptions, number: int, place: int) -> Tensor:

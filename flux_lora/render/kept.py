@@ -40,7 +40,7 @@ def image_file(folder: Path, spec: RenderSpec, number: int) -> Path:
 
 def render_kept(
     pipeline: Pipeline,
-    prompt_embeds: PromptEmbeds,
+    prompt_embeds: Sequence[PromptEmbeds],
     spec: RenderSpec,
     weights: Weights,
     folder: Path,

@@ -4,12 +4,13 @@ Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.models.family import Pipeline, PromptEmbeds
+from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
 from flux_lora.render.spec import RenderSpec
 
 PIXELS_AT_ONCE = 512 * 512
@@ -17,9 +18,9 @@ PIXELS_AT_ONCE = 512 * 512
 
 
 def render(
-    pipeline: Pipeline, prompt_embeds: PromptEmbeds, spec: RenderSpec, numbers: Sequence[int] | None = None
+    pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec, numbers: Sequence[int] | None = None
 ) -> list[Image.Image]:
-    """One image for each of spec.shots(), in that order; prompt_embeds has one row for each of spec.prompts.
+    """One image for each of spec.shots(), in that order; prompt_embeds has a batch of one for each of spec.prompts.
 
     `numbers` asks for some of the shots only.
 
@@ -32,7 +33,7 @@ def render(
     return images
 
 
-def sample_latents(pipeline: Pipeline, prompt_embeds: PromptEmbeds, spec: RenderSpec) -> Tensor:
+def sample_latents(pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec) -> Tensor:
     """The latents of the same images, BCHW on the CPU, as the transformer left them: the VAE is not used."""
     return torch.cat([latents.cpu() for latents in _latents(pipeline, prompt_embeds, spec, None)])
 
@@ -43,20 +44,27 @@ def images_at_once(width: int, height: int) -> int:
 
 
 def _latents(
-    pipeline: Pipeline, prompt_embeds: PromptEmbeds, spec: RenderSpec, numbers: Sequence[int] | None
+    pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec, numbers: Sequence[int] | None
 ) -> Iterator[Tensor]:
-    expected = (len(spec.prompts), spec.text_tokens)
-    assert (len(prompt_embeds), prompt_embeds.window) == expected, "prompts must be encoded from this spec"
+    fit = len(prompt_embeds) == len(spec.prompts) and all(each.window <= spec.text_tokens for each in prompt_embeds)
+    assert fit, "prompts must be encoded from this spec"
     numbers = range(len(spec.prompts) * len(spec.seeds)) if numbers is None else numbers
-    rows, seeds = [n // len(spec.seeds) for n in numbers], [spec.seeds[n % len(spec.seeds)] for n in numbers]
-    at_once = images_at_once(spec.width, spec.height)
-    for start in range(0, len(rows), at_once):
-        chunk = slice(start, start + at_once)
+    shots = [(prompt_embeds[n // len(spec.seeds)], spec.seeds[n % len(spec.seeds)]) for n in numbers]
+    for chunk in _together(shots, images_at_once(spec.width, spec.height)):
+        embeds, seeds = zip(*chunk, strict=True)
         yield pipeline.family.sample(
             pipeline,
-            prompt_embeds.rows(rows[chunk]),
-            seeds[chunk],
+            stack_prompt_embeds(embeds),
+            seeds,
             size=(spec.width, spec.height),
             steps=spec.steps,
             guidance=spec.guidance,
         )
+
+
+def _together(shots: Sequence[tuple[PromptEmbeds, int]], at_once: int) -> Iterator[Sequence[tuple[PromptEmbeds, int]]]:
+    """Shots, prompt embeds and seed, that share a model call: neighbours whose prompts have the same window."""
+    for _, same in groupby(shots, key=lambda shot: shot[0].window):
+        neighbours = list(same)
+        for start in range(0, len(neighbours), at_once):
+            yield neighbours[start : start + at_once]

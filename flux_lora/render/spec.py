@@ -78,7 +78,8 @@ class RenderSpec:
     width: int
     height: int
     text_tokens: int
-    """Length of the prompt embeds, padding included: FLUX attends to the padding, so it changes the image."""
+    """Length of the prompt embeds, padding included: FLUX attends to the padding, so it changes the image. The longest
+    there may be, where a family pads each prompt to a window of its own."""
     steps: int = 20
     guidance: float = 3.5
     """The guidance embed's value, or the scale of real classifier-free guidance where the family uses that."""

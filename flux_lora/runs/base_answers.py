@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from flux_lora.config.schema import TrainConfig
-from flux_lora.data.batches import Batch, BatchOptions, Groups, batches_per_epoch, group_by_shape, sample_indices_at
+from flux_lora.data.batches import (
+    Batch,
+    BatchOptions,
+    Groups,
+    apart_by_window,
+    batches_per_epoch,
+    group_by_shape,
+    sample_indices_at,
+)
 from flux_lora.data.cache import EncodedDataset
 from flux_lora.data.cache.entries import ANSWER, entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
 from flux_lora.flow.points import FlowPoint, point_at
@@ -89,13 +97,15 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminde
     options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
     side = config.data.resolution
     shapes = [(side, side) for _ in prepared.class_images]
+    samples = preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images)
     groups = group_by_shape(
         shapes or [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
     )
+    groups = apart_by_window(groups, samples.windows())
     questions = -(-config.train.steps // config.train.preservation_every)
     training = run.family.training_shift(pipeline.scheduler, width=side, height=side)
     reminders = Reminders(
-        samples=preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images),
+        samples=samples,
         groups=groups,
         options=options,
         shift=NOISIER * training,

@@ -20,7 +20,7 @@ from flux_lora.data.images.masks import read_mask
 from flux_lora.data.samples import Sample
 from flux_lora.evaluate.baseline import Baseline, Photos
 from flux_lora.evaluate.features import GRID
-from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec, Weights
@@ -72,7 +72,7 @@ class Drawer:
     def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None) -> None:
         self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._run, self._folder = run, run.folder
-        self._embeds = stack_prompt_embeds(run.encode_prompts(spec.prompts))
+        self._embeds = run.encode_prompts(spec.prompts)
         self._digests: dict[Path, str] = {}
         self.seconds_per_image = 0.0
         """Of the base's images, if any were rendered."""

@@ -14,7 +14,7 @@ import torch
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.cache import EncodedDataset, EntryNames
 from flux_lora.data.cache.entries import LATENT, TEXT, entry_name, has_entry, write_entry
-from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
+from flux_lora.models.family import Pipeline, PromptEmbeds
 from flux_lora.render.pipeline import images_at_once, sample_latents
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.run import Run, spec_of
@@ -84,7 +84,7 @@ def class_prompts(untriggered: Sequence[str], kept: Sequence[str]) -> tuple[str,
 def _render_seed(missing: Sequence[tuple[ClassImage, PromptEmbeds]], seed: int, run: Run, pipeline: Pipeline) -> None:
     """Latents of class images that share a seed."""
     spec = _spec(run.config, tuple(image.prompt for image, _ in missing), seed)
-    latents = sample_latents(pipeline, stack_prompt_embeds([embeds for _, embeds in missing]), spec).float()
+    latents = sample_latents(pipeline, [embeds for _, embeds in missing], spec).float()
     for (image, _), latent in zip(missing, latents, strict=True):
         write_entry(run.folder.cache, image.keys.latent, {"latent": latent, "spread": torch.zeros_like(latent)})
 

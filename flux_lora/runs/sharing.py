@@ -13,7 +13,7 @@ from flux_lora.adapter.quantized_merge import Forecast, forecast_in_words
 from flux_lora.adapter.write_proven import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
 from flux_lora.evaluate.scores import METRICS
-from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import image_file, save_image
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
@@ -109,7 +109,7 @@ def _images(run: Run, spec: RenderSpec, file: Path, pipeline: Pipeline) -> tuple
     """The example as the exported file draws it, which is what the snippet draws; then some that it was judged by."""
     example = example_of(spec)
     load_into(pipeline.transformer, read_adapter(file))
-    embeds = stack_prompt_embeds(run.encode_prompts(example.prompts))
+    embeds = run.encode_prompts(example.prompts)
     drawn = run.folder.evaluation / EXAMPLE
     (made,) = example.images(run.weights(weights_digest(file)))
     save_image(render(pipeline, embeds, example)[0], drawn, made)

@@ -15,11 +15,11 @@ from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
-from flux_lora.data.batches import BatchOptions, batches_from
+from flux_lora.data.batches import BatchOptions, apart_by_window, batches_from
 from flux_lora.flow.points import Draw, Shift, counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
-from flux_lora.models.family import Pipeline, stack_prompt_embeds
+from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
 from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
@@ -55,7 +55,8 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None
     start = checkpoints.restore(last, learner) if last else 0
     dtype = run.device.dtype
     preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
-    groups, first = prepared.dataset.planned.groups, start * config.train.gradient_accumulation_steps
+    groups = apart_by_window(prepared.dataset.planned.groups, prepared.encoded.windows())
+    first = start * config.train.gradient_accumulation_steps
     batches = batches_from(prepared.encoded, prepared.empty, _batch_options(config), groups, start=first)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
@@ -214,7 +215,7 @@ class _Previews:
         config, prompts = run.config, preview_prompts(run, prepared.dataset)
         self._run = run
         self._pipeline = pipeline
-        self._embeds = stack_prompt_embeds(run.encode_prompts(prompts))
+        self._embeds = run.encode_prompts(prompts)
         self._spec = spec_of(
             config, prompts, (config.preview.seed,), steps=config.preview.steps, side=config.preview.size
         )

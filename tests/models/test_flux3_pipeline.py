@@ -1,9 +1,11 @@
 # ruff: noqa: E402
 """FLUX.3 klein: what our path gives the transformer, and the images, are the official pipeline's to the last bit."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
@@ -18,10 +20,13 @@ from flux_lora.models.family import ModelSource, Pipeline
 from flux_lora.models.flux2.latents import latent_distribution
 from flux_lora.models.flux2.load import load_vae
 from flux_lora.models.flux3.family import FLUX3
-from flux_lora.models.flux3.load import load_transformer, make_scheduler
+from flux_lora.models.flux3.load import load_text_encoder, load_transformer, make_scheduler
+from flux_lora.models.flux3.text import encode_text
 from flux_lora.models.flux3.velocity import pack, positions, text_positions, unpack, velocity_of
 from flux_lora.models.registry import family_of
-from tests.flux3_base import CAPTIONS, MOST, PLACE, captured, official_pipeline, our_embeds, write_flux3
+from flux_lora.render.pipeline import render
+from flux_lora.render.spec import RenderSpec
+from tests.flux3_base import CAPTIONS, LONG, MOST, PLACE, captured, official_pipeline, our_embeds, write_flux3
 
 WIDE_AND_TALL = pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 32)])
 
@@ -178,6 +183,29 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
         output="images",
     )
     assert [_bytes(image) for image in ours] == [_bytes(image) for image in expected]
+
+
+def test_prompts_of_several_windows_are_rendered_as_each_alone(source: ModelSource):
+    """At this size up to 64 images share a model call; padding is attended to, so no two windows may."""
+    family = family_of(source)
+    encoder, pipeline = load_text_encoder(source, torch.float32), family.load_pipeline(source, PLACE)
+    pipeline = replace(pipeline, negative=encode_text(encoder, "", MOST))
+    said = (CAPTIONS[0], LONG, LONG.upper(), "rain")
+    embeds = [encode_text(encoder, prompt, MOST) for prompt in said]
+    assert [each.window for each in embeds] == [80, 160, 160, 80]
+    spec = RenderSpec(prompts=said, seeds=(1, 2), width=64, height=32, text_tokens=MOST, steps=2)
+    shared = []
+    calls = captured(pipeline.transformer, lambda: shared.extend(render(pipeline, embeds, spec)))
+    assert [call["encoder_hidden_states"].shape[:2] for call in calls[::4]] == [(2, 80), (4, 160), (2, 80)]
+    alone = [
+        image
+        for prompt, each in zip(said, embeds, strict=True)
+        for image in render(pipeline, [each], replace(spec, prompts=(prompt,)))
+    ]
+    far = [
+        np.abs(np.asarray(one, int) - np.asarray(other, int)).max() for one, other in zip(shared, alone, strict=True)
+    ]
+    assert max(far) <= 1 and len({_bytes(image) for image in shared}) == 8
 
 
 def _bytes(image: Image.Image) -> bytes:

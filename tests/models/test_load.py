@@ -109,5 +109,5 @@ def test_images_are_sampled_without_the_vae_which_waits_where_it_is(tiny_flux):
     vae = pipeline.vae.to("meta")
     spec = RenderSpec(prompts=("a mug",), seeds=(0,), width=64, height=64, text_tokens=8, steps=1)
     embeds = encode_text(load_text_encoders(str(tiny_flux)), ["a mug"], 8)
-    latents = sample_latents(replace(pipeline, vae=vae), embeds, spec)
+    latents = sample_latents(replace(pipeline, vae=vae), [embeds], spec)
     assert latents.shape == (1, 16, 8, 8) and vae.device.type == "meta"

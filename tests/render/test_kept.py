@@ -37,9 +37,10 @@ image_specs = st.builds(
 
 
 @pytest.fixture
-def tiny(tiny_flux: Path) -> tuple[Pipeline, PromptEmbeds]:
+def tiny(tiny_flux: Path) -> tuple[Pipeline, list[PromptEmbeds]]:
     pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), Placement(torch.device("cpu"), torch.float32))
-    return pipeline, encode_text(load_text_encoders(str(tiny_flux)), SPEC.prompts, SPEC.text_tokens)
+    text_encoders = load_text_encoders(str(tiny_flux))
+    return pipeline, [encode_text(text_encoders, [prompt], SPEC.text_tokens) for prompt in SPEC.prompts]
 
 
 @pytest.fixture
@@ -47,7 +48,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """The numbers of the shots that each call really rendered."""
     calls: list[tuple[int, ...]] = []
 
-    def counted(pipeline: Pipeline, embeds: PromptEmbeds, spec: RenderSpec, numbers: list[int]) -> list[Image.Image]:
+    def counted(
+        pipeline: Pipeline, embeds: list[PromptEmbeds], spec: RenderSpec, numbers: list[int]
+    ) -> list[Image.Image]:
         calls.append(tuple(numbers))
         return render(pipeline, embeds, spec, numbers)
 

@@ -27,8 +27,9 @@ def _pipeline(folder: Path) -> Pipeline:
     return Flux1().load_pipeline(ModelSource(str(folder)), Placement(torch.device("cpu"), torch.float32))
 
 
-def _embeds(folder: Path, spec: RenderSpec = SPEC) -> PromptEmbeds:
-    return encode_text(load_text_encoders(str(folder)), spec.prompts, spec.text_tokens)
+def _embeds(folder: Path, spec: RenderSpec = SPEC) -> list[PromptEmbeds]:
+    text_encoders = load_text_encoders(str(folder))
+    return [encode_text(text_encoders, [prompt], spec.text_tokens) for prompt in spec.prompts]
 
 
 def _images(folder: Path, spec: RenderSpec = SPEC) -> list[Image.Image]:
@@ -70,8 +71,11 @@ def test_seed_and_prompt_both_change_the_image(tiny_flux: Path) -> None:
     assert _far(first, other_prompt) > 1
 
 
-def test_text_of_another_length_is_our_mistake(tiny_flux: Path) -> None:
-    text = PromptEmbeds({"t5": torch.zeros(2, 8, 32), "pooled": torch.zeros(2, 32)})
+@pytest.mark.parametrize(("prompts", "tokens"), [(2, 64), (1, 32)])
+def test_text_of_a_longer_window_or_for_other_prompts_is_our_mistake(
+    tiny_flux: Path, prompts: int, tokens: int
+) -> None:
+    text = [PromptEmbeds({"t5": torch.zeros(1, tokens, 32), "pooled": torch.zeros(1, 32)})] * prompts
     with pytest.raises(AssertionError, match="encoded from this spec"):
         render(_pipeline(tiny_flux), text, SPEC)
 

@@ -46,7 +46,7 @@ def rendered(base: str, file: Path, spec: RenderSpec) -> np.ndarray:
     pipeline = Flux1().load_pipeline(ModelSource(base), Placement(torch.device("cpu"), torch.float32))
     load_into(pipeline.transformer, read_adapter(file))
     embeds = encode_text(load_text_encoders(base), spec.prompts[:1], spec.text_tokens)
-    return np.asarray(render(pipeline, embeds, example_of(spec))[0])
+    return np.asarray(render(pipeline, [embeds], example_of(spec))[0])
 
 
 def run(program: str, place: Path, started_in: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:

@@ -168,6 +168,12 @@ class EncodedDataset(Sequence[EncodedSample]):
             return EncodedDataset(self.folder, self.keys[number])
         return self._opened(self.keys[number])
 
+    def windows(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens of each sample's prompt embeds, caption by caption, padding among them. No latent is opened."""
+        names = {name for keys in self.keys for name in keys.texts}
+        known = {name: read_prompt_embeds(self.folder, name).window for name in names}
+        return tuple(tuple(known[name] for name in keys.texts) for keys in self.keys)
+
     def _open(self, keys: EntryNames) -> EncodedSample:
         image = read_entry(self.folder, keys.latent)
         return EncodedSample(
