@@ -13,6 +13,8 @@ fuse.py             an adapter added to its base's weights: a new model
 quantized_merge.py  how much of an adapter is lost when it is merged into a quantised base
 start.py           a LoRA file as the place to begin
 trainable.py        which layers are trained, and which parameters of each layer type
+fresh.py            what a new adapter begins as
+peft_modules.py     a layer's delta inside peft's module for it
 attach.py           an adapter in and out of a transformer, through peft
 write_proven.py     an adapter written in a dialect, and the file proven
 dialects/           naming schemes for adapter files

@@ -4,62 +4,97 @@ The transformer holds the adapter in its own dtype. Where that is less than floa
 float32 Adapter that came in stays the truth, and the transformer's copy is rounded.
 """
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
-from torch import Generator, Tensor, nn
+from peft import inject_adapter_in_model
+from torch import Generator, nn
 
-from flux_lora.adapter.layer_types import Adapter, LoRA
-from flux_lora.adapter.trainable import TrainableLoRA
+from flux_lora.adapter.fresh import fresh_delta, with_alpha
+from flux_lora.adapter.layer_types import (
+    Adapter,
+    DoRA,
+    LayerDelta,
+    at_strength,
+    map_tensors,
+    sides_of,
+    tensors_in,
+)
+from flux_lora.adapter.peft_modules import (
+    PEFT_NAME,
+    PeftModule,
+    held_delta,
+    make_room,
+    peft_config,
+    peft_config_type,
+    rank_of,
+    row_squares,
+    set_alpha,
+    set_module_strength,
+    strength_of,
+    structure_of,
+)
+from flux_lora.adapter.trainable import TrainableLayer
+from flux_lora.config.choices import AdapterKind
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.family import PromptEmbeds, Velocity
 
-PEFT_NAME = "default"
-"""What peft calls the adapter. There is only ever one."""
+OURS = re.compile(r"\.(lora|lokr|hada)_")
+"""In the names of the adapter's own parameters."""
 COMPUTED_IN = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def attach(transformer: nn.Module, layers: Sequence[str], *, rank: int, alpha: float, generator: Generator) -> Adapter:
-    """Give each of these linear layers (by module name) a new LoRA, and return its float32 start.
+def attach(
+    transformer: nn.Module,
+    layers: Sequence[str] | Mapping[str, int],
+    *,
+    rank: int,
+    alpha: float,
+    generator: Generator,
+    kind: AdapterKind = AdapterKind.lora,
+) -> Adapter:
+    """Give each of these linear layers (by module name) a new delta, and return its float32 start.
 
-    `down` is drawn from the generator, `up` is zero: the transformer's output is as before.
+    `layers` may have a rank for each, which is `rank` otherwise; alpha / rank is the scale of all. The tensors are
+    drawn from the generator, but for those at 0 that leave the transformer's output as it was.
     """
     detach(transformer)
     linears = linear_layers(transformer)
-    adapter = Adapter({name: _fresh(linears[name], rank, alpha, generator) for name in layers})
+    ranks = layers if isinstance(layers, Mapping) else dict.fromkeys(layers, rank)
+    adapter = Adapter(
+        {name: _fresh(linears[name], kind, own, alpha * own / rank, generator) for name, own in ranks.items()}
+    )
     load_into(transformer, adapter)
     return adapter
 
 
 def load_into(transformer: nn.Module, adapter: Adapter) -> None:
-    """Make the transformer act as its base plus this adapter, at strength 1."""
+    """Make the transformer act as its base plus this adapter, at strength 1.
+
+    AdapterFileError where it is of another base, or of a type that is not computed with here.
+    """
     _check_fit(transformer, adapter)
-    if _ranks(transformer) != {name: layer.rank for name, layer in adapter.layers.items()}:
+    if _structure(transformer) != {name: structure_of(delta) for name, delta in adapter.deltas.items()}:
         detach(transformer)
         _inject(transformer, adapter)
-    for name, module in lora_modules(transformer).items():
-        layer = adapter.layers[name]
-        module.lora_alpha[PEFT_NAME] = layer.alpha
-        module.set_scale(PEFT_NAME, 1.0)
-        trainable = _trainable(module)
+    for name, module in adapter_modules(transformer).items():
+        delta = adapter.deltas[name]
+        set_alpha(module, delta)
         with torch.no_grad():
-            trainable.down.copy_(layer.down)
-            trainable.up.copy_(layer.up)
+            for held, value in zip(tensors_in(held_delta(module)), tensors_in(delta), strict=True):
+                held.copy_(value)
 
 
 def adapter_of(transformer: nn.Module) -> Adapter:
-    """What the transformer holds, as float32 copies on the CPU, with the strength it has now."""
-    return Adapter({name: _current(module) for name, module in lora_modules(transformer).items()})
+    """What the transformer holds, as float32 copies on the CPU, with the strength it has now; a DoRA's is 1."""
+    return Adapter({name: _current(module) for name, module in adapter_modules(transformer).items()})
 
 
-def trainable_layers(transformer: nn.Module) -> dict[str, TrainableLoRA]:
+def trainable_layers(transformer: nn.Module) -> dict[str, TrainableLayer]:
     """What is trained, by layer name."""
-    return {name: _trainable(module) for name, module in lora_modules(transformer).items()}
+    return {name: TrainableLayer(held_delta(module)) for name, module in adapter_modules(transformer).items()}
 
 
 def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
@@ -67,19 +102,19 @@ def linear_layers(transformer: nn.Module) -> dict[str, nn.Linear]:
     return {name: module for name, module in transformer.named_modules() if isinstance(module, nn.Linear)}
 
 
-def lora_modules(transformer: nn.Module) -> dict[str, LoraLayer]:
+def adapter_modules(transformer: nn.Module) -> dict[str, PeftModule]:
     """peft's modules of the adapter, by the name of the layer they wrap."""
     return {
         name: module
         for name, module in transformer.named_modules()
-        if isinstance(module, LoraLayer) and PEFT_NAME in module.lora_A
+        if isinstance(module, PeftModule) and PEFT_NAME in module.r
     }
 
 
 def set_strength(transformer: nn.Module, value: float) -> None:
-    """How much of the adapter acts: 1 as trained, 0 the base."""
-    for module in lora_modules(transformer).values():
-        module.set_scale(PEFT_NAME, value)
+    """How much of the adapter acts: 1 as trained, 0 the base to the last bit."""
+    for module in adapter_modules(transformer).values():
+        set_module_strength(module, value)
 
 
 def without_adapter(transformer: nn.Module, predict: Velocity) -> Velocity:
@@ -99,25 +134,23 @@ def without_adapter(transformer: nn.Module, predict: Velocity) -> Velocity:
 
 def detach(transformer: nn.Module) -> None:
     """Take the adapter out; the base is left as it was."""
-    if lora_modules(transformer):
+    if adapter_modules(transformer):
         recurse_remove_peft_layers(transformer)
         for mark in ("peft_config", "_hf_peft_config_loaded"):
             vars(transformer).pop(mark, None)
 
 
-def _fresh(linear: nn.Linear, rank: int, alpha: float, generator: Generator) -> LoRA:
-    """peft's own start (Kaiming with a = sqrt 5, so uniform within 1 / sqrt inputs), from our generator."""
-    bound = 1 / math.sqrt(linear.in_features)
-    down = torch.empty(rank, linear.in_features).uniform_(-bound, bound, generator=generator)
-    return LoRA(down=down, up=torch.zeros(linear.out_features, rank), alpha=alpha)
+def _fresh(linear: nn.Linear, kind: AdapterKind, rank: int, alpha: float, generator: Generator) -> LayerDelta:
+    delta = with_alpha(fresh_delta(kind, (linear.out_features, linear.in_features), rank, generator), alpha)
+    return DoRA(delta.lora, row_squares(linear).sqrt()) if isinstance(delta, DoRA) else delta
 
 
 def _check_fit(transformer: nn.Module, adapter: Adapter) -> None:
     modules = dict(transformer.named_modules())
-    for name, layer in adapter.layers.items():
+    for name, delta in adapter.deltas.items():
         module = modules.get(name)
-        has = (module.out_features, module.in_features) if isinstance(module, nn.Linear | LoraLayer) else None
-        wants = (layer.up.shape[0], layer.down.shape[1])
+        has = (module.out_features, module.in_features) if isinstance(module, nn.Linear | PeftModule) else None
+        wants = _sides(delta)
         if has != wants:
             found = "has no such layer" if has is None else f"has {has[0]} x {has[1]} there"
             raise AdapterFileError(
@@ -126,50 +159,46 @@ def _check_fit(transformer: nn.Module, adapter: Adapter) -> None:
             )
 
 
+def _sides(delta: LayerDelta) -> tuple[int, int]:
+    """Outputs and inputs; AdapterFileError for what cannot be put into a model."""
+    rank_of(delta)
+    sides = sides_of(delta)
+    assert sides is not None, "only an OFT does not know its sides"
+    return sides
+
+
 def _inject(transformer: nn.Module, adapter: Adapter) -> None:
     """peft draws starting values from the global generator; it is put back, and the values are not used."""
-    ranks = {name: layer.rank for name, layer in adapter.layers.items()}
-    lora = LoraConfig(
-        r=max(ranks.values()),
-        target_modules="|".join(re.escape(name) for name in ranks),
-        rank_pattern={f"^{re.escape(name)}": rank for name, rank in ranks.items()},
-    )
-    with torch.random.fork_rng(devices=[]):
-        inject_adapter_in_model(lora, transformer, adapter_name=PEFT_NAME)
     dtype = compute_dtype(transformer)
-    for module in lora_modules(transformer).values():
-        for parameter in _trainable(module).parameters:
-            parameter.data = parameter.data.to(dtype)  # some versions of peft raise adapters to float32
-            parameter.requires_grad_(True)
-    if _ranks(transformer) != ranks:
-        odd = sorted(set(ranks.items()) ^ set(_ranks(transformer).items()))
+    by_config: dict[type, dict[str, LayerDelta]] = {}
+    for name, delta in adapter.deltas.items():
+        by_config.setdefault(peft_config_type(delta), {})[name] = delta
+    for deltas in by_config.values():
+        vars(transformer).pop("peft_config", None)  # of the types before, which peft would warn of
+        with torch.random.fork_rng(devices=[]):
+            inject_adapter_in_model(peft_config(deltas), transformer, adapter_name=PEFT_NAME)
+    modules, deltas = adapter_modules(transformer), adapter.deltas
+    for name in modules.keys() & deltas.keys():
+        make_room(modules[name], deltas[name], dtype)
+    odd = sorted(modules.keys() ^ deltas.keys())
+    if odd:
         raise AdapterFileError(
-            f"peft did not take {len(odd)} of {len(ranks)} layers as they are, first {odd[0][0]}",
+            f"peft did not take {len(odd)} of {len(deltas)} layers as they are, first {odd[0]}",
             fix="install the tested peft (0.21): other versions match names differently",
         )
 
 
 def compute_dtype(transformer: nn.Module) -> torch.dtype:
     """What the base computes in: that of its parameters that are not quantised (8 bits and less are storage)."""
-    base = (each for name, each in transformer.named_parameters() if "lora_" not in name)
+    base = (each for name, each in transformer.named_parameters() if not OURS.search(name))
     return next(each.dtype for each in base if each.dtype in COMPUTED_IN)
 
 
-def _ranks(transformer: nn.Module) -> dict[str, int]:
-    return {name: module.r[PEFT_NAME] for name, module in lora_modules(transformer).items()}
+def _structure(transformer: nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {name: structure_of(held_delta(module)) for name, module in adapter_modules(transformer).items()}
 
 
-def _trainable(module: LoraLayer) -> TrainableLoRA:
-    down, up = module.lora_A[PEFT_NAME].weight, module.lora_B[PEFT_NAME].weight
-    assert isinstance(down, nn.Parameter) and isinstance(up, nn.Parameter), "peft's LoRA is two linear layers"
-    return TrainableLoRA(down=down, up=up, alpha=float(module.lora_alpha[PEFT_NAME]))
-
-
-def _current(module: LoraLayer) -> LoRA:
-    """With the strength it has now in alpha."""
-    trainable = _trainable(module)
-    return LoRA(_copy(trainable.down), _copy(trainable.up), module.scaling[PEFT_NAME] * module.r[PEFT_NAME])
-
-
-def _copy(parameter: nn.Parameter) -> Tensor:
-    return parameter.detach().to(device="cpu", dtype=torch.float32, copy=True)
+def _current(module: PeftModule) -> LayerDelta:
+    """float32 copies on the CPU."""
+    held = at_strength(held_delta(module), strength_of(module))
+    return map_tensors(held, lambda tensor: tensor.detach().to(device="cpu", dtype=torch.float32, copy=True))

@@ -8,7 +8,6 @@ Shape letters: R rank, I inputs and O outputs of a linear layer.
 
 import json
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from flux_lora.adapter.dialects.module_names import PLACES, block_of
+from flux_lora.adapter.dialects.module_names import OTHER, PLACES, block_of, layer_place
 from flux_lora.adapter.dialects.module_tensors import is_checkpoint
 from flux_lora.adapter.dialects.table import detect
 from flux_lora.adapter.files import AdapterContents, adapter_file, contents_of, tensors_behind
@@ -105,9 +104,6 @@ def _hadamard_norm(delta: LoHa) -> float:
     return torch.stack(norms).double().norm().item()
 
 
-OTHER = "other"
-
-
 @dataclass(frozen=True)
 class Group:
     """The layers of one part of the model."""
@@ -118,15 +114,6 @@ class Group:
     ranks: tuple[int, ...]
     """Smallest first; empty where the layer types have none."""
     alphas: tuple[float, ...]
-
-
-PLACE = re.compile("|".join(f"(?P<p{number}>{pattern})" for number, (pattern, _) in enumerate(PLACES)))
-
-
-def layer_place(name: str) -> str:
-    """The part of the model that a layer belongs to, such as `text attention`."""
-    found = PLACE.fullmatch(name)
-    return PLACES[int(str(found.lastgroup)[1:])][1] if found else OTHER
 
 
 def groups_of(deltas: Mapping[str, LayerDelta]) -> tuple[Group, ...]:

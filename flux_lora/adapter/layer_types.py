@@ -6,7 +6,7 @@ and its w2 is O2 x I2, where O1 * O2 = O and I1 * I2 = I.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -202,6 +202,43 @@ def map_tensors(delta: LayerDelta, convert: Callable[[Tensor], Tensor]) -> Layer
             return LoHa(w1_a, w1_b, convert(delta.w2_a), convert(delta.w2_b), delta.alpha)
         case OFT():
             return replace(delta, blocks=convert(delta.blocks), rescale=optional(delta.rescale))
+
+
+def sides_of(delta: LayerDelta) -> tuple[int, int] | None:
+    """Outputs and inputs of its layer (O, I); None for an OFT, which knows its outputs only."""
+    match delta:
+        case LoRA():
+            return delta.shape
+        case DoRA():
+            return delta.lora.shape
+        case LoHa():
+            return delta.w1_a.shape[0], delta.w1_b.shape[1]
+        case LoKr():
+            tops, bottoms = (delta.w1_a, delta.w2_a), (delta.w1_b, delta.w2_b)
+            wholes = (delta.w1, delta.w2)
+            rows = [each.shape[0] for each in (*wholes, *tops) if each is not None]
+            columns = [each.shape[1] for each in (*wholes, *bottoms) if each is not None]
+            return math.prod(rows), math.prod(columns)
+        case _:
+            return None
+
+
+def tensors_in(delta: LayerDelta) -> tuple[Tensor, ...]:
+    """Its tensors, in an order that is always the same."""
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(delta, keep)
+    return tuple(found)
+
+
+def with_tensors(delta: LayerDelta, tensors: Iterable[Tensor]) -> LayerDelta:
+    """The delta with other tensors, in the order of `tensors_in`."""
+    others = iter(tensors)
+    return map_tensors(delta, lambda _: next(others))
 
 
 def _factor(matrix: Tensor | None, a: Tensor | None, b: Tensor | None) -> Tensor:

@@ -1,67 +1,77 @@
-"""What is trained: which linear layers, which parameters of each layer type, and the delta that their values are.
-
-A new trainable layer type is a class here and its injection in attach.py; the learner knows only the protocol.
-
-Shape letters: R rank, I inputs and O outputs of the linear layer that is changed.
-"""
+"""What is trained: which linear layers, the parameters of each, and the delta that their values are."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import cast
 
 from torch import Tensor, nn
 
-from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST
-from flux_lora.adapter.layer_types import LayerDelta, LoRA
+from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST, layer_place
+from flux_lora.adapter.layer_types import LayerDelta, tensors_in, with_tensors
+from flux_lora.config.schema import AdapterConfig
 from flux_lora.errors import ConfigError
-from flux_lora.models.family import LayerGroups
+from flux_lora.models.family import LayerGroups, ModelFamily
 
 
-class TrainableLayer(Protocol):
-    """The parameters of one layer inside a model, in the model's dtype."""
+@dataclass(frozen=True)
+class TrainableLayer:
+    """The parameters of one layer inside a model, in the model's dtype; alpha is fixed."""
+
+    held: LayerDelta
+    """The delta whose tensors are the parameters."""
 
     @property
     def parameters(self) -> tuple[nn.Parameter, ...]:
         """In an order that is always the same."""
-        ...
+        return cast(tuple[nn.Parameter, ...], tensors_in(self.held))
 
     def values(self, delta: LayerDelta) -> tuple[Tensor, ...]:
         """The tensors of a delta of this type, in the order of `parameters`."""
-        ...
+        assert type(delta) is type(self.held), "the layer was attached as another type"
+        return tensors_in(delta)
 
     def delta(self, values: Sequence[Tensor]) -> LayerDelta:
         """The delta that has these values, given in the order of `parameters`."""
-        ...
-
-
-@dataclass(frozen=True)
-class TrainableLoRA:
-    """down and up of a LoRA; alpha is fixed."""
-
-    down: nn.Parameter  # RI
-    up: nn.Parameter  # OR
-    alpha: float
-
-    @property
-    def parameters(self) -> tuple[nn.Parameter, ...]:
-        """down RI, up OR."""
-        return self.down, self.up
-
-    def values(self, delta: LayerDelta) -> tuple[Tensor, ...]:
-        """down RI, up OR."""
-        assert isinstance(delta, LoRA), "the layer was attached as a LoRA"
-        return delta.down, delta.up
-
-    def delta(self, values: Sequence[Tensor]) -> LayerDelta:
-        """A LoRA with this layer's alpha."""
-        down, up = values
-        return LoRA(down, up, self.alpha)
+        return with_tensors(self.held, values)
 
 
 BLOCKS: Mapping[str, str] = {short: name for name, short in BLOCK_TYPES.items() if name != REST}
 """What adapter.blocks calls a list of blocks -> diffusers' name of it."""
-SAID = re.compile(rf"({'|'.join(BLOCKS)})(?:\.(\d+)(?:-(\d+))?)?")
+PARTS: Mapping[str, str] = {
+    "attn": r"(image|text|single) attention",
+    "img_attn": r"image attention",
+    "txt_attn": r"text attention",
+    "mlp": r"(image|text|single) mlp",
+    "img_mlp": r"image mlp",
+    "txt_mlp": r"text mlp",
+    "out": r"single output",
+    "mod": r"(image|text|single) modulation",
+}
+"""What adapter.blocks and adapter.ranks call a part of a block -> pattern of what layer_place calls it."""
+SAID = re.compile(rf"({'|'.join(BLOCKS)})(?:\.(\d+)(?:-(\d+))?)?(?:\.({'|'.join(PARTS)}))?")
+PARTS_TOLD = f"and of a block the parts {', '.join(PARTS)}"
+
+
+def trained_ranks(names: Iterable[str], wanted: AdapterConfig, family: ModelFamily) -> dict[str, int]:
+    """The layers of a base that get a delta, by name in the order given, and the rank of each.
+
+    Raises ConfigError where adapter.targets, adapter.blocks or adapter.ranks names none.
+    """
+    groups, unused = family.layer_groups, family.unused_in_training
+    layers = matching_layers(names, wanted.targets, groups, blocks=wanted.blocks, unused=unused)
+    ranks = dict.fromkeys(layers, wanted.rank)
+    for said in wanted.ranks:
+        place, _, rank = said.rpartition(":")
+        found = [name for name in layers if _is_in(name, place)]
+        if not (found and re.fullmatch(r"[1-9]\d*", rank)):
+            what = f"in which nothing is trained; there are {_blocks_of(layers)}, {PARTS_TOLD}"
+            raise ConfigError(
+                f"adapter.ranks names {said!r}, {'which has no rank behind a colon' if found else what}",
+                fix="write a list such as adapter.ranks=[double.attn:16,single:8]; later ones override earlier ones",
+            )
+        ranks |= dict.fromkeys(found, int(rank))
+    return ranks
 
 
 def matching_layers(
@@ -69,8 +79,8 @@ def matching_layers(
 ) -> list[str]:
     """The names that the targets mean, in the order given; what training never reads (`unused`) is left out.
 
-    `blocks` leaves those in some blocks only: "double", "single.7", "single.20-30". ConfigError where one of them names
-    no layer, or the targets none.
+    `blocks` leaves those in some blocks or parts of them: "double", "single.7", "single.20-30.out". ConfigError where
+    one of them names no layer, or the targets none.
     """
     pattern, never = re.compile(groups[targets]), re.compile(unused or r"(?!)")
     found = [name for name in names if pattern.fullmatch(name) and not never.fullmatch(name)]
@@ -79,8 +89,9 @@ def matching_layers(
         empty = [said for said, layers in wanted.items() if not layers]
         if empty:
             raise ConfigError(
-                f"adapter.blocks names {empty[0]!r}, in which nothing is trained; there are {_blocks_of(found)}",
-                fix="write a list such as adapter.blocks=[double,single.7,single.20-30]",
+                f"adapter.blocks names {empty[0]!r}, in which nothing is trained; there are {_blocks_of(found)}, "
+                f"{PARTS_TOLD}",
+                fix="write a list such as adapter.blocks=[double,single.7,single.20-30.out]",
             )
         found = [name for name in found if any(name in layers for layers in wanted.values())]
     if not found:
@@ -92,13 +103,14 @@ def matching_layers(
 
 
 def _is_in(name: str, said: str) -> bool:
-    """Whether a layer is in the blocks that these words mean."""
+    """Whether a layer is in the blocks and the part that these words mean."""
     words, place = SAID.fullmatch(said), name.split(".")
     if words is None or place[0] != BLOCKS[words[1]]:
         return False
     first = int(words[2] or 0)
     last = int(words[3] or first) if words[2] else int(place[1])
-    return first <= int(place[1]) <= last
+    in_part = not words[4] or bool(re.fullmatch(PARTS[words[4]], layer_place(name)))
+    return in_part and first <= int(place[1]) <= last
 
 
 def _blocks_of(names: Iterable[str]) -> str:

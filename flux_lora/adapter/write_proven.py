@@ -13,7 +13,7 @@ from torch import Tensor
 from flux_lora.adapter.dialects.table import DIALECTS
 from flux_lora.adapter.dialects.text_encoders import to_text_encoders
 from flux_lora.adapter.files import write_dialect, write_tensors
-from flux_lora.adapter.layer_types import Adapter, LoRA, all_finite, map_tensors
+from flux_lora.adapter.layer_types import Adapter, LoRA, all_finite, tensors_in
 from flux_lora.adapter.merge_resize import cast_adapter
 from flux_lora.adapter.metadata import MOST_FACTS, add_metadata, inherited_metadata
 from flux_lora.adapter.proof.diffusers_load import LoadedBase
@@ -205,12 +205,4 @@ def _check_numbers(adapter: Adapter, families: Sequence[ModelFamily]) -> None:
 
 
 def _tensors(adapter: Adapter) -> list[Tensor]:
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    for change in adapter.deltas.values():
-        map_tensors(change, keep)
-    return found
+    return [tensor for change in adapter.deltas.values() for tensor in tensors_in(change)]

@@ -1,18 +1,22 @@
 """plan: what a run will take, by stage, and the fastest way that fits; no GPU and no weights are needed."""
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
+from flux_lora.adapter.dialects.module_names import layer_place
 from flux_lora.commands.terminal import plain_console
 from flux_lora.config.schema import RunConfig
 from flux_lora.runs.auto_hardware import card_gib, fastest, in_words, planner_of, possible_ways
-from flux_lora.runs.plan import CARDS, GIB, REACHED, Plan
+from flux_lora.runs.plan import CARDS, GIB, REACHED, Plan, TrainedLayer
 
 
 def plan(config: RunConfig) -> int:
     """Print every way with its memory, and for one card the stages, the time and the settings."""
     planner, card, terminal = planner_of(config), card_gib(config.hardware), plain_console()
     side = config.data.resolution
-    terminal.print(f"{config.model.name}, {side} x {side}, rank {config.adapter.rank}, {config.adapter.targets.value}")
+    terminal.print(f"{config.model.name}, {side} x {side}, {config.adapter.kind.value}, {config.adapter.targets.value}")
+    terminal.print(_trained(planner.layers))
     terminal.print(_ways([planner.plan(way) for way in possible_ways(planner)], card))
     if not card:
         terminal.print("hardware.gpu_gb=<GB> plans for one card: its stages, time and settings")
@@ -23,6 +27,18 @@ def plan(config: RunConfig) -> int:
     terminal.print(*_times(chosen, config, card), sep="\n")
     terminal.print("hardware=auto takes this way; by hand: " + " ".join(chosen.way.overrides))
     return 0
+
+
+def _trained(layers: Sequence[TrainedLayer]) -> Table:
+    """A row for each part of the model and rank."""
+    rows: dict[tuple[str, int], list[TrainedLayer]] = {}
+    for layer in layers:
+        rows.setdefault((layer_place(layer.name), layer.rank), []).append(layer)
+    table = Table("trained", "layers", "rank", "parameters", box=None)
+    for (place, rank), found in rows.items():
+        table.add_row(place, str(len(found)), str(rank), f"{sum(each.numbers for each in found):,}")
+    table.add_row("all", str(len(layers)), "", f"{sum(each.numbers for each in layers):,}")
+    return table
 
 
 def _ways(plans: list[Plan], card: float) -> Table:

@@ -86,6 +86,19 @@ class CheckFormat(StrEnum):
     junit = "junit"
 
 
+class AdapterKind(StrEnum):
+    """What a layer of the adapter is. Which file can carry which: docs/files.md."""
+
+    lora = "lora"
+    """Every program reads it."""
+    dora = "dora"
+    """A LoRA and a length for each output (Liu et al., 2024); peft reads it."""
+    lokr = "lokr"
+    """A Kronecker product: a few MB; ComfyUI and Forge read it."""
+    loha = "loha"
+    """Two low-rank products multiplied by elements: rank * rank; ComfyUI and Forge read it."""
+
+
 class AdapterTargets(StrEnum):
     """Which linear layers of the blocks get a LoRA. The patterns are in models/flux1/layers.py."""
 

@@ -87,6 +87,17 @@ SYNONYMS = {
     "network_alpha": Synonym("adapter.alpha"),
     "lora_alpha": Synonym("adapter.alpha"),
     "alpha": Synonym("adapter.alpha"),
+    "network_module": Synonym("adapter.kind", "lora, dora, lokr or loha"),
+    "network_type": Synonym("adapter.kind", "lora, dora, lokr or loha"),
+    "lora_type": Synonym("adapter.kind", "lora, dora, lokr or loha"),
+    "algo": Synonym("adapter.kind", "lora, dora, lokr or loha"),
+    "use_dora": Synonym("adapter.kind", "adapter.kind=dora"),
+    "init_lora_weights": Synonym(
+        reason="an adapter begins as nothing: starts that change the base (PiSSA, OLoRA, LoftQ) leave no strength 0"
+    ),
+    "network_dropout": Synonym(reason="train.caption_dropout is what keeps a subject apart from its captions"),
+    "lora_dropout": Synonym(reason="train.caption_dropout is what keeps a subject apart from its captions"),
+    "use_rslora": Synonym("adapter.alpha", "rsLoRA's scale is alpha / sqrt(rank): multiply alpha by sqrt(rank) for it"),
     "network_train_unet_only": Synonym(reason="only layers of the transformer are trained, never a text encoder"),
     "train_text_encoder": Synonym(reason="only layers of the transformer are trained, never a text encoder"),
     "text_encoder_lr": Synonym(reason="only layers of the transformer are trained, never a text encoder"),

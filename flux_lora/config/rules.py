@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from flux_lora.config.choices import Device, ExportDialect, OptimizerName
+from flux_lora.config.choices import AdapterKind, Device, ExportDialect, OptimizerName, Quantization
 from flux_lora.config.schema import ExportConfig, RunConfig
 
 Broken = tuple[str, str]
 """(problem, fix)"""
 LEAST_PRODIGY = 0.1
 """Rates from here on are shares of one that is found."""
+WHOLE_WEIGHTS = (AdapterKind.lokr, AdapterKind.loha)
+"""Kinds whose change of a weight peft makes whole, in the shape that the weight is stored in."""
 MODE_SCALES = (-1.0, 1.75)
 """Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
@@ -21,6 +23,7 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _pixels(config)
     yield from _saving(config)
     yield from _rate(config)
+    yield from _kind(config)
     yield from _hardware(config)
     yield from _words(config)
     yield from broken_export(config.export)
@@ -189,6 +192,22 @@ def _rate(config: RunConfig) -> Iterator[Broken]:
         yield (
             f"train.learning_rate is {rate:g}, which destroys any base with {config.train.optimizer.value}",
             "set train.learning_rate=1e-4, or train.optimizer=prodigy",
+        )
+
+
+def _kind(config: RunConfig) -> Iterator[Broken]:
+    """What only some kinds of adapter can do."""
+    kind, dora = config.adapter.kind, config.adapter.kind is AdapterKind.dora
+    if config.adapter.start and kind is not AdapterKind.lora:
+        yield f"adapter.start begins from a LoRA, and adapter.kind is {kind}", "set adapter.kind=lora"
+    if dora and set(config.evaluate.strengths) - {1.0}:
+        yield "adapter.kind is dora, which no file can hold at another strength than 1", "set evaluate.strengths=[1.0]"
+    if dora and config.train.optimizer is OptimizerName.muon:
+        yield "adapter.kind is dora, and muon takes matrices only", "set train.optimizer=adamw"
+    if kind in WHOLE_WEIGHTS and config.hardware.quantize is Quantization.nf4:
+        yield (
+            f"adapter.kind is {kind}, and hardware.quantize is nf4, which peft has not for it",
+            "set hardware.quantize=int8",
         )
 
 

@@ -8,6 +8,7 @@ config/data.py.
 from dataclasses import dataclass, field
 
 from flux_lora.config.choices import (
+    AdapterKind,
     AdapterTargets,
     ComputeDtype,
     Device,
@@ -66,6 +67,9 @@ class ModelConfig:
 class AdapterConfig:
     """The LoRA."""
 
+    kind: AdapterKind = AdapterKind.lora
+    """lora is what every program reads. lokr makes a file of a few MB, dora and loha take longer; who reads them stands
+    in docs/files.md."""
     rank: int = 16
     """Rank of each layer. 16 holds a face or a plain product, 32 labels and texture; above 64 images blur."""
     alpha: float = 16.0
@@ -73,7 +77,10 @@ class AdapterConfig:
     targets: AdapterTargets = AdapterTargets.attention_mlp
     """attention is small and leaks least; attention_mlp also holds texture; blocks_all adds the modulation."""
     blocks: tuple[str, ...] = ()
-    """Some blocks only: double, single.7, single.20-30, as [single.7,single.12]. Empty takes all of them."""
+    """Some blocks or parts of them only: double, single.7, single.20-30.out, as [single.7,double.attn]. Empty takes all
+    of them."""
+    ranks: tuple[str, ...] = ()
+    """Other ranks for some, as [double.attn:16,single:8]; alpha / rank stays. What is not named has adapter.rank."""
     start: str = ""
     """A LoRA file to begin from, in any dialect and of this rank and these layers. Empty begins at the base."""
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import torch
 
-from flux_lora.config.choices import ComputeDtype, Device
+from flux_lora.config.choices import ComputeDtype, Device, Quantization
+from flux_lora.config.rules import WHOLE_WEIGHTS
 from flux_lora.config.schema import HardwareConfig, RunConfig
 from flux_lora.errors import ConfigError
 from flux_lora.runs.plan import GIB, WAYS, Plan, Planner, Way, planner_for
@@ -66,8 +67,10 @@ def fastest(planner: Planner, card: float) -> Plan:
 
 
 def possible_ways(planner: Planner) -> list[Way]:
-    """The fastest first. What is trained cannot wait in host memory."""
-    return [way for way in WAYS if not (way.offload_modulation and planner.trains_modulation)]
+    """The fastest first. What is trained cannot wait in host memory, and some kinds of adapter take no 4 bits."""
+    ways = [way for way in WAYS if not (way.offload_modulation and planner.trains_modulation)]
+    whole = planner.config.adapter.kind in WHOLE_WEIGHTS
+    return [way for way in ways if not (whole and way.quantize is Quantization.nf4)]
 
 
 def _fastest(planner: Planner, card: float) -> Plan | None:

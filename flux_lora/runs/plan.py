@@ -7,7 +7,7 @@ Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +15,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.attach import attach, detach, linear_layers
-from flux_lora.adapter.trainable import matching_layers
+from flux_lora.adapter.fresh import numbers_in
+from flux_lora.adapter.trainable import trained_ranks
 from flux_lora.config.choices import OptimizerName, OutsideMask, Quantization
 from flux_lora.config.schema import RunConfig
 from flux_lora.models.counting import Count, bytes_of, counted, counted_by_block
@@ -29,8 +30,12 @@ CONTEXT = 0.7 * GIB
 """What CUDA, cuBLAS and kernels take before the first tensor."""
 SPARE = 0.03
 """Share of a card that is left alone: the allocator's gaps."""
-OPTIMIZER_BYTES: Mapping[OptimizerName, int] = {OptimizerName.adamw: 16, OptimizerName.adamw8bit: 10}
-"""For each number trained: a float32 master and gradient, and AdamW's two moments, in float32 or in 8 bits."""
+OPTIMIZER_BYTES: Mapping[OptimizerName, int] = {
+    OptimizerName.adamw: 16, OptimizerName.adamw8bit: 10, OptimizerName.adafactor: 8, OptimizerName.muon: 12,
+    OptimizerName.prodigy: 24,
+}  # fmt: skip
+"""For each number trained: a float32 master and gradient, and the optimizer's state. AdamW has two moments, in float32
+or in 8 bits; Adafactor a row and a column of each tensor, which count for nothing; Muon one moment; Prodigy four."""
 REACHED = 0.4
 """Share of a card's arithmetic that a step of this kind reaches. Taken from published runs, not measured here."""
 CARDS: Mapping[str, tuple[float, float]] = {
@@ -129,6 +134,16 @@ class Plan:
         return self.flops / (tflops * 1e12 * REACHED)
 
 
+@dataclass(frozen=True)
+class TrainedLayer:
+    """A linear layer that gets a delta."""
+
+    name: str
+    rank: int
+    numbers: int
+    """Numbers that are trained."""
+
+
 def usable(card_gib: float) -> float:
     """Bytes of a card that may be filled."""
     return card_gib * GIB * (1 - SPARE)
@@ -170,7 +185,7 @@ class Planner:
     def trains_modulation(self) -> bool:
         """Whether the adapter changes layers that could otherwise wait in host memory."""
         modulation = self.family.modulation
-        return any(re.fullmatch(modulation, name) for name in self._layers(self.base.transformer))
+        return any(re.fullmatch(modulation, name) for name in self._ranks(self.base.transformer))
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -242,8 +257,8 @@ class Planner:
         config = self.config
 
         def work(transformer: nn.Module) -> Count:
-            rank, alpha = config.adapter.rank, config.adapter.alpha
-            attach(transformer, self._layers(transformer), rank=rank, alpha=alpha, generator=Generator())
+            rank, alpha, kind = config.adapter.rank, config.adapter.alpha, config.adapter.kind
+            attach(transformer, self._ranks(transformer), rank=rank, alpha=alpha, generator=Generator(), kind=kind)
             if checkpointing:
                 self.family.checkpoint_activations(transformer)
             velocity = self.family.velocity(transformer, guidance=config.model.train_guidance)
@@ -261,23 +276,22 @@ class Planner:
 
         return counted_by_block(self.base.transformer, work)
 
-    def _layers(self, transformer: nn.Module) -> list[str]:
-        """Those that get a LoRA."""
-        adapter, family = self.config.adapter, self.family
-        return matching_layers(
-            linear_layers(transformer),
-            adapter.targets,
-            family.layer_groups,
-            blocks=adapter.blocks,
-            unused=family.unused_in_training,
-        )
+    def _ranks(self, transformer: nn.Module) -> dict[str, int]:
+        """Of the layers that get a delta."""
+        return trained_ranks(linear_layers(transformer), self.config.adapter, self.family)
 
     @cached_property
+    def layers(self) -> Sequence[TrainedLayer]:
+        """The layers that are trained."""
+        linears, kind = linear_layers(self.base.transformer), self.config.adapter.kind
+        sides = {name: (each.out_features, each.in_features) for name, each in linears.items()}
+        ranks = self._ranks(self.base.transformer)
+        return [TrainedLayer(name, rank, numbers_in(kind, sides[name], rank)) for name, rank in ranks.items()]
+
+    @property
     def trained(self) -> int:
         """Numbers in the adapter."""
-        linears = linear_layers(self.base.transformer)
-        layers = [linears[name] for name in self._layers(self.base.transformer)]
-        return self.config.adapter.rank * sum(layer.in_features + layer.out_features for layer in layers)
+        return sum(layer.numbers for layer in self.layers)
 
     def _question(self, count: int, side: int) -> tuple[Tensor, PromptEmbeds]:
         """Latents BCHW and prompt embeds of so many images."""

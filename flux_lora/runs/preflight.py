@@ -1,12 +1,12 @@
 """Before anything is encoded or trained: refuse what would end in a worthless run, and say what is doubtful."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from flux_lora.adapter.dialects.table import dialect_refusals
 from flux_lora.adapter.start import read_start
-from flux_lora.adapter.trainable import matching_layers
-from flux_lora.config.choices import ExportDialect, Severity
+from flux_lora.adapter.trainable import trained_ranks
+from flux_lora.config.choices import AdapterKind, ExportDialect, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
 from flux_lora.data.checks.bucket_fit import steps_in_words
 from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
@@ -15,6 +15,11 @@ from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
+
+LAYER_TYPES: Mapping[AdapterKind, str] = {
+    AdapterKind.lora: "LoRA", AdapterKind.dora: "DoRA", AdapterKind.lokr: "LoKr", AdapterKind.loha: "LoHa"
+}  # fmt: skip
+"""By what layer_types.py calls them."""
 
 
 def preflight(run: Run) -> RunDataset:
@@ -25,9 +30,10 @@ def preflight(run: Run) -> RunDataset:
     refuse_unknown_rules(run.config.check)
     _refuse_empty_words(run.config.data)
     _refuse_distilled(run)
-    _refuse_unexportable(run, run.config.export.dialects)
-    if run.config.adapter.start and not complete_checkpoints(run.folder.root):
-        read_start(Path(run.config.adapter.start).expanduser(), run.config.adapter.rank)
+    adapter, ranks = run.config.adapter, _trained_ranks(run)
+    _refuse_unexportable(ranks, adapter.kind, run.config.export.dialects)
+    if adapter.start and not complete_checkpoints(run.folder.root):
+        read_start(Path(adapter.start).expanduser(), set(ranks.values()))
     dataset = read_dataset(run, draws=run.config.check.page)
     refuse_errors(dataset.findings)
     for finding in dataset.findings:
@@ -69,15 +75,18 @@ def _refuse_distilled(run: Run) -> None:
         )
 
 
-def _refuse_unexportable(run: Run, dialects: Sequence[ExportDialect]) -> None:
-    """What no file could carry in the end is not trained in the first place."""
+def _trained_ranks(run: Run) -> dict[str, int]:
+    """Of the base's layers, which need not be on this machine. Raises ConfigError where the recipe names none."""
     from flux_lora.adapter.attach import linear_layers  # here, so that `check` starts without peft
 
     family, adapter = run.family, run.config.adapter
-    names = linear_layers(family.weightless_base(run.source).transformer) if adapter.blocks else family.linear_shapes()
-    layers = matching_layers(
-        names, adapter.targets, family.layer_groups, blocks=adapter.blocks, unused=family.unused_in_training
-    )
-    found = list(dialect_refusals(layers, "LoRA", dialects))
+    of_its_own = adapter.blocks or adapter.ranks  # a base may have fewer blocks than its family's release
+    names = linear_layers(family.weightless_base(run.source).transformer) if of_its_own else family.linear_shapes()
+    return trained_ranks(names, adapter, family)
+
+
+def _refuse_unexportable(layers: Collection[str], kind: AdapterKind, dialects: Sequence[ExportDialect]) -> None:
+    """What no file could carry in the end is not trained in the first place."""
+    found = list(dialect_refusals(layers, LAYER_TYPES[kind], dialects))
     if found:
         raise ConfigError("\n".join(problem for problem, _ in found), fix="\n     ".join(fix for _, fix in found))

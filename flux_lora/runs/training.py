@@ -11,7 +11,7 @@ from torch import Tensor
 from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_into, trainable_layers, without_adapter
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.start import started_from
-from flux_lora.adapter.trainable import matching_layers
+from flux_lora.adapter.trainable import trained_ranks
 from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
@@ -146,15 +146,10 @@ def _batch_options(config: RunConfig) -> BatchOptions:
 
 def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
     config, family, transformer = run.config, run.family, pipeline.transformer
-    layers = matching_layers(
-        linear_layers(transformer),
-        config.adapter.targets,
-        family.layer_groups,
-        blocks=config.adapter.blocks,
-        unused=family.unused_in_training,
-    )
+    layers = trained_ranks(linear_layers(transformer), config.adapter, family)
     generator = generator_for(config.train.seed, 0, "adapter")
-    start = attach(transformer, layers, rank=config.adapter.rank, alpha=config.adapter.alpha, generator=generator)
+    wanted = config.adapter
+    start = attach(transformer, layers, rank=wanted.rank, alpha=wanted.alpha, generator=generator, kind=wanted.kind)
     if begins and config.adapter.start:
         start = started_from(Path(config.adapter.start).expanduser(), start)
         load_into(transformer, start)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.module_tensors import to_checkpoint
 from flux_lora.adapter.files import read_adapter, read_header, read_tensors, write_tensors
-from flux_lora.adapter.layer_types import Adapter
+from flux_lora.adapter.layer_types import Adapter, tensors_in, type_name
 from flux_lora.atomic import HALF_WRITTEN, sync_folder, write_text
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.train.learner import Learner
@@ -167,8 +167,9 @@ def _problem(folder: Path) -> str:
 def _refuse_another_adapter(checkpoint: Checkpoint, adapter: Adapter, learner: Learner) -> None:
     held = learner.adapter()
     for what, stored, wanted in (
-        ("adapter.targets", sorted(adapter.layers), sorted(held.layers)),
-        ("adapter.rank", adapter.ranks, held.ranks),
+        ("adapter.kind", _types(adapter), _types(held)),
+        ("adapter.targets", sorted(adapter.deltas), sorted(held.deltas)),
+        ("adapter.rank", _sides(adapter), _sides(held)),
         ("adapter.alpha", adapter.alphas, held.alphas),
     ):
         if stored != wanted:
@@ -176,6 +177,14 @@ def _refuse_another_adapter(checkpoint: Checkpoint, adapter: Adapter, learner: L
                 f"{checkpoint.folder} was made with another {what}, and a run cannot change it midway",
                 fix=f"set {what} back, or run.dir to a new folder",
             )
+
+
+def _types(adapter: Adapter) -> set[str]:
+    return {type_name(delta) for delta in adapter.deltas.values()}
+
+
+def _sides(adapter: Adapter) -> dict[str, list[tuple[int, ...]]]:
+    return {name: [tuple(each.shape) for each in tensors_in(delta)] for name, delta in adapter.deltas.items()}
 
 
 def _group_progress(learner: Learner) -> dict[int, dict[str, object]]:

@@ -80,8 +80,13 @@ OPTIMIZERS: Mapping[OptimizerName, Build] = {
 
 
 def optimizer_for(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
-    """The optimizer of the recipe, over the float32 masters."""
-    return OPTIMIZERS[config.optimizer](masters, config)
+    """The optimizer of the recipe, over the float32 masters. Weight decay draws matrices to 0, and not a DoRA's
+    magnitudes, which are as long as the base's rows."""
+    matrices, vectors = ([each for each in masters if (each.ndim > 1) is whole] for whole in (True, False))
+    optimizer = OPTIMIZERS[config.optimizer](matrices or vectors, config)
+    if matrices and vectors:
+        optimizer.add_param_group({"params": vectors, "weight_decay": 0.0})
+    return optimizer
 
 
 def step_if_finite(optimizer: Optimizer, finite: Tensor) -> None:

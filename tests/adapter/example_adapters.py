@@ -5,7 +5,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Generator, Tensor
 
 from flux_lora.adapter.attach import attach
-from flux_lora.adapter.layer_types import Adapter, LoRA
+from flux_lora.adapter.layer_types import Adapter, LoRA, map_tensors
 from flux_lora.config.choices import AdapterTargets
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux1.velocity import velocity_of
@@ -28,6 +28,17 @@ def learned(start: Adapter, size: float = 0.1, seed: int = 1) -> Adapter:
             for name, layer in start.layers.items()
         }
     )
+
+
+def learned_kind(start: Adapter, size: float = 0.1, seed: int = 1) -> Adapter:
+    """An adapter of any kind with every tensor as if it had been trained; magnitudes by a share of what they are."""
+    generator = Generator().manual_seed(seed)
+
+    def moved(tensor: Tensor) -> Tensor:
+        noise = size * torch.randn(tensor.shape, generator=generator)
+        return tensor * (1 + noise) if tensor.ndim == 1 else tensor + noise
+
+    return Adapter({name: map_tensors(delta, moved) for name, delta in start.deltas.items()})
 
 
 def learned_adapter(

@@ -82,7 +82,9 @@ def test_what_was_loaded_is_read_back():
 def test_a_bf16_transformer_holds_the_adapter_in_bf16_and_the_truth_stays_fp32():
     transformer = frozen_transformer(torch.bfloat16)
     adapter = start(transformer)
-    assert {pair.down.dtype for pair in trainable_layers(transformer).values()} == {torch.bfloat16}
+    assert {each.dtype for layer in trainable_layers(transformer).values() for each in layer.parameters} == {
+        torch.bfloat16
+    }
     name = next(iter(adapter.layers))
     assert adapter.layers[name].down.dtype == torch.float32
     assert torch.equal(adapter_of(transformer).layers[name].down, rounded(adapter, torch.bfloat16).layers[name].down)
@@ -117,6 +119,16 @@ def test_adapters_of_other_and_of_mixed_ranks_take_the_place_of_the_first():
     assert {name: layer.rank for name, layer in adapter_of(transformer).layers.items()} == {
         name: layer.rank for name, layer in mixed.layers.items()
     }
+
+
+def test_layers_may_have_ranks_of_their_own_and_the_scale_is_the_same_for_all():
+    transformer, ranks = frozen_transformer(), {"transformer_blocks.0.attn.to_q": 2, "transformer_blocks.0.ff.net.2": 6}
+    before = answer(transformer)
+    adapter = attach(transformer, ranks, rank=4, alpha=2.0, generator=Generator().manual_seed(0))
+    assert {name: layer.rank for name, layer in adapter.layers.items()} == ranks
+    assert {layer.scale for layer in adapter.layers.values()} == {0.5}
+    assert torch.equal(answer(transformer), before)
+    assert {name: layer.scale for name, layer in adapter_of(transformer).layers.items()} == dict.fromkeys(ranks, 0.5)
 
 
 def test_an_adapter_of_another_base_is_refused_and_named():

@@ -42,15 +42,22 @@ def test_the_effect_is_the_file_s_and_the_alpha_the_recipe_s(dialect: str, fresh
 def test_another_rank_is_refused_with_the_command_that_changes_it(tmp_path: Path):
     file = written(tmp_path, Adapter({Q: lora(1, rank=3)}))
     with pytest.raises(ConfigError, match="has rank 3, and adapter.rank is 2") as refused:
-        read_start(file, RANK)
+        read_start(file, {RANK})
     assert f"flux-lora resize file={file} rank=2" in refused.value.fix
+
+
+def test_ranks_that_lie_elsewhere_are_refused_by_name(fresh: Adapter, tmp_path: Path):
+    wide = replace(fresh.layers[K], down=torch.zeros(3, 32), up=torch.zeros(32, 3))
+    file = written(tmp_path, Adapter({Q: lora(1, rank=3), K: lora(2)}))
+    with pytest.raises(ConfigError, match=f"has rank 3 at {Q}, which is trained at 2"):
+        started_from(file, Adapter({Q: fresh.layers[Q], K: wide}))
 
 
 def test_another_layer_type_is_refused(tmp_path: Path):
     factors = (torch.randn(4, 4), None, None, torch.randn(8, 8), None, None)
     file = written(tmp_path, Adapter({Q: LoKr(*factors, 1.0)}), "lycoris")
     with pytest.raises(ConfigError, match="is a LoKr, and only LoRAs are trained"):
-        read_start(file, RANK)
+        read_start(file, {RANK})
 
 
 @pytest.mark.parametrize(

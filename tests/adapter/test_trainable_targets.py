@@ -4,9 +4,11 @@ import pytest
 from torch import nn
 
 from flux_lora.adapter.loaders.comfyui import comfyui_module_names
-from flux_lora.adapter.trainable import matching_layers
+from flux_lora.adapter.trainable import matching_layers, trained_ranks
 from flux_lora.config.choices import AdapterTargets
+from flux_lora.config.schema import AdapterConfig
 from flux_lora.errors import ConfigError
+from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
 from tests.tiny import tiny_transformer
 
@@ -62,6 +64,9 @@ RELEASED = list(flux1_shapes())
         (("double",), 19 * 12),
         (("double.0-1", "single"), 2 * 12 + 38 * 5),
         (("single.7", "single.0-9"), 50),
+        (("single.7.out", "single.12.out", "single.16.out", "single.20.out"), 4),
+        (("double.img_attn", "single.attn"), 19 * 4 + 38 * 3),
+        (("double.0-1.mlp",), 2 * 4),
     ],
 )
 def test_blocks_leave_the_layers_of_some_blocks(blocks: tuple[str, ...], count: int):
@@ -69,7 +74,56 @@ def test_blocks_leave_the_layers_of_some_blocks(blocks: tuple[str, ...], count: 
     assert len(found) == len(set(found)) == count
 
 
-@pytest.mark.parametrize("said", ["single.38", "double.19-30", "triple", "single.7.attn", "7", "single.9-3", ""])
+def ranks_of(*said: str, blocks: tuple[str, ...] = ()) -> dict[str, int]:
+    return trained_ranks(RELEASED, AdapterConfig(rank=4, ranks=said, blocks=blocks), Flux1())
+
+
+def test_ranks_hold_where_they_are_said_the_last_one_of_several_and_the_recipe_s_elsewhere():
+    ranks = ranks_of("double.attn:16", "single:8", "single.3-4.out:32")
+    assert list(ranks) == matching_layers(RELEASED, "attention_mlp", LAYER_GROUPS)
+    assert ranks["transformer_blocks.0.attn.to_q"] == ranks["transformer_blocks.18.attn.add_k_proj"] == 16
+    assert ranks["transformer_blocks.0.ff.net.2"] == 4
+    assert ranks["single_transformer_blocks.2.proj_out"] == ranks["single_transformer_blocks.3.attn.to_q"] == 8
+    assert [name for name, rank in ranks.items() if rank == 32] == [
+        f"single_transformer_blocks.{number}.proj_out" for number in (3, 4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("single.38:8", "in which nothing is trained; there are double.0-18 and single.0-37"),
+        ("double.mod:8", "in which nothing is trained"),
+        ("double", "'double', in which nothing is trained"),
+        ("double:0", "'double:0', which has no rank behind a colon"),
+        ("double:x", "'double:x', which has no rank behind a colon"),
+    ],
+)
+def test_a_rank_for_nothing_is_refused(said: str, told: str):
+    with pytest.raises(ConfigError, match=told) as refused:
+        ranks_of("single:8", said)
+    assert "adapter.ranks=[double.attn:16,single:8]" in refused.value.fix
+
+
+def test_a_rank_for_blocks_that_are_not_trained_is_refused():
+    with pytest.raises(ConfigError, match="'double:8', in which nothing is trained"):
+        ranks_of("double:8", blocks=("single",))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "single.38",
+        "double.19-30",
+        "triple",
+        "single.7.txt_attn",
+        "single.7.mod",
+        "single.attn.7",
+        "7",
+        "single.9-3",
+        "",
+    ],
+)
 def test_a_block_in_which_nothing_is_trained_is_refused_with_those_that_there_are(said: str):
     with pytest.raises(ConfigError, match=r"double\.0-18 and single\.0-37") as refused:
         matching_layers(RELEASED, "attention_mlp", LAYER_GROUPS, blocks=("double", said))

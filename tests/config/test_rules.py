@@ -34,6 +34,7 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("train.warmup_steps=300", "the full rate would never be reached", "set train.warmup_steps to 15"),
         ("train.caption_dropout=5", "not a share between 0 and 1", "set train.caption_dropout=0.05"),
         ("train.optimizer=adamw8bit", "needs CUDA", "set train.optimizer=adamw"),
+        ("adapter.kind=dora", "no file can hold at another strength than 1", "set evaluate.strengths=[1.0]"),
         ("train.preservation=-1", "train.preservation is -1", "set train.preservation to 0 or more"),
         ("train.max_drift=-1", "train.max_drift is -1", "set train.max_drift to 0 or more"),
         ("train.preservation_every=0", "train.preservation_every is 0", "set train.preservation_every to 1 or more"),
@@ -60,6 +61,19 @@ def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: s
     error = problem_with(*known, override)
     assert problem in error.problem
     assert fix in error.fix
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem", "fix"),
+    [
+        (("adapter.kind=lokr", "adapter.start=x.safetensors"), "begins from a LoRA", "set adapter.kind=lora"),
+        (("adapter.kind=dora", "train.optimizer=muon"), "muon takes matrices only", "set train.optimizer=adamw"),
+        (("adapter.kind=loha", "hardware.quantize=nf4"), "peft has not for it", "set hardware.quantize=int8"),
+    ],
+)
+def test_what_a_kind_of_adapter_cannot_do_is_refused(overrides: tuple[str, ...], problem: str, fix: str):
+    error = problem_with("evaluate.strengths=[1.0]", *overrides)
+    assert problem in error.problem and fix in error.fix
 
 
 def test_all_broken_rules_are_said_at_once():

@@ -8,7 +8,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from safetensors.torch import load_file, save_file
 
-from flux_lora.adapter.attach import attach, linear_layers, lora_modules, trainable_layers
+from flux_lora.adapter.attach import adapter_modules, attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
 from flux_lora.errors import ModelError
@@ -97,7 +97,7 @@ def gradient(quantize: Quantization) -> torch.Tensor:
     transformer, generator = load_transformer(MINI, torch.float32, quantize=quantize), torch.Generator().manual_seed(0)
     layers = matching_layers(linear_layers(transformer), "attention_mlp", LAYER_GROUPS)
     attach(transformer, layers, rank=8, alpha=8, generator=generator)
-    assert len(lora_modules(transformer)) == len(layers)
+    assert len(adapter_modules(transformer)) == len(layers)
     config = transformer.config
     noisy = torch.randn(2, config["in_channels"] // 4, 16, 16, generator=generator)
     embeds = {

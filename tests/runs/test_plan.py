@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from flux_lora.adapter.attach import attach
+from flux_lora.adapter.layer_types import tensors_in
 from flux_lora.commands.plan import plan
-from flux_lora.config.choices import ComputeDtype, Quantization
+from flux_lora.config.choices import AdapterKind, ComputeDtype, OptimizerName, Quantization
 from flux_lora.config.compose import compose_config
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ConfigError
@@ -57,6 +59,40 @@ def test_the_optimizer_is_four_numbers_for_each_that_flux_dev_has_at_rank_16(tar
     planned = planner(f"adapter.targets={targets}", "adapter.rank=16").plan(Way())
     train = next(stage for stage in planned.stages if stage.name == "train")
     assert train.parts["optimizer"] == trained * 16
+
+
+@pytest.mark.parametrize(
+    ("words", "trained"),
+    [
+        (("adapter.blocks=[double.img_attn,single.attn]",), 18_677_760),  # to_q, to_k, to_v, to_out.0 everywhere
+        (("adapter.ranks=[single:8]",), 20_545_536),
+    ],
+)
+def test_the_numbers_of_some_parts_and_of_other_ranks_are_counted(words: tuple[str, ...], trained: int):
+    assert planner("adapter.targets=attention", "adapter.rank=16", *words).trained == trained
+
+
+@pytest.mark.parametrize("optimizer", OptimizerName)
+def test_every_optimizer_can_be_planned_with(optimizer: OptimizerName):
+    rate = "train.learning_rate=1" if optimizer is OptimizerName.prodigy else "train.learning_rate=1e-4"
+    planned = planner("model=mini", f"train.optimizer={optimizer}", rate)
+    assert planned.plan(Way()).stage("train").parts["optimizer"] >= 8 * planned.trained
+
+
+@pytest.mark.parametrize("kind", AdapterKind)
+@pytest.mark.parametrize("rank", [4, 64])
+def test_every_kind_is_planned_with_as_many_numbers_as_it_has(kind: AdapterKind, rank: int):
+    planned = planner("model=mini", f"adapter.kind={kind}", f"adapter.rank={rank}", "evaluate.strengths=[1.0]")
+    deltas = attach(
+        load_transformer(MINI, torch.float32),
+        [layer.name for layer in planned.layers],
+        rank=rank,
+        alpha=1.0,
+        generator=torch.Generator(),
+        kind=kind,
+    ).deltas.values()
+    assert planned.trained == sum(tensor.numel() for delta in deltas for tensor in tensors_in(delta))
+    assert all((way.quantize is Quantization.nf4) <= (kind in ("lora", "dora")) for way in possible_ways(planned))
 
 
 @pytest.mark.parametrize("how", list(Quantization))
@@ -139,3 +175,12 @@ def test_the_verb_prints_ways_stages_times_and_settings(capsys: pytest.CaptureFi
     assert "24 GB: int8, checkpointing, at most 16.0 of 24 GB" in out
     assert "RTX 4090: about " in out
     assert "hardware.quantize=int8 hardware.offload_modulation=false hardware.gradient_checkpointing=true" in out
+
+
+def test_the_verb_lists_what_is_trained_by_part_and_rank(capsys: pytest.CaptureFixture[str]):
+    words = ("adapter.targets=attention", "adapter.rank=16", "adapter.ranks=[single:8]")
+    assert plan(recipe(*words)) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["image", "attention", "76", "16", "7,471,104"] in rows
+    assert ["single", "attention", "114", "8", "5,603,328"] in rows
+    assert ["all", "266", "20,545,536"] in rows

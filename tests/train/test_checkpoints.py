@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from flux_lora.adapter.files import read_adapter
-from flux_lora.config.choices import OptimizerName
+from flux_lora.config.choices import AdapterKind, OptimizerName
 from flux_lora.errors import RunError
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
@@ -61,6 +61,35 @@ def test_every_optimizer_goes_on_exactly_where_it_stopped(optimizer: OptimizerNa
     losses += [step.loss for step in islice(second.steps(6), 6)]
     assert losses == expected
     assert_equal(second.learner, straight.learner)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "optimizer"),
+    [
+        *((kind, dtype, OptimizerName.adamw) for kind in AdapterKind for dtype in (torch.float32, torch.bfloat16)),
+        (AdapterKind.dora, torch.float32, OptimizerName.prodigy),
+    ],
+)
+def test_every_kind_of_adapter_goes_on_exactly_where_it_stopped(
+    kind: AdapterKind, dtype: torch.dtype, optimizer: OptimizerName, tmp_path: Path
+):
+    rate = RATES.get(optimizer, CONFIG.learning_rate)
+    config = replace(CONFIG, optimizer=optimizer, learning_rate=rate, steps=12)
+    straight, first, second = (tiny_run(dtype, config, kind=kind) for _ in range(3))
+    begun = [master.detach().clone() for master in straight.learner.masters]
+    expected = [step.loss for step in islice(straight.steps(), 12)]
+    losses = [step.loss for step in islice(first.steps(), 6)]
+    checkpoints.restore(checkpoints.save(tmp_path, 6, first.learner), second.learner)
+    losses += [step.loss for step in islice(second.steps(6), 6)]
+    assert losses == expected
+    assert_equal(second.learner, straight.learner)
+    assert all(not torch.equal(after, before) for after, before in zip(straight.learner.masters, begun, strict=True))
+
+
+def test_a_run_cannot_change_its_kind_midway(tmp_path: Path):
+    saved = checkpoints.save(tmp_path, 1, tiny_run(kind=AdapterKind.lokr).learner)
+    with pytest.raises(RunError, match="another adapter.kind"):
+        checkpoints.restore(saved, tiny_run(kind=AdapterKind.loha).learner)
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")

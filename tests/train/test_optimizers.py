@@ -80,6 +80,14 @@ def test_adamw_moves_towards_less():
     assert (weight < 1).all()
 
 
+def test_weight_decay_leaves_magnitudes_alone_and_they_learn_at_the_same_rate():
+    matrix, lengths = nn.Parameter(torch.ones(2, 2)), nn.Parameter(torch.ones(3))
+    optimizer = optimizer_for([matrix, lengths], replace(CONFIG, learning_rate=0.1, weight_decay=1.0))
+    matrix.grad, lengths.grad = torch.zeros(2, 2), torch.zeros(3)
+    optimizer.step()
+    assert torch.equal(matrix.detach(), torch.full((2, 2), 0.9)) and torch.equal(lengths.detach(), torch.ones(3))
+
+
 @pytest.mark.skipif(find_spec("bitsandbytes") is not None, reason="bitsandbytes is installed")
 def test_a_missing_bitsandbytes_is_said_with_the_way_out():
     with pytest.raises(ConfigError, match="bitsandbytes is not installed"):

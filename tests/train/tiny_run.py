@@ -8,7 +8,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Generator
 
 from flux_lora.adapter.attach import attach, trainable_layers, without_adapter
-from flux_lora.config.choices import AdapterTargets
+from flux_lora.config.choices import AdapterKind, AdapterTargets
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch, batches
 from flux_lora.data.cache import EncodedSample
@@ -36,11 +36,16 @@ class TinyRun:
         return training_steps(self.learner, tiny_batches(self.config, first), draw, start=start)
 
 
-def tiny_run(dtype: torch.dtype = torch.float32, config: TrainConfig = CONFIG, rank: int = 4) -> TinyRun:
+def tiny_run(
+    dtype: torch.dtype = torch.float32,
+    config: TrainConfig = CONFIG,
+    rank: int = 4,
+    kind: AdapterKind = AdapterKind.lora,
+) -> TinyRun:
     transformer = frozen_transformer(dtype)
     generator = Generator().manual_seed(config.seed)
     layers = flux1_layers(transformer, AdapterTargets.attention_mlp)
-    start = attach(transformer, layers, rank=rank, alpha=4.0, generator=generator)
+    start = attach(transformer, layers, rank=rank, alpha=4.0, generator=generator, kind=kind)
     predict = velocity_of(transformer, guidance=1.0)
     base = without_adapter(transformer, predict)
     return TinyRun(transformer, Learner(predict, start, trainable_layers(transformer), config, base=base), config)

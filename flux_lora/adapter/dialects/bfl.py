@@ -10,7 +10,6 @@ delta that was trained on the fused module has no such gaps; its parts share all
 Shares: rows of each part, in widths of the model. Shape letters: R rank, I inputs, O outputs, P parts.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.module_names import DiffusersParts, bfl_name, diffusers_names, is_bfl
-from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, type_with_article
+from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, sides_of, type_with_article
 from flux_lora.errors import AdapterFileError
 
 FLUX2_ROWS: Mapping[str, tuple[int, int]] = {
@@ -183,27 +182,8 @@ def _is_flux2(module: str, delta: LayerDelta) -> bool:
     if "stream_modulation" in module:
         return True
     rows = next((rows for end, rows in FLUX2_ROWS.items() if module.endswith(end)), None)
-    sides = _sides(delta)
+    sides = sides_of(delta)
     return rows is not None and sides is not None and sides[0] * rows[1] == sides[1] * rows[0]
-
-
-def _sides(delta: LayerDelta) -> tuple[int, int] | None:
-    """Outputs and inputs of its layer, if they can be told."""
-    match delta:
-        case LoRA():
-            return delta.shape
-        case DoRA():
-            return delta.lora.shape
-        case LoHa():
-            return delta.w1_a.shape[0], delta.w1_b.shape[1]
-        case LoKr():
-            tops, bottoms = (delta.w1_a, delta.w2_a), (delta.w1_b, delta.w2_b)
-            wholes = (delta.w1, delta.w2)
-            rows = [each.shape[0] for pair in zip(wholes, tops, strict=True) for each in pair if each is not None]
-            columns = [each.shape[1] for pair in zip(wholes, bottoms, strict=True) for each in pair if each is not None]
-            return math.prod(rows), math.prod(columns)
-        case _:
-            return None
 
 
 def _fused(parts: DiffusersParts, module: str, deltas: Mapping[str, LayerDelta]) -> LayerDelta:

@@ -81,6 +81,8 @@ PLACES = (
     (r"text_encoder_2\..+", "T5 text encoder"),
 )
 """Part of the model by layer name: diffusers' and, for deltas that cannot be split into those, Black Forest Labs'."""
+PLACE = re.compile("|".join(f"(?P<p{number}>{pattern})" for number, (pattern, _) in enumerate(PLACES)))
+OTHER = "other"
 BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
 SAME_BLOCK = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
 KEY_IN_BLOCK = re.compile(r"(|.*?\.)(?:(double_blocks|single_blocks)|(single_)?transformer_blocks)\.\d+\..+")
@@ -192,3 +194,9 @@ def block_of(name: str) -> str:
     """The block of a layer, as diffusers counts them: single_transformer_blocks.7, or `rest`."""
     found = BLOCK.search(name)
     return f"{SAME_BLOCK.get(found[1], found[1])}.{found[2]}" if found else REST
+
+
+def layer_place(name: str) -> str:
+    """The part of the model that a layer belongs to, such as `text attention`."""
+    found = PLACE.fullmatch(name)
+    return PLACES[int(str(found.lastgroup)[1:])][1] if found else OTHER

@@ -197,36 +197,49 @@ def _malformed(module: str, what: str) -> AdapterFileError:
     return AdapterFileError(f"{module[:200]} {what}", fix="fetch or export the file again; it is no whole adapter")
 
 
-CHECKPOINT_PARTS = ("down", "up", "alpha")
+LORA_CHECKPOINT = ("down", "up", "alpha")
+CHECKPOINT_PARTS = (*LORA_CHECKPOINT, MAGNITUDE, *LOHA_TENSORS, *LOKR_TENSORS)
+BLOCKS = ("transformer_blocks.", "single_transformer_blocks.")
+"""What the modules of a checkpoint begin with. LyCORIS' files have tensors of the same roles, and modules of others."""
 
 
 def to_checkpoint(adapter: Adapter) -> dict[str, Tensor]:
-    """A plain LoRA as `<module>.down` RI, `<module>.up` OR, `<module>.alpha` () in float64."""
+    """An adapter as `<module>.<role>`, the roles of tensors_of_delta; alpha is () in float64, a magnitude O1."""
     tensors = {}
-    for name, layer in adapter.layers.items():
-        alpha = torch.tensor(layer.alpha, dtype=torch.float64)
-        tensors |= {f"{name}.down": layer.down, f"{name}.up": layer.up, f"{name}.alpha": alpha}
+    for name, delta in adapter.deltas.items():
+        alpha = delta.lora.alpha if isinstance(delta, DoRA) else 0.0 if isinstance(delta, OFT) else delta.alpha
+        parts = tensors_of_delta(delta) | {ALPHA: torch.tensor(alpha, dtype=torch.float64)}
+        tensors |= {f"{name}.{role}": tensor for role, tensor in parts.items()}
     return tensors
 
 
 def is_checkpoint(keys: Collection[str]) -> bool:
     """Whether these keys are a checkpoint's."""
-    return bool(keys) and all(key.rpartition(".")[2] in CHECKPOINT_PARTS for key in keys)
+    ends = {key.rpartition(".")[2] for key in keys}
+    return (
+        bool(ends)
+        and ends <= set(CHECKPOINT_PARTS)
+        and (ends <= set(LORA_CHECKPOINT) or all(key.startswith(BLOCKS) for key in keys))
+    )
 
 
 def from_checkpoint(tensors: Mapping[str, Tensor]) -> Adapter:
     """The adapter of a checkpoint; AdapterFileError where a tensor is missing."""
-    names = sorted({key.rpartition(".")[0] for key in tensors})
-    missing = [f"{name}.{part}" for name in names for part in CHECKPOINT_PARTS if f"{name}.{part}" not in tensors]
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        name, _, role = key.rpartition(".")
+        parts.setdefault(name, {})[role] = without_fp8(tensor)
+    missing = [f"{name}.{role}" for name in sorted(parts) for role in _expected(parts[name]) if role not in parts[name]]
     if missing:
         raise AdapterFileError(
             f"the checkpoint lacks {len(missing)} tensor(s), first {missing[0]}",
             fix="remove this checkpoint and continue from the one before it",
         )
-    layers = {}
-    for name in names:
-        down, up, alpha = (without_fp8(tensors[f"{name}.{part}"]) for part in CHECKPOINT_PARTS)
-        if not _matrices(down, up) or down.shape[0] != up.shape[1] or alpha.numel() != 1:
-            raise _impossible_shapes(name, (down, up, alpha))
-        layers[name] = LoRA(down, up, float(alpha))
-    return Adapter(layers)
+    return Adapter({name: delta_from_tensors(name, parts[name]) for name in sorted(parts)})
+
+
+def _expected(roles: Collection[str]) -> tuple[str, ...]:
+    """The roles that a checkpoint's module has to have, by those that it has; of LoKr's factors there may be any."""
+    if any(role in LOHA_TENSORS for role in roles):
+        return (*LOHA_TENSORS, ALPHA)
+    return (ALPHA,) if any(role in LOKR_TENSORS for role in roles) else LORA_CHECKPOINT

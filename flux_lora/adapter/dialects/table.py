@@ -14,7 +14,7 @@ from torch import Tensor
 from flux_lora.adapter.dialects import diffsynth, peft, xlabs
 from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.keys import EVERYTHING, OTHER_TYPES, PEFT_ENDS, KeyFormat, to_keys
-from flux_lora.adapter.dialects.module_names import MOST_KEYS
+from flux_lora.adapter.dialects.module_names import MOST_KEYS, bfl_name, diffusers_names
 from flux_lora.adapter.dialects.read import HARMLESS, StateDictContents, module_of, read_state_dict, stem_of
 from flux_lora.adapter.dialects.text_encoders import is_text_encoder
 from flux_lora.adapter.layer_types import Adapter
@@ -38,6 +38,8 @@ class Dialect:
     read: Read
     write: Write | None = None
     """None for a dialect that is only read."""
+    native: bool = False
+    """Whether q, k and v are one module, as in BFL's own model."""
     folder: bool = False
     """Whether it is a folder with a config beside the tensors."""
     layer_types: tuple[str, ...]
@@ -75,6 +77,7 @@ def _in_keys(
         layer_types=key_format.layer_types,
         modules=key_format.modules,
         flux2=key_format.flux2,
+        native=key_format.native,
         loaders=loaders or {},
     )
 
@@ -203,12 +206,9 @@ def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collecti
                 f"export.dialects names {dialect.name}, which is not written for FLUX.2",
                 "set export.dialects=[diffusers]: one file that diffusers and ComfyUI both read",
             )
-        if layer_type not in dialect.layer_types:
-            others = [name for name in WRITABLE if layer_type in DIALECTS[name].layer_types]
-            yield (
-                f"export.dialects names {dialect.name}, which has no spelling of a {layer_type}",
-                f"set export.dialects to one that has: {', '.join(others)}",
-            )
+        if lack := _lacks(dialect, names, layer_type):
+            others = [name for name in WRITABLE if not _lacks(DIALECTS[name], names, layer_type)]
+            yield f"export.dialects names {dialect.name}, which {lack}", f"set export.dialects to {' or '.join(others)}"
         nameless = [name for name in names if not re.fullmatch(dialect.modules, name)]
         if nameless:
             yield (
@@ -216,6 +216,16 @@ def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collecti
                 f"first {nameless[0]}",
                 "set export.dialects=[diffusers], or adapter.targets=attention",
             )
+
+
+def _lacks(dialect: Dialect, names: Collection[str], layer_type: str) -> str:
+    """Why a dialect cannot spell this type of layer on these modules; empty if it can."""
+    if layer_type not in dialect.layer_types:
+        return f"has no spelling of a {layer_type}"
+    if layer_type == "LoRA" or not dialect.native or is_flux2(names):
+        return ""
+    parts = [name for name in names if len(diffusers_names(bfl_name(name).module).names) > 1]
+    return f"puts {parts[0]} into one matrix with others, which a {layer_type} cannot share" if parts else ""
 
 
 @lru_cache(maxsize=MOST_KEYS)

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from flux_lora.adapter.attach import PEFT_NAME, detach, linear_layers, load_into, lora_modules, set_strength
+from flux_lora.adapter.attach import adapter_modules, detach, linear_layers, load_into, set_strength
 from flux_lora.adapter.layer_types import Adapter, DoRA, LayerDelta, LoRA
+from flux_lora.adapter.peft_modules import PEFT_NAME
 from flux_lora.models.family import ModelFamily
 
 
@@ -29,7 +30,7 @@ def shapes_of(transformer: nn.Module) -> dict[str, tuple[int, int]]:
 def load(file: Path, family: ModelFamily, transformer: nn.Module) -> dict[str, LayerDelta]:
     """Load the file as a user would; returns diffusers' converted tensors of the modules that peft made."""
     state = family.load_lora_file(transformer, file, PEFT_NAME)
-    loaded = lora_modules(transformer)
+    loaded = adapter_modules(transformer)
     return {name: _delta(name, module.scaling[PEFT_NAME], state) for name, module in loaded.items()}
 
 
