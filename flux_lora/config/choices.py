@@ -118,6 +118,8 @@ class OptimizerName(StrEnum):
     """torch's; its state is a row and a column of each tensor. Rates as AdamW's, or up to three times those."""
     muon = "muon"
     """torch's (2.9 and later); updates of even length in every direction, at rates as AdamW's."""
+    lion = "lion"
+    """bitsandbytes'; each number moves by the whole rate at each step, so a third to a tenth of AdamW's rates."""
     prodigy = "prodigy"
     """Finds the rate itself; train.learning_rate multiplies it and is 1."""
 

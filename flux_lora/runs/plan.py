@@ -35,7 +35,7 @@ OPTIMIZER_BYTES: Mapping[OptimizerName, int] = {
     OptimizerName.prodigy: 24,
 }  # fmt: skip
 """For each number trained: a float32 master and gradient, and the optimizer's state. AdamW has two moments, in float32
-or in 8 bits; Adafactor a row and a column of each tensor, which count for nothing; Muon one moment; Prodigy four."""
+or in 8 bits; Adafactor a row and a column of each tensor, which count for nothing; Muon and Lion one; Prodigy four."""
 REACHED = 0.4
 """Share of a card's arithmetic that a step of this kind reaches. Taken from published runs, not measured here."""
 CARDS: Mapping[str, tuple[float, float]] = {

@@ -12,6 +12,7 @@ from flux_lora.config.schema import TrainConfig
 from flux_lora.errors import ConfigError
 
 BETAS = (0.9, 0.999)
+LION_BETAS = (0.9, 0.99)
 ABSOLUTE = 1.0
 """The least size of a tensor that Adafactor's steps are relative to: an adapter's numbers are smaller."""
 Build = Callable[[Sequence[Tensor], TrainConfig], Optimizer]
@@ -52,6 +53,19 @@ def muon(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
     return Muon(masters, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
 
 
+def lion(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
+    """Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, by bitsandbytes in float32. Every number
+    moves by the whole rate at each step, so rates are a third to a tenth of AdamW's."""
+    try:
+        from bitsandbytes.optim import Lion
+    except ImportError:
+        raise ConfigError(
+            "train.optimizer is lion, and bitsandbytes is not installed",
+            fix="run: pip install bitsandbytes, or set train.optimizer=adamw",
+        ) from None
+    return Lion(masters, lr=config.learning_rate, betas=LION_BETAS, weight_decay=cast(int, config.weight_decay))
+
+
 def prodigy(masters: Sequence[Tensor], config: TrainConfig) -> Optimizer:
     """Mishchenko and Defazio, "Prodigy", 2023, by its authors' package, with what they advise for diffusion models."""
     try:
@@ -75,6 +89,7 @@ OPTIMIZERS: Mapping[OptimizerName, Build] = {
     OptimizerName.adamw8bit: adamw8bit,
     OptimizerName.adafactor: adafactor,
     OptimizerName.muon: muon,
+    OptimizerName.lion: lion,
     OptimizerName.prodigy: prodigy,
 }
 

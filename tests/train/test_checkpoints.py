@@ -43,6 +43,7 @@ def test_a_resumed_run_ends_with_the_same_adapter_as_one_that_never_stopped(dtyp
 RATES = {
     OptimizerName.adafactor: 1e-2,
     OptimizerName.muon: 1e-2,
+    OptimizerName.lion: 1e-3,
     OptimizerName.prodigy: 1.0,
 }
 

@@ -43,7 +43,7 @@ def test_the_others_fall_from_the_peak_to_nothing(schedule: LRScheduler):
     assert half == pytest.approx({LRScheduler.linear: 1 / 2, LRScheduler.rex: 2 / 3}[schedule])
 
 
-@pytest.mark.parametrize("name", [OptimizerName.adamw, OptimizerName.adafactor, OptimizerName.muon])
+@pytest.mark.parametrize("name", [OptimizerName.adamw, OptimizerName.adafactor, OptimizerName.muon, OptimizerName.lion])
 def test_a_tensor_of_zeros_moves_by_about_the_rate(name: OptimizerName):
     """`up` begins at 0. Steps relative to a tensor's size, which is torch's default for Adafactor, would leave it."""
     weight = nn.Parameter(torch.zeros(64, 16))
