@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from peft import inject_adapter_in_model
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
 from flux_lora.adapter.fresh import fresh_delta, with_alpha
 from flux_lora.adapter.layer_types import (

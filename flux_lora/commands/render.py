@@ -54,8 +54,15 @@ def render(ask: RenderArgs) -> int:
 
 def _config(ask: RenderArgs) -> RunConfig:
     """The base as recipes/model has it, or at another path."""
-    words = ["recipe=photos", f"model={ask.model}", "data.folder=."]
-    config = compose_config([*words, *([f"model.path={ask.path}"] if ask.path else [])])
+    places = {
+        "path": ask.path,
+        "transformer": ask.transformer,
+        "vae": ask.vae,
+        "text_encoder": ask.text_encoder,
+        "text_encoder_2": ask.text_encoder_2,
+    }
+    words = [f"model.{key}={place}" for key, place in places.items() if place]
+    config = compose_config(["recipe=photos", f"model={ask.model}", "data.folder=.", *words])
     return replace(config, hardware=ask.hardware)
 
 

@@ -40,6 +40,10 @@ class Synonym:
 SYNONYMS = {
     # the base model
     "pretrained_model_name_or_path": Synonym("model.path"),
+    "ae": Synonym("model.vae"),
+    "clip_l": Synonym("model.text_encoder"),
+    "t5xxl": Synonym("model.text_encoder_2"),
+    "unet": Synonym("model.transformer"),
     "max_sequence_length": Synonym("model.max_sequence_length"),
     "t5xxl_max_token_length": Synonym("model.max_sequence_length"),
     "max_token_length": Synonym("model.max_sequence_length", "in tokens of the text encoder that reads whole captions"),

@@ -43,7 +43,14 @@ class ModelConfig:
     """`mini` (ships with the package), a folder in the diffusers layout, or a Hugging Face id."""
     transformer: str = ""
     """One safetensors file to take the transformer from (BFL or diffusers names, 16 bits or fp8), such as a finetune.
-    Empty takes that of `path`, which always gives VAE and text encoders. Say in `name` what it is."""
+    Empty takes that of `path`. Say in `name` what it is."""
+    vae: str = ""
+    """One safetensors file for the VAE, such as ComfyUI's ae.safetensors. Empty takes that of `path`. Where every part
+    is a file of its own, nothing of `path` is fetched."""
+    text_encoder: str = ""
+    """The same for the text encoder: FLUX.1's CLIP (clip_l.safetensors), FLUX.2's Qwen3 (qwen_3_4b.safetensors)."""
+    text_encoder_2: str = ""
+    """The same for FLUX.1's T5: t5xxl_fp16.safetensors, or in fp8, plain or scaled."""
     revision: str = ""
     """Branch, tag or commit of a Hugging Face id. Empty takes its main branch."""
     licence: str = ""

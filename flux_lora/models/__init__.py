@@ -6,7 +6,10 @@ flux1/           FLUX.1
 flux2/           FLUX.2 klein
 flux3/           FLUX.3 klein, which needs diffusers 0.42
 pipeline_folder.py  where a pipeline and its parts are
-single_file.py   a transformer out of one file: BFL's names, prefixes, fp8
+weight_file.py   the tensors of one file: header, shapes, fp8
+single_file.py   a transformer out of one file: BFL's names, prefixes
+vae_file.py      a VAE out of one file
+text_file.py     a text encoder out of one file
 fused_weight.py  what a weight of BFL's is in diffusers
 pipeline_parts.py   what families do alike with its parts
 device.py        device and dtype of a run

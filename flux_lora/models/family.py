@@ -35,7 +35,10 @@ class ModelSource:
     max_sequence_length: int = 512
     """Tokens of the prompt embeds."""
     transformer: str = ""
-    """A file that holds the transformer; empty takes that of `path`."""
+    """A file that holds the transformer; empty takes that of `path`. The same goes for what follows."""
+    vae: str = ""
+    text_encoder: str = ""
+    text_encoder_2: str = ""
 
 
 @dataclass(frozen=True)
@@ -206,7 +209,8 @@ class ComfyParts:
     """What ComfyUI needs beside the transformer."""
 
     text_encoders: tuple[str, ...]
-    """File names in text_encoders: one, as CLIPLoader takes it, or two, as DualCLIPLoader does."""
+    """File names in text_encoders, in the order of the pipeline's parts: one, as CLIPLoader takes it, or two, as
+    DualCLIPLoader does."""
     text_type: str
     """The loader's word for the family."""
     text_tokens: int

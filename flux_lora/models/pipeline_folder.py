@@ -24,6 +24,11 @@ def local_folder(path: str) -> Path:
     return mini_folder() if path == MINI else Path(path).expanduser()
 
 
+def is_here(path: str) -> bool:
+    """Whether a pipeline is on this disk as a folder."""
+    return has_index(local_folder(path))
+
+
 def model_folder(path: str) -> str:
     """Where a pipeline is: the embedded base for "mini", a folder on this disk, or the hub id as it was given."""
     folder = local_folder(path)
@@ -80,7 +85,7 @@ def part_settings(path: str, part: str, usual: Mapping[str, Any]) -> Mapping[str
     """The config.json of a part of a pipeline that is on this disk, else the usual settings; nothing is fetched."""
     folder = local_folder(path)
     file = folder / part / "config.json"
-    if not has_index(folder) or not file.is_file():
+    if not is_here(path) or not file.is_file():
         return usual
     kept = json.loads(file.read_text(encoding="utf-8"))
     return {name: value for name, value in kept.items() if not name.startswith("_")}

@@ -16,7 +16,8 @@ FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained."""
 JUDGES = ("model.scorer", "model.likeness", "data.held_out", "train.evaluate_every", "train.save_every")
 """Knobs in these sections that only watch or judge what is trained."""
-PATHS = ("model.path", "model.transformer", "adapter.start", "model.revision", "data.folder", "data.sources")
+PARTS = ("model.transformer", "model.vae", "model.text_encoder", "model.text_encoder_2")
+PATHS = ("model.path", *PARTS, "adapter.start", "model.revision", "data.folder", "data.sources")
 """Knobs that say where the base and the images are."""
 PROLONGED = "train.steps"
 PRECISION = "hardware.quantize"

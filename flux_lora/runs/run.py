@@ -79,7 +79,15 @@ class Run:
     def source(self) -> ModelSource:
         """The base."""
         model = self.config.model
-        return ModelSource(model.path, model.revision, model.max_sequence_length, model.transformer)
+        return ModelSource(
+            model.path,
+            model.revision,
+            model.max_sequence_length,
+            transformer=model.transformer,
+            vae=model.vae,
+            text_encoder=model.text_encoder,
+            text_encoder_2=model.text_encoder_2,
+        )
 
     @cached_property
     def device(self) -> Placement:

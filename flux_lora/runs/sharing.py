@@ -21,7 +21,7 @@ from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_s
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import read_summary
-from flux_lora.share.base_models import BaseModel, base_model
+from flux_lora.share.base_models import BaseModel, base_model, with_part_files
 from flux_lora.share.card import Measure, Scores, SharedImage, SharedModel, Training, Variant, example_of
 from flux_lora.share.publish import bundle, push
 from flux_lora.share.write import write_companions
@@ -90,7 +90,8 @@ def loaders_of(proof: Proof) -> str:
 def base_of(run: Run) -> BaseModel:
     """A run's base, as this machine opens it and as others know it."""
     model = run.config.model
-    return base_model(model.name, model.path, model.licence, run.family, model.transformer)
+    base = base_model(model.name, model.path, model.licence, run.family, model.transformer)
+    return with_part_files(base, model.vae, (model.text_encoder, model.text_encoder_2))
 
 
 def _shared_base(run: Run) -> BaseModel:

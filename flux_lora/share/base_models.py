@@ -1,6 +1,7 @@
 """Base models: hub id, file name in ComfyUI, parts in other programs, licence by the hub's list."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class BaseModel:
     """File name in ComfyUI/models/diffusion_models."""
     own_transformer: str = ""
     """Name of the file that the transformer was taken from, if not from the base itself."""
+    own_parts: tuple[str, ...] = ()
+    """Names of the files that VAE and text encoders were taken from, if not from the base itself."""
     licence: str = ""
     licence_link: str = ""
     shifts_sigmas: bool
@@ -79,6 +82,15 @@ def base_model(name: str, path: str, licence: str, family: ModelFamily, transfor
     base = _base_model(name, path, licence, family)
     file = Path(transformer).name
     return replace(base, comfy=file, own_transformer=file) if file else base
+
+
+def with_part_files(base: BaseModel, vae: str, text_encoders: Sequence[str]) -> BaseModel:
+    """With VAE and text encoders out of files of their own, "" for those of the base: ComfyUI loads them too."""
+    comfy = base.programs.comfy
+    own_vae, own = Path(vae).name, [Path(file).name for file in text_encoders]
+    named = tuple(file or usual for file, usual in zip(own, comfy.text_encoders, strict=False))
+    programs = replace(base.programs, comfy=replace(comfy, vae=own_vae or comfy.vae, text_encoders=named))
+    return replace(base, programs=programs, own_parts=tuple(file for file in (own_vae, *own) if file))
 
 
 def _base_model(name: str, path: str, licence: str, family: ModelFamily) -> BaseModel:

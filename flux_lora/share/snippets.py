@@ -33,6 +33,7 @@ picture.save("picture.png")
 OWN_TRANSFORMER = (
     "# The LoRA was trained on {file}. Give it as transformer=..., read by from_single_file, for its images.\n"
 )
+OWN_PARTS = "# It was trained with {files} in place of the base's own; its release's own files are the same.\n"
 NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for a released base, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
@@ -53,7 +54,7 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
     same_folder = Path(file).name == file
     return DIFFUSERS.format(
         imports=_imports(base, same_folder),
-        note=OWN_TRANSFORMER.format(file=base.own_transformer) if base.own_transformer else "",
+        note=_own_files(base),
         pipeline=base.programs.diffusers_pipeline,
         base="mini_folder()" if base.place == MINI else repr(base.place),
         folder=OWN_FOLDER if same_folder else repr(str(Path(file).parent)),
@@ -82,6 +83,12 @@ def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float 
         width=spec.width,
         height=spec.height,
     )
+
+
+def _own_files(base: BaseModel) -> str:
+    """Comments on what was not the base's own."""
+    said = OWN_TRANSFORMER.format(file=base.own_transformer) if base.own_transformer else ""
+    return said + (OWN_PARTS.format(files=", ".join(base.own_parts)) if base.own_parts else "")
 
 
 def _guided(base: BaseModel, spec: RenderSpec) -> str:

@@ -22,7 +22,8 @@ from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.mini import MINI, mini_folder
 from flux_lora.models.pipeline_folder import model_folder
-from flux_lora.models.single_file import NORMS, settings_of, tensors_in
+from flux_lora.models.single_file import settings_of, tensors_in
+from tests.single_files import eight_bit, native
 
 WIDTH = 3072
 Weights = Mapping[str, Tensor]
@@ -31,25 +32,6 @@ Weights = Mapping[str, Tensor]
 def mini() -> dict[str, Tensor]:
     """Under diffusers' names."""
     return load_file(next((mini_folder() / "transformer").glob("*.safetensors")))
-
-
-def native(weights: Weights) -> dict[str, Tensor]:
-    """As Black Forest Labs name and fuse them."""
-    made: dict[str, Tensor] = {}
-    for bfl, weight in fused_weights({name.rpartition(".")[0] for name in weights}).items():
-        for attribute in ("weight", "bias"):
-            parts = [weights[f"{part}.{attribute}"] for part in weight.parts if f"{part}.{attribute}" in weights]
-            if parts:
-                whole = torch.cat(parts)
-                made[f"{bfl}.{attribute}"] = torch.cat(whole.chunk(2)[::-1]) if weight.swaps else whole
-    for bfl, name in NORMS.items():
-        for ours, theirs in (("transformer_blocks", "double_blocks"), ("single_transformer_blocks", "single_blocks")):
-            for number in range(38):
-                norm = weights.get(f"{ours}.{number}.{name}.weight")
-                if norm is not None and (ours[0] == "s") == bfl.startswith("norm"):
-                    made[f"{theirs}.{number}.{bfl}.scale"] = norm
-    assert sum(each.numel() for each in made.values()) == sum(each.numel() for each in weights.values())
-    return made
 
 
 def written(folder: Path, weights: Weights, name: str = "flux1-dev.safetensors") -> str:
@@ -121,20 +103,6 @@ def test_dev_and_schnell_are_told_apart_by_their_tensors(tmp_path, guided):
         "axes_dims_rope": dev["axes_dims_rope"],
     }
     assert tuple(settings["axes_dims_rope"]) == tuple(dev["axes_dims_rope"])
-
-
-def eight_bit(weights: Weights, *, scaled: bool) -> dict[str, Tensor]:
-    """Weights of linear layers in e4m3, as ComfyUI keeps them."""
-    made: dict[str, Tensor] = {"scaled_fp8": torch.zeros(2, dtype=torch.float8_e4m3fn)} if scaled else {}
-    for name, tensor in weights.items():
-        if tensor.ndim != 2:
-            made[name] = tensor
-            continue
-        scale = tensor.abs().max() / 448 if scaled else torch.tensor(1.0)
-        made[name] = (tensor / scale).to(torch.float8_e4m3fn)
-        if scaled:
-            made[name.removesuffix("weight") + "scale_weight"] = scale
-    return made
 
 
 @pytest.mark.parametrize(("scaled", "most"), [(False, 0.05), (True, 0.035)])

@@ -19,7 +19,7 @@ from flux_lora.models.flux1.text import encode_text
 from flux_lora.models.mini import MINI
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
-from flux_lora.share.base_models import base_model
+from flux_lora.share.base_models import base_model, with_part_files
 from flux_lora.share.card import example_of
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from tests.tiny import flux1_layers
@@ -97,3 +97,14 @@ def test_a_transformer_out_of_a_file_of_its_own_is_named_to_diffusers_and_comfyu
 def test_nobody_is_sent_to_comfyui_with_a_base_that_it_cannot_load() -> None:
     mini = base_model("flux_lora mini", MINI, "apache-2.0", Flux1())
     assert comfy_hint(mini, "zorb.safetensors", SPEC).startswith("ComfyUI cannot load flux_lora mini;")
+
+
+def test_parts_out_of_files_of_their_own_are_named_to_diffusers_and_comfyui_without_their_folders() -> None:
+    dev = base_model("FLUX.1-dev", "black-forest-labs/FLUX.1-dev", "", Flux1())
+    own = with_part_files(dev, "/home/me/my-ae.safetensors", ("", "/home/me/t5xxl_fp8_e4m3fn.safetensors"))
+    assert own.programs.comfy.vae == "my-ae.safetensors"
+    assert own.programs.comfy.text_encoders == ("clip_l.safetensors", "t5xxl_fp8_e4m3fn.safetensors")
+    program = diffusers_snippet(own, "zorb.safetensors", PROMPT, SPEC)
+    assert "my-ae.safetensors, t5xxl_fp8_e4m3fn.safetensors" in program and "/home/me" not in program
+    compile(program, "use.py", "exec")
+    assert with_part_files(dev, "", ("", "")) == dev

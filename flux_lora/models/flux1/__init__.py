@@ -4,6 +4,7 @@ family.py      the protocol, for FLUX.1
 caption_tokenizers.py  CLIP's and T5's, alone
 load.py        transformer, VAE and text encoders, frozen
 single_file.py how a file with its transformer is known
+part_files.py  how files with its VAE, CLIP and T5 are known
 weightless.py  all parts on the meta device
 tokenizers/    its two tokenizers: tokens are counted before the model is fetched
 text.py        captions -> T5 and pooled CLIP embeddings

@@ -35,14 +35,12 @@ from flux_lora.models.flux1.layers import (
     MODULATION,
     PATCH,
     PIXELS_PER_LATENT,
-    TEXT_PARTS,
     WIDTH,
     flux1_shapes,
     fused_weights,
 )
 from flux_lora.models.flux1.programs import PROGRAMS, release_like
 from flux_lora.models.flux1.single_file import open_single_file
-from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
 if TYPE_CHECKING:
@@ -103,22 +101,24 @@ class Flux1:
     def encoders(
         self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
     ) -> Encoders:
-        """VAE, CLIP and T5."""
+        """VAE, CLIP and T5. Raises ModelError where a file is not what it is given as."""
         from flux_lora.models.flux1.latents import latent_distribution
         from flux_lora.models.flux1.load import load_text_encoders, load_vae
+        from flux_lora.models.flux1.part_files import check_files, text_digest, vae_digest
         from flux_lora.models.flux1.text import encode_text
 
         def open_image_encoder() -> EncodeImage:
-            vae = load_vae(source.path, device=device, revision=source.revision)
+            vae = load_vae(source.vae or source.path, device=device, revision=source.revision)
             return lambda pixels: latent_distribution(vae, pixels)
 
         def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
-            text_encoders = load_text_encoders(source.path, dtype, device=text_device, revision=source.revision)
+            text_encoders = load_text_encoders(source, dtype, device=text_device)
             return lambda caption: encode_text(text_encoders, [caption], source.max_sequence_length)
 
-        weights = "".join(fingerprint(part_folder(source.path, part, source.revision)) for part in TEXT_PARTS)
+        check_files(source)
+        weights = text_digest(source)
         return Encoders(
-            image_fingerprint=fingerprint(part_folder(source.path, "vae", source.revision)),
+            image_fingerprint=vae_digest(source),
             open_image_encoder=open_image_encoder,
             caption_fingerprint=sha256(f"{weights}|{source.max_sequence_length}|{dtype}".encode()).hexdigest(),
             open_caption_encoder=open_caption_encoder,
@@ -140,14 +140,14 @@ class Flux1:
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
         """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
-        from flux_lora.models.flux1.load import load_vae
-        from flux_lora.models.pipeline_parts import load_scheduler
+        from flux_lora.models.flux1.load import load_scheduler, load_vae
 
+        transformer = self.load_transformer(source, placement)
         return Pipeline(
             family=self,
-            transformer=self.load_transformer(source, placement),
-            vae=load_vae(source.path, revision=source.revision),
-            scheduler=load_scheduler(source.path, revision=source.revision),
+            transformer=transformer,
+            vae=load_vae(source.vae or source.path, revision=source.revision),
+            scheduler=load_scheduler(source, cast(Any, transformer)),
         )
 
     def checkpoint_activations(self, transformer: nn.Module) -> None:

@@ -12,8 +12,6 @@ PIXELS_PER_LATENT = 8
 """Pixels per side of one latent pixel."""
 PATCH = 2
 """Latent pixels per side of one token."""
-TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
-"""Folders of CLIP and T5 in a pipeline."""
 DOUBLES, SINGLES = 19, 38
 """Blocks."""
 WIDTH, MLP_RATIO, CHANNELS, T5_WIDTH, POOLED_WIDTH, TIME_CHANNELS = 3072, 4, 64, 4096, 768, 256

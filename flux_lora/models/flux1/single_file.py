@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flux_lora.models.flux1.layers import CHANNELS, fused_weights
-from flux_lora.models.single_file import DIFFUSERS_MARK, Layout, Sides, SingleFile, blocks_in
+from flux_lora.models.single_file import DIFFUSERS_MARK, Layout, SingleFile
 from flux_lora.models.single_file import open_single_file as open_file
+from flux_lora.models.weight_file import Sides, blocks_in
 
 TOLD_BY = (
     DIFFUSERS_MARK,

@@ -5,6 +5,7 @@ layers.py      sizes; linear layers, their shapes, and the groups that a LoRA ma
 caption_tokenizer.py  Qwen's tokenizer (its merges are in tokenizer/), and the words that a caption is put between
 load.py        transformer, VAE, text encoder and scheduler, frozen
 single_file.py how a file with its transformer is known
+part_files.py  how files with its VAE and Qwen3 are known
 weightless.py  all parts on the meta device
 text.py        captions -> three layers of Qwen3, side by side
 latents.py     pixels <-> latents: 2 x 2 patches, normalised

@@ -39,13 +39,10 @@ from flux_lora.models.flux2.layers import (
 )
 from flux_lora.models.flux2.programs import BASE_4B, BASE_9B, DISTILLED_4B, DISTILLED_9B, programs_of
 from flux_lora.models.flux2.single_file import open_single_file
-from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
 if TYPE_CHECKING:
     from PIL import Image
-
-TEXT_PARTS = ("tokenizer", "text_encoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +111,12 @@ class Flux2Klein:
     def encoders(
         self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
     ) -> Encoders:
-        """VAE and Qwen3."""
+        """VAE and Qwen3. Raises ModelError where a file is not what it is given as."""
         from flux_lora.models.flux2.latents import latent_distribution
         from flux_lora.models.flux2.load import load_text_encoder, load_vae
+        from flux_lora.models.flux2.part_files import refuse_second_encoder, text_digest, vae_digest
         from flux_lora.models.flux2.text import encode_text
+        from flux_lora.models.flux2.weightless import check_files
 
         def open_image_encoder() -> EncodeImage:
             vae = load_vae(source, device=device)
@@ -127,9 +126,11 @@ class Flux2Klein:
             encoder = load_text_encoder(source, dtype, device=text_device)
             return lambda caption: encode_text(encoder, [caption], source.max_sequence_length)
 
-        weights = "".join(fingerprint(part_folder(source.path, part, source.revision)) for part in TEXT_PARTS)
+        refuse_second_encoder(source)
+        check_files(self.size, source)
+        weights = text_digest(source)
         return Encoders(
-            image_fingerprint=fingerprint(part_folder(source.path, "vae", source.revision)),
+            image_fingerprint=vae_digest(source),
             open_image_encoder=open_image_encoder,
             caption_fingerprint=sha256(f"{weights}|{source.max_sequence_length}|{dtype}".encode()).hexdigest(),
             open_caption_encoder=open_caption_encoder,
@@ -144,14 +145,13 @@ class Flux2Klein:
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
         """Transformer, flow-matching Euler schedule, and the VAE (float32), which waits in host memory."""
-        from flux_lora.models.flux2.load import load_vae
-        from flux_lora.models.pipeline_parts import load_scheduler
+        from flux_lora.models.flux2.load import load_scheduler, load_vae
 
         return Pipeline(
             family=self,
             transformer=self.load_transformer(source, placement),
             vae=load_vae(source),
-            scheduler=load_scheduler(source.path, revision=source.revision),
+            scheduler=load_scheduler(source),
         )
 
     def checkpoint_activations(self, transformer: nn.Module) -> None:

@@ -4,8 +4,7 @@ The base need not be on this machine: the sizes of the parts are those of the re
 FLUX.2-klein-base-4B and -9B, and Qwen/Qwen3-4B and -8B).
 """
 
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
@@ -14,12 +13,8 @@ from transformers import Qwen3Config, Qwen3Model
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution
 from flux_lora.models.flux2.layers import HEAD, TEXT_LAYERS, Size
-from flux_lora.models.flux2.single_file import open_single_file
+from flux_lora.models.flux2.part_files import Settings, qwen_of, transformer_of, vae_of
 from flux_lora.models.flux2.text import of_used_layers
-from flux_lora.models.pipeline_folder import part_settings
-from flux_lora.models.single_file import settings_of
-
-Settings = Mapping[str, Any]
 
 
 def transformer_settings(size: Size) -> Settings:
@@ -45,14 +40,16 @@ def text_settings(size: Size) -> Settings:
     }
 
 
+def check_files(size: Size, source: ModelSource) -> None:
+    """Open the header of every file that is named. Raises ModelError where one is not what it is given as."""
+    qwen_of(source, text_settings(size), transformer_of(source, transformer_settings(size)))
+    vae_of(source)
+
+
 def weightless_transformer(size: Size, source: ModelSource | None = None) -> Flux2Transformer2DModel:
     """The transformer of a base, the released one's without one: every module that a file can name, and no memory."""
-    if source and source.transformer:
-        settings = settings_of(open_single_file(source.transformer))
-    else:
-        usual = transformer_settings(size)
-        settings = part_settings(source.path, "transformer", usual) if source else usual
-    return transformer_on_meta(settings).requires_grad_(False)
+    usual = transformer_settings(size)
+    return transformer_on_meta(transformer_of(source, usual) if source else usual).requires_grad_(False)
 
 
 def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
@@ -65,9 +62,10 @@ def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
 
 def weightless_base(size: Size, source: ModelSource) -> Weightless:
     """All parts of a base that take memory. The VAE computes in float32, and so does its decoder here."""
+    qwen = qwen_of(source, text_settings(size), transformer_of(source, transformer_settings(size)))
     with torch.device("meta"):
-        vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(part_settings(source.path, "vae", {}))))
-        config = of_used_layers(Qwen3Config(**part_settings(source.path, "text_encoder", text_settings(size))))
+        vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(vae_of(source))))
+        config = of_used_layers(Qwen3Config(**qwen))
         text = Qwen3Model(config)
         tokens = source.max_sequence_length
         embeds = {"qwen": torch.empty(1, tokens, len(TEXT_LAYERS) * config.hidden_size)}
