@@ -42,8 +42,8 @@ class ModelConfig:
     path: str
     """`mini` (ships with the package), a folder in the diffusers layout, or a Hugging Face id."""
     transformer: str = ""
-    """One safetensors file to take the transformer from (BFL or diffusers names, 16 bits or fp8), such as a finetune.
-    Empty takes that of `path`. Say in `name` what it is."""
+    """One file to take the transformer from, such as a finetune: safetensors (BFL or diffusers names, 16 bits or fp8)
+    or GGUF, made whole and then kept as hardware says. Empty takes that of `path`. Say in `name` what it is."""
     vae: str = ""
     """One safetensors file for the VAE, such as ComfyUI's ae.safetensors. Empty takes that of `path`. Where every part
     is a file of its own, nothing of `path` is fetched."""

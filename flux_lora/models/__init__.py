@@ -7,6 +7,7 @@ flux2/           FLUX.2 klein
 flux3/           FLUX.3 klein, which needs diffusers 0.42
 pipeline_folder.py  where a pipeline and its parts are
 weight_file.py   the tensors of one file: header, shapes, fp8
+gguf_file.py     the tensors of a GGUF file
 single_file.py   a transformer out of one file: BFL's names, prefixes
 vae_file.py      a VAE out of one file
 text_file.py     a text encoder out of one file

@@ -1,13 +1,13 @@
 """The tensors of one file: shapes from its header, and the numbers that they stand for.
 
-Weights in 16 or 32 bits, or in 8-bit floats, plain or with a scale for each tensor (ComfyUI's "scaled fp8"). The file
-is mapped: nothing is read before it is used, and nothing of it is ever copied whole.
+Weights in 16 or 32 bits, or in 8-bit floats, plain or with a scale for each tensor (ComfyUI's "scaled fp8"), or
+in a GGUF file. The file is mapped: nothing is read before it is used, and nothing of it is ever copied whole.
 """
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from flux_lora.errors import ModelError
+from flux_lora.models import gguf_file
 from flux_lora.models.pipeline_folder import broken_files_explained
 
 SCALES = (".scale_weight", ".weight_scale")
@@ -54,6 +55,8 @@ class WeightFile:
     """Without what only scales others."""
     opened: Callable[[], AbstractContextManager[Read]]
     """Name -> tensor, as the numbers that it stands for."""
+    architecture: str = ""
+    """The model by the file's own word, where it has one."""
 
     def under(self, prefix: str) -> "WeightFile":
         """What has names with this before them, without it."""
@@ -66,7 +69,7 @@ class WeightFile:
                 yield lambda name: read(prefix + name)
 
         own = {name.removeprefix(prefix): shape for name, shape in self.shapes.items() if name.startswith(prefix)}
-        return WeightFile(self.file, own, opened)
+        return replace(self, shapes=own, opened=opened)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,15 @@ def open_weight_file(path: str) -> WeightFile:
     file = Path(path).expanduser()
     if not file.is_file():
         raise ModelError(f"{file} is not there", fix="give the path of the file as it is on this disk")
+    if file.suffix.lower() == gguf_file.ENDING:
+        found = gguf_file.open_gguf_file(file)
+        return WeightFile(file, found.shapes, lambda: nullcontext(found.read), found.architecture)
     if file.suffix.lower() != ".safetensors":
         raise ModelError(f"{file} is no safetensors file, and others are not read", fix=GIVE_ANOTHER)
+    return _safetensors(file)
+
+
+def _safetensors(file: Path) -> WeightFile:
     with broken_files_explained(file), safe_open(file, framework="pt") as opened:
         shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
     packed = next((name for name in shapes if name.endswith(PACKED)), "")
@@ -121,7 +131,8 @@ def part_in(path: str, model: str, prefixes: Collection[str], marks: Collection[
         if any(name.endswith(ending) for name in whole.shapes):
             fix = f"set {key}={whole.file}, and here the file of {model}" if key else GIVE_ANOTHER
             raise ModelError(f"{whole.file} holds {what} and no {model}", fix=fix)
-    raise ModelError(f"{whole.file} holds no {model}", fix=GIVE_ANOTHER)
+    said = f": its architecture is {whole.architecture}" if whole.architecture else ""
+    raise ModelError(f"{whole.file} holds no {model}{said}", fix=GIVE_ANOTHER)
 
 
 def settings_told(file: Path, shapes: Sides, layout: Layout) -> Mapping[str, Any]:

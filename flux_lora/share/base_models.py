@@ -77,11 +77,12 @@ def released(release: Release, programs: Programs) -> BaseModel:
 def base_model(name: str, path: str, licence: str, family: ModelFamily, transformer: str = "") -> BaseModel:
     """The base of a run: a release of the family by name or hub id; any other from name, path and licence.
 
-    A transformer out of a file of its own is what ComfyUI loads, too.
+    A transformer out of a file of its own is what ComfyUI loads, too; not a GGUF, for which it has no node of its own.
     """
     base = _base_model(name, path, licence, family)
     file = Path(transformer).name
-    return replace(base, comfy=file, own_transformer=file) if file else base
+    comfy = file if file.endswith(".safetensors") else base.comfy
+    return replace(base, comfy=comfy, own_transformer=file) if file else base
 
 
 def with_part_files(base: BaseModel, vae: str, text_encoders: Sequence[str]) -> BaseModel:
