@@ -5,9 +5,18 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from flux_lora.config.data import DataConfig
+from flux_lora.config.data import CaptionerConfig, DataConfig
 from flux_lora.config.schema import RunConfig
-from flux_lora.data.captioning.captioner import CaptionTemplate, Proposal, as_diff, lacks_caption, propose, write
+from flux_lora.data.captioning.captioner import (
+    CaptionTemplate,
+    Proposal,
+    as_diff,
+    is_shorter,
+    lacks_caption,
+    propose,
+    propose_longer,
+    write,
+)
 from flux_lora.data.captioning.vision_model import open_describer
 from flux_lora.data.samples import Sample
 from flux_lora.data.sources.find import find
@@ -21,10 +30,11 @@ def caption(config: RunConfig) -> int:
     """Show a caption for each image that has none, and write it if captioner.write is set."""
     wanted = config.captioner
     phrase = CaptionTemplate(wanted.template, config.data.trigger, config.data.class_word)
-    samples = _to_describe(config.data, overwrite=wanted.overwrite)
+    samples = _to_describe(config.data, wanted)
     terminal = Console(stderr=True, soft_wrap=True, highlight=False)
     if not samples:
-        terminal.print("every image has a caption; captioner.overwrite=true makes new ones", markup=False)
+        nothing = f"no caption has fewer than {wanted.expand} words" if wanted.expand else "every image has a caption"
+        terminal.print(f"{nothing}; captioner.overwrite=true makes new ones", markup=False)
         return 0
     describe = open_describer(
         wanted.model,
@@ -34,7 +44,12 @@ def caption(config: RunConfig) -> int:
         device=str(placement_of(config.hardware).device),
     )
     made = 0
-    for number, proposal in enumerate(propose(samples, describe, phrase, overwrite=wanted.overwrite), start=1):
+    proposals = (
+        propose_longer(samples, describe, least_words=wanted.expand)
+        if wanted.expand
+        else propose(samples, describe, phrase, overwrite=wanted.overwrite)
+    )
+    for number, proposal in enumerate(proposals, start=1):
         terminal.print(_shown(proposal, f"{number} of {len(samples)}"))
         made += bool(proposal.after)
         if wanted.write:
@@ -43,9 +58,11 @@ def caption(config: RunConfig) -> int:
     return 0
 
 
-def _to_describe(wanted: DataConfig, *, overwrite: bool) -> Sequence[Sample]:
-    found = find(sources_of(wanted), source_options(wanted)).samples
-    return [sample for sample in found if overwrite or lacks_caption(sample)]
+def _to_describe(folders: DataConfig, wanted: CaptionerConfig) -> Sequence[Sample]:
+    found = find(sources_of(folders), source_options(folders)).samples
+    if wanted.expand:
+        return [sample for sample in found if is_shorter(sample, wanted.expand)]
+    return [sample for sample in found if wanted.overwrite or lacks_caption(sample)]
 
 
 def _shown(proposal: Proposal, place: str) -> Text:

@@ -130,3 +130,6 @@ class CaptionerConfig:
     """Write caption files; false only shows them."""
     overwrite: bool = False
     """Also replace captions that exist."""
+    expand: int = 0
+    """Add a line of description behind captions of fewer words than this, such as 30; what is there stays in front.
+    FLUX.2 and FLUX.3 were trained on captions of several sentences."""

@@ -156,9 +156,44 @@ def propose(
             yield _proposal(sample, file, describe, template)
 
 
+def propose_longer(samples: Sequence[Sample], describe: Describe, *, least_words: int) -> Iterator[Proposal]:
+    """For each caption of fewer words: the same file with a description in a line of its own behind it. Lazy.
+
+    What stands there stays as it is. FLUX.2 and FLUX.3 were trained on captions that describe a scene in sentences.
+    """
+    seen: set[Path] = set()
+    for sample in samples:
+        file = caption_file_of(sample)
+        if file in seen or not is_shorter(sample, least_words):
+            continue
+        seen.add(file)
+        kept, why_not = _kept_text(sample, file)
+        if why_not:
+            yield Proposal(sample.image, file, kept, "", why_not)
+        else:
+            alone = _proposal(sample, file, describe, CaptionTemplate(CAPTION))
+            longer = f"{kept}\n{alone.after}" if alone.after else ""
+            yield Proposal(sample.image, file, kept, longer, alone.why_not)
+
+
+def _kept_text(sample: Sample, file: Path) -> tuple[str, str]:
+    """What a caption file holds, and why nothing can be written behind it; the latter is empty if it can."""
+    if why_not := _unwritable(sample, file, overwrite=True):
+        return sample.caption, why_not
+    try:
+        return file.read_bytes().decode("utf-8-sig").rstrip(), ""
+    except UnicodeDecodeError:
+        return sample.caption, f"has a {file.name} that is not in UTF-8; save it in UTF-8 first"
+
+
 def lacks_caption(sample: Sample) -> bool:
     """Whether a sample has no caption, variants included."""
     return not sample.captions
+
+
+def is_shorter(sample: Sample, words: int) -> bool:
+    """Whether a sample has a caption of fewer words, variants included."""
+    return bool(sample.captions) and len(" ".join(sample.captions).split()) < words
 
 
 def caption_file_of(sample: Sample) -> Path:
@@ -168,7 +203,7 @@ def caption_file_of(sample: Sample) -> Path:
 
 def as_diff(proposal: Proposal) -> str:
     """The proposal as a unified diff of its caption file."""
-    before, after = ([f"{text}\n"] if text else [] for text in (proposal.before, proposal.after))
+    before, after = ([f"{line}\n" for line in text.splitlines()] for text in (proposal.before, proposal.after))
     old = str(proposal.file) if before else "/dev/null"
     return "".join(unified_diff(before, after, fromfile=old, tofile=str(proposal.file))).rstrip()
 
@@ -176,13 +211,15 @@ def as_diff(proposal: Proposal) -> str:
 def write(proposal: Proposal, *, overwrite: bool = False) -> None:
     """Write the caption atomically, through a hidden half-written file that no source reads.
 
-    Raises DataError where it cannot be written, and for a file that is not blank unless `overwrite` is set.
+    Raises DataError where it cannot be written, and unless `overwrite` is set for a file that holds something else
+    than it did.
     """
     if not proposal.after:
         return
-    if not overwrite and not is_blank(proposal.file):
+    if not overwrite and not _keeps_what_is_there(proposal):
         raise DataError(
-            f"{proposal.file} has a caption by now", fix="run it again, or set captioner.overwrite=true to replace it"
+            f"{proposal.file} has another caption by now",
+            fix="run it again, or set captioner.overwrite=true to replace it",
         )
     half_written = proposal.file.with_name(f".{proposal.file.name}{HALF_WRITTEN}")
     try:
@@ -194,6 +231,12 @@ def write(proposal: Proposal, *, overwrite: bool = False) -> None:
         raise DataError(
             f"{proposal.file} cannot be written: {error.strerror}", fix="make its folder writable, or copy the set"
         ) from error
+
+
+def _keeps_what_is_there(proposal: Proposal) -> bool:
+    held = proposal.file.read_bytes() if proposal.file.exists() else b""
+    as_it_was = held.decode("utf-8-sig", errors="replace").strip() == proposal.before.strip()
+    return as_it_was and proposal.after.startswith(proposal.before)
 
 
 def is_blank(file: Path) -> bool:

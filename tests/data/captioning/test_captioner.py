@@ -5,7 +5,15 @@ import pytest
 from PIL import Image
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.captioning.captioner import LONGEST_SIDE, CaptionTemplate, as_diff, lacks_caption, propose, write
+from flux_lora.data.captioning.captioner import (
+    LONGEST_SIDE,
+    CaptionTemplate,
+    as_diff,
+    lacks_caption,
+    propose,
+    propose_longer,
+    write,
+)
 from flux_lora.data.samples import Sample
 from flux_lora.errors import DataError
 from tests.data.drawn_images import gradient, write_sample
@@ -72,7 +80,7 @@ def test_a_caption_is_replaced_only_when_asked(tmp_path: Path):
 def test_a_caption_written_by_hand_meanwhile_is_not_lost(tmp_path: Path):
     (proposal,) = propose([lone(tmp_path, "a.png")], say_its_shape, PHRASE)
     proposal.file.write_text("my own words")
-    with pytest.raises(DataError, match=r"a\.txt has a caption by now"):
+    with pytest.raises(DataError, match=r"a\.txt has another caption by now"):
         write(proposal)
     assert proposal.file.read_text() == "my own words"
 
@@ -155,3 +163,30 @@ def test_an_image_out_of_a_shard_has_no_place_for_a_caption(tmp_path: Path):
     assert (proposal.after, "shard" in proposal.why_not) == ("", True)
     write(proposal)
     assert not proposal.file.exists()
+
+
+def test_a_short_caption_gets_a_description_behind_it_and_stays_as_it_was(tmp_path: Path):
+    short, long = "A zorb mug — on a shelf", " ".join(["word"] * 30)
+    samples = [lone(tmp_path, "a.png", short), lone(tmp_path, "b.png", long), lone(tmp_path, "c.png")]
+    (proposal,) = propose_longer(samples, say_its_shape, least_words=30)
+    assert as_diff(proposal).splitlines()[-2:] == [f" {short}", "+A wide wall."]
+    write(proposal)
+    assert (tmp_path / "a.txt").read_text() == f"{short}\nA wide wall.\n"
+    (again, *_) = find_samples(tmp_path)
+    assert again.caption == f"{short} A wide wall.", "its lines are one caption"
+
+
+def test_a_caption_that_was_changed_meanwhile_is_not_expanded(tmp_path: Path):
+    sample = lone(tmp_path, "a.png", "a zorb mug")
+    (proposal,) = propose_longer([sample], say_its_shape, least_words=30)
+    (tmp_path / "a.txt").write_text("a zorb mug, by hand")
+    with pytest.raises(DataError, match="another caption by now"):
+        write(proposal)
+    assert (tmp_path / "a.txt").read_text() == "a zorb mug, by hand"
+
+
+def test_a_caption_in_another_encoding_is_not_written_behind(tmp_path: Path):
+    sample = lone(tmp_path, "a.png", "a zorb mug")
+    (tmp_path / "a.txt").write_bytes("a zorb mug, größer".encode("latin-1"))
+    (proposal,) = propose_longer([sample], say_its_shape, least_words=30)
+    assert not proposal.after and "not in UTF-8" in proposal.why_not
