@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import Flux2KleinPipeline
@@ -13,9 +14,13 @@ from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import ConfigError
+from flux_lora.runs.candidates import Candidate
+from flux_lora.runs.distilled import judge_on_distilled
+from flux_lora.runs.evaluation import evaluation_spec, load_judges, rendered_images
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.share.validate import workflow_faults
+from flux_lora.train.checkpoints import complete_checkpoints
 from tests.klein_base import write_klein
 from tests.test_path import photo_folder, settings
 
@@ -82,6 +87,46 @@ def test_the_official_pipeline_draws_otherwise_with_the_file_and_as_before_witho
     pipeline.unload_lora_weights()
     assert not torch.equal(before, changed)
     assert torch.equal(before, draw())
+
+
+def test_the_chosen_adapter_is_shown_on_the_distilled_model_as_that_one_samples(
+    finished: Path, tiny_flux: Path, klein: Path, photos: Path, tmp_path: Path
+):
+    distilled = write_klein(tmp_path / "klein-4B", distilled=True)
+    asked = [f"model.distilled={distilled}", "model.distilled_steps=2", "evaluate.strengths=[0.5,1.0]"]
+    opened = Run(compose_config([*klein_settings(tiny_flux, klein, photos, finished), *asked]))
+    dataset, spec = preflight(opened), evaluation_spec(opened.config, preflight(opened))
+    judges, _ = load_judges(opened.config.model, opened.device.device)
+    (last,) = complete_checkpoints(finished)[-1:]
+    shown = judge_on_distilled(opened, dataset, judges, Candidate(last.step, last.adapter_file, 1.0), spec)
+    assert "On klein-4B, in 2 steps at guidance 1" in shown.said
+    own, half, whole = (rendered_images(opened.folder, name, spec) for name in shown.names)
+    assert len(own) == len(half) == len(whole) == len(spec.shots())
+    assert len({np.asarray(each[0]).tobytes() for each in (own, half, whole)}) == 3
+    pipeline = Flux2KleinPipeline.from_pretrained(distilled)
+    pipeline.set_progress_bar_config(disable=True)
+    shot = spec.shots()[0]
+    drawn = pipeline(
+        prompt=shot.prompt,
+        height=spec.height,
+        width=spec.width,
+        num_inference_steps=2,
+        max_sequence_length=TOKENS,
+        guidance_scale=1.0,
+        generator=torch.Generator().manual_seed(shot.seed),
+        return_dict=False,
+    )[0][0]
+    apart = np.abs(np.asarray(drawn, np.int16) - np.asarray(own[0], np.int16))
+    assert apart.max() <= 1, "ours were drawn several at a time"
+
+
+def test_a_distilled_model_of_another_family_is_refused_before_anything_is_done(
+    tiny_flux: Path, klein: Path, photos: Path, tmp_path: Path
+):
+    asked = [*klein_settings(tiny_flux, klein, photos, tmp_path / "run"), f"model.distilled={tiny_flux}"]
+    with pytest.raises(ConfigError, match="layers are not those of FLUX.2"):
+        preflight(Run(compose_config(asked)))
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_file_names_its_base_and_holds_no_alpha(finished: Path):

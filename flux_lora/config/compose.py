@@ -55,7 +55,7 @@ PATHS = frozenset(
         "export.dir",
         "export.file",
     )
-) | {"evaluate.adapter", "captioner.model", "model.scorer", "model.likeness"}
+) | {"evaluate.adapter", "captioner.model", "model.scorer", "model.likeness", "model.distilled"}
 """Keys whose value is a path, taken as it stands."""
 PRIMARY = "flux_lora"
 SCHEMA = "flux_lora_schema"

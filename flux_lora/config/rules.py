@@ -76,6 +76,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
             config.model.max_sequence_length,
             "512, or the length of the base",
         ),
+        "model.distilled_steps": (config.model.distilled_steps, "4 for FLUX.2 klein"),
         "train.preservation_every": (config.train.preservation_every, "2 costs half as much as 1"),
         "evaluate.checkpoints": (config.evaluate.checkpoints, "3 shows a trend"),
         "evaluate.seeds": (config.evaluate.seeds, "2 or more give an interval"),

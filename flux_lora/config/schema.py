@@ -64,6 +64,13 @@ class ModelConfig:
     """Guidance when images are rendered: the embedding's, or real guidance where the base has none."""
     train_distilled: bool = False
     """Train a base that was distilled to few steps (FLUX.2 klein without `base`) all the same; it then needs more."""
+    distilled: str = ""
+    """What was distilled from this base and is used in its place (FLUX.2-klein-4B): a folder or a Hugging Face id. The
+    chosen checkpoint is then shown and judged on it, too. Empty shows the base alone."""
+    distilled_steps: int = 4
+    """Sampling steps of the distilled model."""
+    distilled_guidance: float = 1.0
+    """Guidance of the distilled model; 1 is none."""
     scorer: str
     """CLIP model that scores prompt following and leakage: `mini`, a folder or a Hugging Face id."""
     likeness: str = ""

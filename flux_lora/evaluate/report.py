@@ -219,6 +219,9 @@ class Report:
     dropped: tuple[tuple[int, float, int], ...] = ()
     """Checkpoints that were only looked at: step, likeness, images."""
     compared: tuple[Compared, ...] = ()
+    on_distilled: str = ""
+    """What the chosen one reaches on the model that was distilled from the base, in words."""
+    compared_on_distilled: tuple[Compared, ...] = ()
     held_out_loss: str = ""
     """What the loss on held-out photos did, in words."""
     limits: ChoiceLimits

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ from torch import Tensor
 
 from flux_lora.adapter.attach import load_into, set_strength
 from flux_lora.adapter.files import read_adapter, weights_digest
-from flux_lora.config.schema import EvaluateConfig
+from flux_lora.config.schema import EvaluateConfig, RunConfig
 from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.images.decode import open_image
 from flux_lora.data.images.masks import read_mask
 from flux_lora.data.samples import Sample
 from flux_lora.evaluate.baseline import Baseline, Photos
+from flux_lora.evaluate.choice import ChoiceLimits
 from flux_lora.evaluate.features import GRID
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import render_kept
@@ -66,10 +67,18 @@ def candidate_name(step: int, strength: float) -> str:
     return f"step-{step:06d}-strength-{strength:g}"
 
 
+def limits_of(config: RunConfig) -> ChoiceLimits:
+    """What an adapter may spoil."""
+    wanted = vars(config.evaluate)
+    return ChoiceLimits(**{field.name: wanted[field.name] for field in fields(ChoiceLimits)})
+
+
 class Drawer:
     """The base in memory, and images that are rendered once."""
 
-    def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None) -> None:
+    def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None, *, prefix: str = "") -> None:
+        """`prefix`: of the names of its folders, so that another base's lie beside them."""
+        self._prefix = prefix
         self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._run, self._folder = run, run.folder
         self._embeds = run.encode_prompts(spec.prompts)
@@ -97,6 +106,7 @@ class Drawer:
         return self._images(candidate.name, self._run.weights(digest, candidate.strength), numbers)
 
     def _images(self, name: str, weights: Weights, numbers: Sequence[int] | None) -> list[Image.Image]:
+        name = f"{self._prefix}{name}"
         place = self._folder.evaluation / name
         images = render_kept(self.pipeline, self._embeds, self.spec, weights, place, numbers=numbers)
         if numbers is None:

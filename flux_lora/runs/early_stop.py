@@ -11,9 +11,9 @@ from flux_lora.evaluate.baseline import Baseline, measure_baseline, sort_images
 from flux_lora.evaluate.choice import ChoiceLimits, Verdict, choose_checkpoint
 from flux_lora.evaluate.scores import Score, score
 from flux_lora.models.family import Pipeline
-from flux_lora.runs.candidates import Candidate, Drawer, photos_as_rendered
+from flux_lora.runs.candidates import Candidate, Drawer, limits_of, photos_as_rendered
 from flux_lora.runs.dataset import RunDataset
-from flux_lora.runs.evaluation import evaluation_spec, limits_of, load_judges
+from flux_lora.runs.evaluation import evaluation_spec, load_judges
 from flux_lora.runs.run import Run
 from flux_lora.runs.summary import note, read_summary
 from flux_lora.train.checkpoints import Checkpoint

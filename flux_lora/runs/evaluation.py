@@ -1,8 +1,8 @@
 """Score checkpoints and strengths of a run against the base, and choose one; what is known of that afterwards."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from flux_lora.config.schema import ModelConfig, RunConfig
 from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.errors import ModelError, RunError
 from flux_lora.evaluate.baseline import Judges, Photos, SuiteImages, measure_baseline, sort_images
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, choose_checkpoint, score_of
+from flux_lora.evaluate.choice import Choice, Verdict, choose_checkpoint, score_of
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
@@ -30,9 +30,11 @@ from flux_lora.runs.candidates import (
     budget_in_words,
     candidate_name,
     finalists,
+    limits_of,
     photos_as_rendered,
 )
 from flux_lora.runs.dataset import RunDataset
+from flux_lora.runs.distilled import judge_on_distilled
 from flux_lora.runs.folder import RunFolder, write_json
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note, read_summary
@@ -63,6 +65,10 @@ class EvaluationRecord:
     """Checkpoints that were only looked at."""
     without_training: str = ""
     """What the base reaches that is told what the subject looks like, in words."""
+    on_distilled: str = ""
+    """What the chosen one reaches on the model that was distilled from the base, in words."""
+    distilled_images: tuple[str, ...] = ()
+    """Folders of what was drawn there: the distilled model's own, then one for each strength."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,24 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     file (evaluate.adapter) takes the place of checkpoints. Everything is kept under evaluation/, and nothing that is
     there is rendered again. Raises RunError where there is no checkpoint.
     """
-    config, suite = run.config, dataset.suite
-    checkpoints, spec = _checkpoints(run), evaluation_spec(config, dataset)
-    judges, left_out = load_judges(config.model, run.device.device)
+    checkpoints, spec = _checkpoints(run), evaluation_spec(run.config, dataset)
+    judges, left_out = load_judges(run.config.model, run.device.device)
+    evaluation = _judged(run, dataset, checkpoints, judges, left_out)
+    if run.config.model.distilled and evaluation.choice.verdict is not Verdict.nothing:
+        step = evaluation.choice.step
+        files = {each.step: each.adapter_file for each in checkpoints}
+        chosen = Candidate(step, files.get(step, Path(run.config.evaluate.adapter)), evaluation.choice.strength)
+        shown = judge_on_distilled(run, dataset, judges, chosen, spec)
+        record = replace(evaluation.record, on_distilled=shown.said, distilled_images=shown.names)
+        evaluation = replace(evaluation, record=record)
+    return _kept(run.folder, evaluation)
+
+
+def _judged(
+    run: Run, dataset: RunDataset, checkpoints: Sequence[Checkpoint], judges: Judges, left_out: Sequence[str]
+) -> Evaluation:
+    """On the base."""
+    config, suite, spec = run.config, dataset.suite, evaluation_spec(run.config, dataset)
     drawer = Drawer(run, spec)
     with run.feedback.status("rendering") as status:
         status(f"rendering {len(spec.shots())} images of the base")
@@ -114,7 +135,7 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
         dropped=tuple(dropped),
         without_training=without_training(baseline, config.evaluate.description, described, score_of(choice, scores)),
     )
-    return _kept(run.folder, Evaluation(tuple(scores), choice, record))
+    return Evaluation(tuple(scores), choice, record)
 
 
 def _described(run: Run, dataset: RunDataset, drawer: Drawer) -> list[Image.Image]:
@@ -185,7 +206,8 @@ def evaluation_record(folder: RunFolder) -> EvaluationRecord | None:
     kept = json.loads(_record(folder).read_text(encoding="utf-8"))
     spec = kept["spec"] | {"prompts": tuple(kept["spec"]["prompts"]), "seeds": tuple(kept["spec"]["seeds"])}
     dropped = tuple(Dropped(**each) for each in kept.get("dropped", ()))
-    lists = {"spec": RenderSpec(**spec), "doubts": tuple(kept["doubts"]), "dropped": dropped}
+    drawn = tuple(kept.get("distilled_images", ()))
+    lists = {"spec": RenderSpec(**spec), "doubts": tuple(kept["doubts"]), "dropped": dropped, "distilled_images": drawn}
     return EvaluationRecord(**kept | lists)
 
 
@@ -202,12 +224,6 @@ def chosen_scores(folder: RunFolder) -> Mapping[str, Any]:
     assert isinstance(scores, list), "the summary is ours"
     wanted = (chosen["step"], chosen["strength"]) if isinstance(chosen, dict) else None
     return next((each for each in scores if (each["step"], each["strength"]) == wanted), {})
-
-
-def limits_of(config: RunConfig) -> ChoiceLimits:
-    """What an adapter may spoil."""
-    wanted = vars(config.evaluate)
-    return ChoiceLimits(**{field.name: wanted[field.name] for field in fields(ChoiceLimits)})
 
 
 def _checkpoints(run: Run) -> tuple[Checkpoint, ...]:

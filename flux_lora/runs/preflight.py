@@ -13,6 +13,7 @@ from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
+from flux_lora.runs.distilled import refuse_other_layers
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
 
@@ -30,6 +31,7 @@ def preflight(run: Run) -> RunDataset:
     refuse_unknown_rules(run.config.check)
     _refuse_empty_words(run.config.data)
     _refuse_distilled(run)
+    refuse_other_layers(run)
     adapter, ranks = run.config.adapter, _trained_ranks(run)
     _refuse_unexportable(ranks, adapter.kind, run.config.export.dialects)
     if adapter.start and not complete_checkpoints(run.folder.root):

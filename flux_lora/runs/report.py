@@ -1,6 +1,6 @@
 """Gather what a run left behind into the report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -29,10 +29,10 @@ from flux_lora.evaluate.report import (
 )
 from flux_lora.evaluate.scores import Score
 from flux_lora.render.spec import RenderSpec
-from flux_lora.runs.candidates import BASE, candidate_name, compared_photos
+from flux_lora.runs.candidates import BASE, candidate_name, compared_photos, limits_of
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.encoding import preview_prompts
-from flux_lora.runs.evaluation import Evaluation, evaluation_spec, limits_of, rendered_images, specs_of_images
+from flux_lora.runs.evaluation import Evaluation, evaluation_spec, rendered_images, specs_of_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.run import Run
@@ -81,7 +81,9 @@ def write_run_report(
         choice=evaluation.choice,
         curve=_curve(folder),
         frames=tuple(_frames(folder)),
-        compared=_compared(folder, dataset, spec, evaluation),
+        compared=_compared(folder, dataset, spec, _drawn_by(evaluation)),
+        on_distilled=evaluation.record.on_distilled,
+        compared_on_distilled=_compared(folder, dataset, spec, _drawn_on_distilled(config, evaluation)),
         held_out_loss=_held_out_loss(folder),
         frames_prompt=preview_prompts(run, dataset)[0],
         file=_exported(exported) if exported else None,
@@ -169,12 +171,23 @@ def _nearest(
     )
 
 
-def _compared(folder: RunFolder, dataset: RunDataset, spec: RenderSpec, evaluation: Evaluation) -> tuple[Compared, ...]:
-    """The first trigger prompts with the first seed, by the base and by every candidate that was judged in full."""
-    drawn = {"Base": rendered_images(folder, BASE, spec)}
-    for each in evaluation.scores:
-        drawn[each.candidate] = rendered_images(folder, candidate_name(each.step, each.strength), spec)
-    prompts = dataset.suite.trigger[:MOST_COMPARED]
+def _drawn_by(evaluation: Evaluation) -> Mapping[str, str]:
+    """The folder of images of the base and of every candidate that was judged in full, by what the page calls them."""
+    return {"Base": BASE, **{each.candidate: candidate_name(each.step, each.strength) for each in evaluation.scores}}
+
+
+def _drawn_on_distilled(config: RunConfig, evaluation: Evaluation) -> Mapping[str, str]:
+    """The same of the distilled model."""
+    labels = ("Distilled", *(f"at strength {strength:g}" for strength in config.evaluate.strengths))
+    return dict(zip(labels, evaluation.record.distilled_images, strict=False))
+
+
+def _compared(
+    folder: RunFolder, dataset: RunDataset, spec: RenderSpec, drawn_by: Mapping[str, str]
+) -> tuple[Compared, ...]:
+    """The first trigger prompts with the first seed, by each of these; none where there is nobody."""
+    drawn = {label: rendered_images(folder, name, spec) for label, name in drawn_by.items()}
+    prompts = dataset.suite.trigger[:MOST_COMPARED] if drawn else ()
     return tuple(
         Compared(prompt, tuple((label, images[number * len(spec.seeds)]) for label, images in drawn.items()))
         for number, prompt in enumerate(prompts)

@@ -14,7 +14,10 @@ from flux_lora.errors import RunError
 
 FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained."""
-JUDGES = ("model.scorer", "model.likeness", "data.held_out", "train.evaluate_every", "train.save_every")
+JUDGES = (
+    *("model.scorer", "model.likeness", "model.distilled", "model.distilled_steps", "model.distilled_guidance"),
+    *("data.held_out", "train.evaluate_every", "train.save_every"),
+)
 """Knobs in these sections that only watch or judge what is trained."""
 PARTS = ("model.transformer", "model.vae", "model.text_encoder", "model.text_encoder_2")
 PATHS = ("model.path", *PARTS, "adapter.start", "model.revision", "data.folder", "data.sources")

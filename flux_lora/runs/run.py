@@ -3,6 +3,7 @@
 Everything is worked out when it is first asked for, and once.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -141,6 +142,13 @@ class Run:
 
         detach(self._pipeline.transformer)
         return self._pipeline
+
+    def release(self) -> None:
+        """Let the base go, for another to take its place; it is loaded again when it is asked for."""
+        vars(self).pop("_pipeline", None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @cached_property
     def _pipeline(self) -> Pipeline:
