@@ -1,7 +1,9 @@
 """A tiny FLUX.2 klein in the layout of the released folders, with random weights: every part of the real classes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
@@ -86,3 +88,14 @@ def tiny_transformer() -> Flux2Transformer2DModel:
         axes_dims_rope=(4, 4, 4, 4),
         guidance_embeds=False,
     )
+
+
+def captured(transformer: Flux2Transformer2DModel, act: Callable[[], object]) -> list[dict[str, Any]]:
+    """What each call of the transformer is given while something is done."""
+    seen: list[dict[str, Any]] = []
+    handle = transformer.register_forward_pre_hook(lambda _, __, named: seen.append(named), with_kwargs=True)
+    try:
+        act()
+    finally:
+        handle.remove()
+    return seen

@@ -3,7 +3,6 @@
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from diffusers import Flux2KleinPipeline, Flux2Transformer2DModel
 from PIL import Image
 from torch import Tensor
 
-import flux_lora.models.flux2.text as text_module
 from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
-from flux_lora.models.flux2.caption_tokenizer import as_message, tokens_around
+from flux_lora.models.flux2.caption_tokenizer import as_message
 from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution, patchify, unpatchify
 from flux_lora.models.flux2.layers import KLEIN_4B, KLEIN_9B, LAYER_GROUPS, MODULATION, Size, flux2_shapes
@@ -28,11 +26,12 @@ from flux_lora.models.flux2.load import load_text_encoder, load_transformer, loa
 from flux_lora.models.flux2.programs import BASE_9B, DISTILLED_4B
 from flux_lora.models.flux2.sampling import sampling_shift, training_shift
 from flux_lora.models.flux2.text import encode_text
+from flux_lora.models.flux2.text_models import QWEN3, Qwen3, tokens_around
 from flux_lora.models.flux2.velocity import pack, positions, unpack, velocity_of
 from flux_lora.models.flux2.weightless import weightless_base, weightless_transformer
 from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.registry import family_of
-from tests.klein_base import TEXT_LAYERS, TEXT_WIDTH, write_klein
+from tests.klein_base import TEXT_LAYERS, TEXT_WIDTH, captured, write_klein
 
 CAPTIONS = ("a photo of zorb mug on grass", "")
 TOKENS = 48
@@ -61,7 +60,7 @@ def their_embeds(theirs: Flux2KleinPipeline) -> Tensor:
 
 
 def our_embeds(source: ModelSource) -> PromptEmbeds:
-    return encode_text(load_text_encoder(source, torch.float32), CAPTIONS, TOKENS)
+    return encode_text(load_text_encoder(QWEN3, source, torch.float32), CAPTIONS, TOKENS)
 
 
 def test_prompt_embeds_equal_the_pipeline_s(source: ModelSource, theirs: Flux2KleinPipeline):
@@ -69,7 +68,7 @@ def test_prompt_embeds_equal_the_pipeline_s(source: ModelSource, theirs: Flux2Kl
 
 
 def test_layers_above_the_last_one_used_are_not_loaded(source: ModelSource):
-    model = load_text_encoder(source, torch.float32).model
+    model = load_text_encoder(QWEN3, source, torch.float32).model
     assert len(model.layers) == 27 < TEXT_LAYERS
 
 
@@ -77,9 +76,9 @@ def test_other_layers_or_the_last_norm_would_give_other_prompt_embeds(
     source: ModelSource, theirs: Flux2KleinPipeline, monkeypatch: pytest.MonkeyPatch
 ):
     expected = their_embeds(theirs)
-    monkeypatch.setattr(text_module, "TEXT_LAYERS", (9, 18, 26))
-    assert not torch.allclose(our_embeds(source)["qwen"], expected)
-    monkeypatch.undo()
+    encoder = load_text_encoder(QWEN3, source, torch.float32)
+    neighbour = replace(encoder, text=Qwen3(layers=(9, 18, 26)))
+    assert not torch.allclose(encode_text(neighbour, CAPTIONS, TOKENS)["qwen"], expected)
     monkeypatch.setattr("flux_lora.models.flux2.load.without_last_norm", lambda model: model)
     assert not torch.allclose(our_embeds(source)["qwen"], expected)
 
@@ -108,17 +107,6 @@ def test_positions_equal_the_pipeline_s_for_the_image_and_references(theirs: Any
     assert torch.equal(positions(3, 5, 0, device), theirs._prepare_latent_ids(like)[0])
     both = torch.cat([positions(3, 5, 10, device), positions(2, 4, 20, device)])
     assert torch.equal(both, theirs._prepare_image_ids([like, torch.zeros(1, 16, 2, 4)])[0])
-
-
-def captured(transformer: Flux2Transformer2DModel, act: Callable[[], object]) -> list[dict[str, Any]]:
-    """What each call of the transformer is given while something is done."""
-    seen: list[dict[str, Any]] = []
-    handle = transformer.register_forward_pre_hook(lambda _, __, named: seen.append(named), with_kwargs=True)
-    try:
-        act()
-    finally:
-        handle.remove()
-    return seen
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 32)])
@@ -249,7 +237,7 @@ def test_the_released_sizes_have_the_layers_and_parameters_of_the_real_ones(size
 
 
 def test_a_base_without_files_is_counted_as_the_released_one():
-    counted = weightless_base(KLEIN_4B, ModelSource("black-forest-labs/FLUX.2-klein-base-4B"))
+    counted = weightless_base(KLEIN_4B, QWEN3, ModelSource("black-forest-labs/FLUX.2-klein-base-4B"))
     assert counted.latent_channels == 128
     assert counted.prompt_embeds["qwen"].shape == (1, 512, 7680)
     assert counted_on_meta(counted.encode_caption).peak > 0
@@ -274,7 +262,7 @@ def test_each_release_is_known_by_its_hub_id_and_each_folder_by_its_contents(bas
 
 def test_the_words_around_a_caption_are_taken_off_the_window(source: ModelSource):
     (counted,) = family_of(source).load_tokenizers(source)
-    assert counted.limit == TOKENS - tokens_around(counted.tokenizer)
+    assert counted.limit == TOKENS - tokens_around(QWEN3, counted.tokenizer)
     assert counted.decisive
 
 

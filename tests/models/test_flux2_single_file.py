@@ -1,4 +1,4 @@
-"""FLUX.2 klein's transformer in one file is the transformer of the folder, whatever its names."""
+"""FLUX.2's transformer in one file is the transformer of the folder, whatever its names."""
 
 import shutil
 from collections.abc import Mapping
@@ -13,12 +13,13 @@ from torch import Tensor
 from flux_lora.errors import ModelError
 from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux1.single_file import open_single_file as open_flux1
-from flux_lora.models.flux2.family import KLEIN
-from flux_lora.models.flux2.layers import KLEIN_4B, KLEIN_9B, Size, flux2_shapes, fused_weights
+from flux_lora.models.flux2.family import FLUX2_DEV, KLEIN
+from flux_lora.models.flux2.layers import DEV, KLEIN_4B, KLEIN_9B, Size, flux2_shapes, fused_weights
 from flux_lora.models.flux2.load import load_transformer
 from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.weightless import transformer_settings
 from flux_lora.models.single_file import NORMS, settings_of, tensors_in
+from tests.dev_base import write_dev
 from tests.klein_base import write_klein
 
 PLACE = Placement(torch.device("cpu"), torch.float32)
@@ -73,6 +74,15 @@ def test_a_file_in_either_naming_and_behind_any_prefix_is_the_folder_s_transform
     }
 
 
+def test_embedded_guidance_is_told_by_the_tensors_and_comes_with_them(tmp_path: Path):
+    base = write_dev(tmp_path / "base")
+    weights = load_file(next((base / "transformer").glob("*.safetensors")))
+    file = written(tmp_path, base, native(weights))
+    loaded = FLUX2_DEV.load_transformer(ModelSource(str(base), transformer=file), PLACE)
+    assert all(torch.equal(each, weights[name]) for name, each in loaded.state_dict().items())
+    assert [name for name in weights if "guidance_embedder" in name]
+
+
 def released(size: Size, columns: int = 1) -> dict[str, Tensor]:
     """Every tensor of the released file by its name and rows, each row another number."""
     shapes = flux2_shapes(size)
@@ -90,7 +100,7 @@ def released(size: Size, columns: int = 1) -> dict[str, Tensor]:
     return made
 
 
-@pytest.mark.parametrize("size", [KLEIN_4B, KLEIN_9B], ids=["4B", "9B"])
+@pytest.mark.parametrize("size", [KLEIN_4B, KLEIN_9B, DEV], ids=["4B", "9B", "dev"])
 def test_every_tensor_goes_where_diffusers_own_conversion_puts_it_and_tells_the_size(size: Size, tmp_path: Path):
     save_file(released(size), tmp_path / "klein.safetensors")
     single = open_single_file(str(tmp_path / "klein.safetensors"))
@@ -117,5 +127,5 @@ def test_a_file_of_the_other_family_is_refused_by_name(tmp_path: Path):
         settings_of(open_flux1(str(tmp_path / "klein.safetensors")))
     save_file({"img_in.weight": torch.zeros(4, 64), "vector_in.in_layer.weight": torch.zeros(4, 8)}, tmp_path / "dev")
     (tmp_path / "dev").rename(tmp_path / "dev.safetensors")
-    with pytest.raises(ModelError, match=r"vector_in.*, which FLUX.2 klein has not"):
+    with pytest.raises(ModelError, match=r"vector_in.*, which FLUX.2 has not"):
         settings_of(open_single_file(str(tmp_path / "dev.safetensors")))

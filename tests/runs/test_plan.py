@@ -51,6 +51,18 @@ def test_on_a_card_that_is_too_small_the_message_says_what_would_fit_and_it_does
     assert fastest(planner(*changes), 8).peak.bytes < 8 * GIB
 
 
+def test_flux2_dev_fits_24_gb_at_512_and_48_gb_at_768():
+    """32 billion numbers: 64 GB in 16 bits."""
+    whole = planner("model=flux2_dev").plan(Way()).stage("train").parts["base"]
+    assert whole == pytest.approx(64.4e9, rel=0.01)
+    assert fastest(planner("model=flux2_dev"), 48).way == Way(Quantization.int8, gradient_checkpointing=True)
+    with pytest.raises(ConfigError) as refusal:
+        fastest(planner("model=flux2_dev"), 24)
+    assert refusal.value.fix == "add data.resolution=512"
+    small = fastest(planner("model=flux2_dev", "data.resolution=512"), 24)
+    assert small.way.quantize is Quantization.nf4 and small.encodes_text_on_cpu(24)
+
+
 @pytest.mark.parametrize(
     ("targets", "trained"),
     [("attention", 26_148_864), ("attention_mlp", 65_372_160), ("blocks_all", 85_917_696)],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.sampling import sampling_shift
-from flux_lora.models.flux2.programs import BASE_4B, programs_of
+from flux_lora.models.flux2.programs import BASE_4B, DEV_PIPELINE, DEV_RELEASE, programs_of
 from flux_lora.models.mini import MINI
 from flux_lora.models.pipeline_parts import load_scheduler
 from flux_lora.render.spec import RenderSpec
@@ -29,6 +29,8 @@ FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.
 KLEIN_4B = released(BASE_4B, programs_of(BASE_4B, "qwen_3_4b.safetensors"))
 KLEIN = text_to_image(KLEIN_4B, "zubo.safetensors", "a zubo bottle", replace(SPEC, guidance=4.0))
 
+FLUX2_DEV = released(DEV_RELEASE, programs_of(DEV_RELEASE, "mistral_3_small_flux2_bf16.safetensors", DEV_PIPELINE))
+
 specs = st.builds(
     RenderSpec,
     prompts=st.tuples(st.text()),
@@ -41,7 +43,7 @@ specs = st.builds(
 )
 
 
-@given(spec=specs, base=st.sampled_from([DEV, SCHNELL, KLEIN_4B]), strength=st.floats(-2, 2))
+@given(spec=specs, base=st.sampled_from([DEV, SCHNELL, KLEIN_4B, FLUX2_DEV]), strength=st.floats(-2, 2))
 def test_whatever_is_drawn_both_forms_fit_the_table_of_nodes(spec, base, strength):
     nodes = text_to_image(base, "zubo.safetensors", spec.prompts[0], spec, strength=strength)
     assert workflow_faults(to_api(nodes)) == []
@@ -73,6 +75,17 @@ def test_klein_is_drawn_with_the_nodes_and_files_of_comfyui_s_own_template():
     assert not inputs.keys() & {"FluxGuidance", "ModelSamplingFlux", "T5TokenizerOptions"}
     told = comfy_hint(KLEIN_4B, "zubo.safetensors", SPEC)
     assert "an empty one > negative; cfg 3.5" in told and "Flux2Scheduler" in told
+
+
+def test_flux2_dev_is_drawn_with_embedded_guidance_as_in_comfyui_s_own_template():
+    nodes = text_to_image(FLUX2_DEV, "zubo.safetensors", "a zubo bottle", replace(SPEC, guidance=4.0))
+    inputs = {each["class_type"]: each["inputs"] for each in json.loads(to_api(nodes)).values()}
+    assert inputs["UNETLoader"]["unet_name"] == "flux2_dev_fp8mixed.safetensors"
+    assert inputs["CLIPLoader"]["clip_name"] == "mistral_3_small_flux2_bf16.safetensors"
+    assert inputs["CLIPLoader"]["type"] == "flux2" and inputs["FluxGuidance"]["guidance"] == 4.0
+    assert inputs["BasicGuider"] == {"model": ["2", 0], "conditioning": ["7", 0]}
+    assert inputs["Flux2Scheduler"] == {"steps": 28, "width": 1024, "height": 768}
+    assert not inputs.keys() & {"CFGGuider", "ModelSamplingFlux", "BasicScheduler"}
 
 
 def test_schnell_has_no_schedule_of_its_own_and_hears_the_length_that_comfyui_hears():

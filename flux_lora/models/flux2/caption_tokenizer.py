@@ -9,7 +9,7 @@ from typing import Any, cast
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import AddedToken, AutoTokenizer, PreTrainedTokenizerBase, Qwen2Tokenizer
 
-from flux_lora.models.pipeline_folder import broken_files_explained, model_folder, part_folder
+from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
 
 MERGES = Path(__file__).parent / "tokenizer" / "merges.txt"
 """Qwen's own, which Qwen2, Qwen2.5 and Qwen3 share; licence in NOTICE beside it."""
@@ -30,11 +30,6 @@ def load_tokenizer(path: str, revision: str = "") -> PreTrainedTokenizerBase:
     folder = part_folder(path, "tokenizer", revision)
     with broken_files_explained(folder):
         return AutoTokenizer.from_pretrained(folder)
-
-
-def counting_tokenizer(path: str) -> PreTrainedTokenizerBase:
-    """Enough to count tokens: of a base on this disk, else Qwen's own, so that nothing need be fetched."""
-    return load_tokenizer(path) if Path(model_folder(path)).is_dir() else shipped_tokenizer()
 
 
 def shipped_tokenizer() -> Qwen2Tokenizer:
@@ -64,8 +59,3 @@ def as_message(tokenizer: PreTrainedTokenizerBase, caption: str) -> str:
     message = [{"role": "user", "content": caption}]
     said = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=False)
     return cast(str, said)
-
-
-def tokens_around(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Tokens of the message that are not the caption's."""
-    return len(tokenizer(as_message(tokenizer, "")).input_ids)

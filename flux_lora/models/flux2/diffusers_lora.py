@@ -1,4 +1,4 @@
-"""LoRA files loaded into FLUX.2 by diffusers itself (Flux2KleinPipeline.load_lora_weights), and what the model then
+"""LoRA files loaded into FLUX.2 by diffusers itself (its pipeline's load_lora_weights), and what the model then
 predicts.
 
 Shape letters: B batch, C latent channels, H W latent height and width, T text tokens, D width of the prompt embeds.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
 from torch import Generator, Tensor
 
 from flux_lora.models.family import PromptEmbeds
@@ -24,9 +24,10 @@ GUIDANCE = 4.0
 
 def load_lora_file(transformer: Flux2Transformer2DModel, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
     """Load the file as a user would; returns diffusers' converted state dict of it."""
-    pipeline_of(transformer, FlowMatchEulerDiscreteScheduler()).load_lora_weights(str(file), adapter_name=adapter_name)
+    pipeline = pipeline_of(transformer, FlowMatchEulerDiscreteScheduler())
+    pipeline.load_lora_weights(str(file), adapter_name=adapter_name)
     loras_in_dtype_of(transformer)
-    state = Flux2KleinPipeline.lora_state_dict(str(file))
+    state = pipeline.lora_state_dict(str(file))
     assert isinstance(state, dict), "a pair is returned only when asked for"
     return state
 
@@ -40,5 +41,5 @@ def velocity_at_fixed_point(transformer: Flux2Transformer2DModel) -> Tensor:
     parameter = next(transformer.parameters())
     predict = velocity_of(transformer, guidance=GUIDANCE)
     sigma = torch.tensor([SIGMA], device=parameter.device)
-    embeds = PromptEmbeds({"qwen": text_BTD}).to(parameter.device, parameter.dtype)
+    embeds = PromptEmbeds({"text": text_BTD}).to(parameter.device, parameter.dtype)
     return predict(noisy_BCHW.to(parameter), sigma, embeds).float()

@@ -1,4 +1,4 @@
-"""FLUX.2 klein as model families: a row for each size, as a base and distilled to four steps.
+"""FLUX.2 as model families: klein, a row for each size, as a base and distilled to four steps; and dev.
 
 What needs diffusers is imported where it is used: `check` asks for tokenizers and shapes only, and starts quickly.
 """
@@ -27,18 +27,28 @@ from flux_lora.models.family import (
     Weightless,
 )
 from flux_lora.models.family import ModelSource as Source
-from flux_lora.models.flux2.caption_tokenizer import counting_tokenizer, tokens_around
 from flux_lora.models.flux2.layers import (
+    DEV,
     KLEIN_4B,
     KLEIN_9B,
     LAYER_GROUPS,
     MODULATION,
     PIXELS_PER_LATENT,
+    TEXT_LAYERS,
     Size,
     flux2_shapes,
 )
-from flux_lora.models.flux2.programs import BASE_4B, BASE_9B, DISTILLED_4B, DISTILLED_9B, programs_of
+from flux_lora.models.flux2.programs import (
+    BASE_4B,
+    BASE_9B,
+    DEV_PIPELINE,
+    DEV_RELEASE,
+    DISTILLED_4B,
+    DISTILLED_9B,
+    programs_of,
+)
 from flux_lora.models.flux2.single_file import open_single_file
+from flux_lora.models.flux2.text_models import MISTRAL3, QWEN3, TextModel, counting_tokenizer, tokens_around
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
 if TYPE_CHECKING:
@@ -46,11 +56,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flux2Klein:
+class Flux2:
     """See models.family.ModelFamily."""
 
     name: str
     size: Size
+    text: TextModel
     release: Release
     programs: Programs
     trained_instead: str = ""
@@ -67,8 +78,8 @@ class Flux2Klein:
 
     @property
     def uses_cfg(self) -> bool:
-        """The base does; the distilled one has no use for it."""
-        return not self.distilled
+        """Klein's bases do; what was distilled from them has no use for it, and dev's guidance is embedded."""
+        return not self.distilled and not self.size.guidance_embeds
 
     def release_like(self, name: str) -> Release:  # noqa: ARG002
         """The only one of this row."""
@@ -89,10 +100,12 @@ class Flux2Klein:
         folder = local_folder(source.path)
         try:
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            if index["_class_name"] != self.programs.diffusers_pipeline or self.size is DEV:
+                return index["_class_name"] == self.programs.diffusers_pipeline
             config = json.loads((folder / "transformer" / "config.json").read_text(encoding="utf-8"))
-            large = config["joint_attention_dim"] == 3 * KLEIN_9B.text_width
+            large = config["joint_attention_dim"] == TEXT_LAYERS * KLEIN_9B.text_width
             size, distilled = KLEIN_9B if large else KLEIN_4B, bool(index.get("is_distilled", False))
-            return index["_class_name"] == "Flux2KleinPipeline" and (size, distilled) == (self.size, self.distilled)
+            return (size, distilled) == (self.size, self.distilled)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
 
@@ -103,18 +116,18 @@ class Flux2Klein:
         return part_folder(source.path, "transformer", source.revision)
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
-        """Qwen's. The words around a caption take some of the window."""
-        tokenizer = counting_tokenizer(source.path)
-        kept = source.max_sequence_length - tokens_around(tokenizer)
-        return (CaptionTokenizer("Qwen", tokenizer, kept, decisive=True),)
+        """The text encoder's. The words around a caption take some of the window."""
+        tokenizer = counting_tokenizer(self.text, source.path)
+        kept = source.max_sequence_length - tokens_around(self.text, tokenizer)
+        return (CaptionTokenizer(self.text.name, tokenizer, kept, decisive=True),)
 
     def encoders(
         self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
     ) -> Encoders:
-        """VAE and Qwen3. Raises ModelError where a file is not what it is given as."""
+        """VAE and text encoder. Raises ModelError where a file is not what it is given as."""
         from flux_lora.models.flux2.latents import latent_distribution
         from flux_lora.models.flux2.load import load_text_encoder, load_vae
-        from flux_lora.models.flux2.part_files import refuse_second_encoder, text_digest, vae_digest
+        from flux_lora.models.flux2.part_files import refuse_unknown_files, text_digest, vae_digest
         from flux_lora.models.flux2.text import encode_text
         from flux_lora.models.flux2.weightless import check_files
 
@@ -123,11 +136,11 @@ class Flux2Klein:
             return lambda pixels: latent_distribution(vae, pixels)
 
         def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
-            encoder = load_text_encoder(source, dtype, device=text_device)
+            encoder = load_text_encoder(self.text, source, dtype, device=text_device)
             return lambda caption: encode_text(encoder, [caption], source.max_sequence_length)
 
-        refuse_second_encoder(source)
-        check_files(self.size, source)
+        refuse_unknown_files(self.text, source)
+        check_files(self.size, self.text, source)
         weights = text_digest(source)
         return Encoders(
             image_fingerprint=vae_digest(source),
@@ -159,13 +172,13 @@ class Flux2Klein:
         cast(Any, transformer).enable_gradient_checkpointing()
 
     def velocity(self, transformer: nn.Module, *, guidance: float) -> Velocity:
-        """Klein has no embedded guidance."""
+        """Only dev has embedded guidance."""
         from flux_lora.models.flux2.velocity import velocity_of
 
         return velocity_of(cast(Any, transformer), guidance=guidance)
 
     def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:  # noqa: ARG002
-        """Of Flux2KleinPipeline, which depends on the steps too."""
+        """Of the pipelines' schedule, which depends on the steps too."""
         from flux_lora.models.flux2.sampling import sampling_shift
 
         return sampling_shift(width, height, steps)
@@ -186,11 +199,11 @@ class Flux2Klein:
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """By diffusers' Flux2KleinPipeline, with real classifier-free guidance where the base has it."""
-        from flux_lora.models.flux2.sampling import pipeline_of, sample_with_klein_pipeline
+        """By diffusers' own pipeline, with real classifier-free guidance where the base has it."""
+        from flux_lora.models.flux2.sampling import pipeline_of, sample_with_pipeline
 
         sampler = pipeline_of(cast(Any, pipeline.transformer), cast(Any, pipeline.scheduler), distilled=self.distilled)
-        return sample_with_klein_pipeline(
+        return sample_with_pipeline(
             sampler, (prompt_embeds, pipeline.negative), seeds, size=size, steps=steps, guidance=guidance
         )
 
@@ -212,14 +225,14 @@ class Flux2Klein:
         """As the configs on this disk say, else the released one's."""
         from flux_lora.models.flux2.weightless import weightless_base
 
-        return weightless_base(self.size, source)
+        return weightless_base(self.size, self.text, source)
 
     def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:  # noqa: ARG002
         """Not what is outside of the transformer."""
         return all(name in shapes for name in names)
 
     def load_lora_file(self, transformer: nn.Module, file: Path, adapter_name: str) -> Mapping[str, Tensor]:
-        """By Flux2KleinPipeline.load_lora_weights."""
+        """By load_lora_weights of the pipeline."""
         from flux_lora.models.flux2.diffusers_lora import load_lora_file
 
         return load_lora_file(cast(Any, transformer), file, adapter_name)
@@ -232,23 +245,27 @@ class Flux2Klein:
 
 
 QWEN_4B, QWEN_8B = "qwen_3_4b.safetensors", "qwen_3_8b_fp8mixed.safetensors"
+MISTRAL = "mistral_3_small_flux2_bf16.safetensors"
 """Text encoders by ComfyUI's file names."""
+
+
+def _klein(name: str, size: Size, release: Release, trained_instead: str = "") -> Flux2:
+    programs = programs_of(release, QWEN_4B if size is KLEIN_4B else QWEN_8B)
+    return Flux2(name=name, size=size, text=QWEN3, release=release, programs=programs, trained_instead=trained_instead)
+
+
 KLEIN = (
-    Flux2Klein(name="FLUX.2 klein base 4B", size=KLEIN_4B, release=BASE_4B, programs=programs_of(BASE_4B, QWEN_4B)),
-    Flux2Klein(name="FLUX.2 klein base 9B", size=KLEIN_9B, release=BASE_9B, programs=programs_of(BASE_9B, QWEN_8B)),
-    Flux2Klein(
-        name="FLUX.2 klein 4B",
-        size=KLEIN_4B,
-        release=DISTILLED_4B,
-        programs=programs_of(DISTILLED_4B, QWEN_4B),
-        trained_instead="flux2_klein_4b",
-    ),
-    Flux2Klein(
-        name="FLUX.2 klein 9B",
-        size=KLEIN_9B,
-        release=DISTILLED_9B,
-        programs=programs_of(DISTILLED_9B, QWEN_8B),
-        trained_instead="flux2_klein_9b",
-    ),
+    _klein("FLUX.2 klein base 4B", KLEIN_4B, BASE_4B),
+    _klein("FLUX.2 klein base 9B", KLEIN_9B, BASE_9B),
+    _klein("FLUX.2 klein 4B", KLEIN_4B, DISTILLED_4B, "flux2_klein_4b"),
+    _klein("FLUX.2 klein 9B", KLEIN_9B, DISTILLED_9B, "flux2_klein_9b"),
 )
 """A base comes before what was distilled from it: a LoRA file fits both."""
+FLUX2_DEV = Flux2(
+    name="FLUX.2 dev",
+    size=DEV,
+    text=MISTRAL3,
+    release=DEV_RELEASE,
+    programs=programs_of(DEV_RELEASE, MISTRAL, DEV_PIPELINE),
+)
+"""Distilled to embedded guidance, as FLUX.1-dev is, and not to few steps: it is trained."""

@@ -29,16 +29,17 @@ class Size:
     """Features of the text encoder's layers."""
     text_hidden: int
     """Features inside of the text encoder's MLP."""
+    guidance_embeds: bool = False
+    """Whether guidance is embedded, beside the timestep."""
 
 
 KLEIN_4B = Size(doubles=5, singles=20, width=3072, text_width=2560, text_hidden=9728)
 KLEIN_9B = Size(doubles=8, singles=24, width=4096, text_width=4096, text_hidden=12288)
-DEV = Size(doubles=8, singles=48, width=6144, text_width=5120, text_hidden=32768)
-"""FLUX.2-dev: its LoRA files are known, and it is not trained here. Its text encoder is another, Mistral's."""
+DEV = Size(doubles=8, singles=48, width=6144, text_width=5120, text_hidden=32768, guidance_embeds=True)
 SIZES: Mapping[str, Size] = {"klein 4B": KLEIN_4B, "klein 9B": KLEIN_9B, "dev": DEV}
 HEAD = 128
-TEXT_LAYERS = (9, 18, 27)
-"""Of the text encoder: the outputs of these layers, side by side, are the prompt embeds."""
+TEXT_LAYERS = 3
+"""Outputs of so many of the text encoder's layers, side by side, are the prompt embeds."""
 
 DOUBLE_BLOCK: Mapping[str, tuple[str, ...]] = {
     "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
@@ -66,6 +67,11 @@ OUTSIDE: Mapping[str, str] = {
     "final_layer.linear": "proj_out",
     "final_layer.adaLN_modulation.1": "norm_out.linear",
 }
+GUIDANCE: Mapping[str, str] = {
+    "guidance_in.in_layer": "time_guidance_embed.guidance_embedder.linear_1",
+    "guidance_in.out_layer": "time_guidance_embed.guidance_embedder.linear_2",
+}
+"""Outside of the blocks too, where guidance is embedded."""
 
 
 def has_flux2_layers(names: Collection[str]) -> bool:
@@ -76,7 +82,7 @@ def has_flux2_layers(names: Collection[str]) -> bool:
 def fused_weights(names: Collection[str]) -> dict[str, FusedWeight]:
     """BFL's linear layers by BFL's name, of a transformer that has these diffusers layers."""
     blocks = {int(name.split(".")[1]) for name in names if "blocks." in name}
-    places: dict[str, tuple[str, ...]] = {bfl: (part,) for bfl, part in OUTSIDE.items()}
+    places: dict[str, tuple[str, ...]] = {bfl: (part,) for bfl, part in {**OUTSIDE, **GUIDANCE}.items()}
     for number in sorted(blocks):
         for ours, theirs, layers in (
             ("transformer_blocks", "double_blocks", DOUBLE_BLOCK),
@@ -95,6 +101,7 @@ def flux2_shapes(size: Size) -> dict[str, tuple[int, int]]:
     """The linear layers of a size: outputs and inputs by diffusers' name."""
     names = [*_in_blocks("transformer_blocks", size.doubles, DOUBLE_BLOCK), *OUTSIDE.values()]
     names += _in_blocks("single_transformer_blocks", size.singles, SINGLE_BLOCK)
+    names += GUIDANCE.values() if size.guidance_embeds else ()
     return {name: _shape(name, size) for name in names}
 
 
@@ -109,8 +116,9 @@ def _shape(name: str, size: Size) -> tuple[int, int]:
     width, mlp = size.width, MLP_RATIO * size.width
     outside = {
         "x_embedder": (width, CHANNELS),
-        "context_embedder": (width, len(TEXT_LAYERS) * size.text_width),
+        "context_embedder": (width, TEXT_LAYERS * size.text_width),
         "time_guidance_embed.timestep_embedder.linear_1": (width, TIME_CHANNELS),
+        "time_guidance_embed.guidance_embedder.linear_1": (width, TIME_CHANNELS),
         "double_stream_modulation_img.linear": (6 * width, width),
         "double_stream_modulation_txt.linear": (6 * width, width),
         "single_stream_modulation.linear": (3 * width, width),

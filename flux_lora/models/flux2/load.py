@@ -3,23 +3,22 @@
 Weights go to their device one by one: the host never holds a whole base for a GPU.
 """
 
-from typing import cast
-
 import torch
 from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
-from transformers import Qwen3Config, Qwen3Model
+from transformers import Qwen3Model
 
 from flux_lora.models import pipeline_parts
 from flux_lora.models.family import ModelSource, Placement
-from flux_lora.models.flux2.caption_tokenizer import load_tokenizer, shipped_tokenizer
+from flux_lora.models.flux2.decoders import empty_qwen3, without_last_norm
 from flux_lora.models.flux2.layers import LAYER_GROUPS, MODULATION
 from flux_lora.models.flux2.part_files import QWEN_LAYOUT, VAE_LAYOUT, ships_tokenizer
 from flux_lora.models.flux2.single_file import open_single_file
-from flux_lora.models.flux2.text import TextEncoder, of_used_layers, without_last_norm
+from flux_lora.models.flux2.text import TextEncoder
+from flux_lora.models.flux2.text_models import TextModel
 from flux_lora.models.flux2.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, is_here, part_folder
 from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
-from flux_lora.models.text_file import load_text_file, open_text_file, quiet_transformers, text_settings
+from flux_lora.models.text_file import load_text_file, open_text_file, text_settings
 from flux_lora.models.vae_file import load_vae_file
 from flux_lora.models.weight_stream import Precision
 
@@ -55,21 +54,25 @@ def load_vae(source: ModelSource, *, device: Place = "cpu") -> AutoencoderKLFlux
     return frozen(vae)
 
 
-def load_text_encoder(source: ModelSource, dtype: torch.dtype, *, device: Place = "cpu") -> TextEncoder:
-    """Qwen3 up to the last layer that is used, frozen."""
-    tokenizer = shipped_tokenizer() if ships_tokenizer(source) else load_tokenizer(source.path, source.revision)
+def load_text_encoder(
+    text: TextModel, source: ModelSource, dtype: torch.dtype, *, device: Place = "cpu"
+) -> TextEncoder:
+    """The text encoder up to the last layer that is used, frozen."""
+    shipped = ships_tokenizer(source)
+    tokenizer = text.shipped_tokenizer() if shipped else text.load_tokenizer(source.path, source.revision)
     if source.text_encoder:
-        weights = open_text_file(source.text_encoder, QWEN_LAYOUT)
-        config = of_used_layers(Qwen3Config(**text_settings(source.text_encoder, QWEN_LAYOUT)))
-        model = load_text_file(Qwen3Model, config, weights, dtype=dtype, device=device)
-        return TextEncoder(tokenizer, without_last_norm(model))
+        qwen = _qwen_from_file(text, source.text_encoder, dtype, device)
+        return TextEncoder(text, tokenizer, without_last_norm(qwen))
     folder = part_folder(source.path, "text_encoder", source.revision)
-    with broken_files_explained(folder), quiet_transformers():
-        config = of_used_layers(cast(Qwen3Config, Qwen3Config.from_pretrained(folder)))
-        model = Qwen3Model.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, device_map={"": device}
-        )
-    return TextEncoder(tokenizer, frozen(without_last_norm(model)))
+    with broken_files_explained(folder):
+        model = text.load(folder, dtype, device)
+    return TextEncoder(text, tokenizer, frozen(without_last_norm(model)))
+
+
+def _qwen_from_file(text: TextModel, file: str, dtype: torch.dtype, device: Place) -> Qwen3Model:
+    with torch.device("meta"):
+        config = empty_qwen3(text_settings(file, QWEN_LAYOUT), max(text.layers)).config
+    return load_text_file(Qwen3Model, config, open_text_file(file, QWEN_LAYOUT), dtype=dtype, device=device)
 
 
 def load_scheduler(source: ModelSource) -> FlowMatchEulerDiscreteScheduler:

@@ -9,6 +9,7 @@ from flux_lora.models.family import ModelSource
 from flux_lora.models.flux2.caption_tokenizer import MERGES
 from flux_lora.models.flux2.layers import TEXT_LAYERS
 from flux_lora.models.flux2.single_file import open_single_file
+from flux_lora.models.flux2.text_models import QWEN3, TextModel
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import is_here, part_folder, part_settings
 from flux_lora.models.single_file import settings_of
@@ -76,12 +77,12 @@ def vae_of(source: ModelSource) -> Settings:
     return vae_settings(source.vae, VAE_LAYOUT) if source.vae else part_settings(source.path, "vae", {})
 
 
-def qwen_of(source: ModelSource, usual: Settings, transformer: Settings) -> Settings:
-    """The same of Qwen3. Raises ModelError where its layers are not as wide as the transformer takes them."""
+def text_of(source: ModelSource, usual: Settings, transformer: Settings) -> Settings:
+    """The same of the text encoder. Raises ModelError where it is not as wide as the transformer takes it."""
     if not source.text_encoder:
         return part_settings(source.path, "text_encoder", usual)
     settings = text_settings(source.text_encoder, QWEN_LAYOUT)
-    has, takes = int(settings["hidden_size"]), int(transformer["joint_attention_dim"]) // len(TEXT_LAYERS)
+    has, takes = int(settings["hidden_size"]), int(transformer["joint_attention_dim"]) // TEXT_LAYERS
     if has != takes:
         raise ModelError(
             f"{Path(source.text_encoder).name} is {has} wide, and the transformer takes {takes}",
@@ -90,12 +91,17 @@ def qwen_of(source: ModelSource, usual: Settings, transformer: Settings) -> Sett
     return settings
 
 
-def refuse_second_encoder(source: ModelSource) -> None:
-    """klein reads captions with one."""
+def refuse_unknown_files(text: TextModel, source: ModelSource) -> None:
+    """FLUX.2 reads captions with one text encoder, of which Qwen3 alone is read out of a file by itself."""
     if source.text_encoder_2:
         raise ConfigError(
-            f"model.text_encoder_2 is {source.text_encoder_2}, and FLUX.2 klein has one text encoder",
+            f"model.text_encoder_2 is {source.text_encoder_2}, and FLUX.2 has one text encoder",
             fix="leave model.text_encoder_2 empty, and set model.text_encoder to Qwen3's file",
+        )
+    if source.text_encoder and text != QWEN3:
+        raise ConfigError(
+            f"model.text_encoder is {source.text_encoder}, and {text.name}'s is not read out of one file",
+            fix="leave model.text_encoder empty, and set model.path to a folder or hub id that has it",
         )
 
 

@@ -1,7 +1,7 @@
-"""How other programs name FLUX.2 klein's releases and parts: diffusers, ComfyUI, the hub and modelspec.
+"""How other programs name FLUX.2's releases and parts: diffusers, ComfyUI, the hub and modelspec.
 
 ComfyUI's file names and nodes are those of its own templates (comfyui-workflow-templates 0.1.123,
-image_flux2_klein_text_to_image).
+image_flux2_klein_text_to_image, image_flux2_text_to_image).
 """
 
 from flux_lora.models.family import ComfyParts, Programs, Release
@@ -40,10 +40,21 @@ DISTILLED_9B = Release(
 )
 
 
-def programs_of(release: Release, text_encoder: str) -> Programs:
+DEV_RELEASE = Release(
+    name="FLUX.2-dev",
+    hub="black-forest-labs/FLUX.2-dev",
+    comfy="flux2_dev_fp8mixed.safetensors",
+    architecture="Flux.2-dev",
+    licence="flux-dev-non-commercial-license",
+    licence_link=f"{HUB}/black-forest-labs/FLUX.2-dev",
+)
+KLEIN_PIPELINE, DEV_PIPELINE = "Flux2KleinPipeline", "Flux2Pipeline"
+
+
+def programs_of(release: Release, text_encoder: str, pipeline: str = KLEIN_PIPELINE) -> Programs:
     """Of one release. `text_encoder`: its file's name in ComfyUI."""
     return Programs(
-        diffusers_pipeline="Flux2KleinPipeline",
+        diffusers_pipeline=pipeline,
         comfy=ComfyParts(
             text_encoders=(text_encoder,),
             text_type="flux2",
@@ -51,7 +62,7 @@ def programs_of(release: Release, text_encoder: str) -> Programs:
             vae="flux2-vae.safetensors",
             latent_node="EmptyFlux2LatentImage",
             scheduler_node="Flux2Scheduler",
-            uses_cfg=True,
+            uses_cfg=pipeline == KLEIN_PIPELINE,
         ),
         implementation="https://github.com/black-forest-labs/flux2",
         sd_scripts="",

@@ -1,29 +1,39 @@
-"""Images by diffusers' own Flux2KleinPipeline: sampling to latents, its sigma shift, and that of training.
+"""Images by diffusers' own Flux2KleinPipeline and Flux2Pipeline: sampling to latents, the shift, and that of training.
 
 Shape letters: B batch, C latent channels (128), H W latent height and width.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, Flux2KleinPipeline, Flux2Transformer2DModel
+from diffusers import (
+    FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Pipeline,
+    Flux2Transformer2DModel,
+)
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 from torch import Tensor, nn
 
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux2.latents import patchify
 from flux_lora.models.flux2.layers import PIXELS_PER_LATENT
+from flux_lora.models.flux2.velocity import unpack
 from flux_lora.models.pipeline_parts import ABSENT
 
 TRAINING_SLOPE, TRAINING_OFFSET = 0.00016927, 0.45666666
 """Of mu over image tokens: FLUX.1's own line, 0.63 at 1024 tokens and 1.15 at 4096."""
 
 
+OwnPipeline = Flux2KleinPipeline | Flux2Pipeline
+
+
 class LatentsAsTheyAre(nn.Module):
-    """In the place of a VAE: a pipeline that is asked for latents gives those of the transformer, less the patches."""
+    """In the place of a VAE: klein's pipeline, asked for latents, gives those of the transformer, less the patches."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,17 +53,13 @@ class LatentsAsTheyAre(nn.Module):
 
 def pipeline_of(
     transformer: Flux2Transformer2DModel, scheduler: FlowMatchEulerDiscreteScheduler, *, distilled: bool = False
-) -> Flux2KleinPipeline:
-    """A pipeline that samples and loads LoRA files, without encoders."""
-    latents = LatentsAsTheyAre(int(transformer.config["in_channels"])).to(transformer.device)
-    pipeline = Flux2KleinPipeline(
-        scheduler=scheduler,
-        vae=cast(Any, latents),
-        text_encoder=ABSENT,
-        tokenizer=ABSENT,
-        transformer=transformer,
-        is_distilled=distilled,
-    )
+) -> OwnPipeline:
+    """A pipeline that samples and loads LoRA files, without encoders: dev's if guidance is embedded, else klein's."""
+    latents = cast(Any, LatentsAsTheyAre(int(transformer.config["in_channels"])).to(transformer.device))
+    if transformer.config["guidance_embeds"]:
+        pipeline = Flux2Pipeline(scheduler, latents, ABSENT, ABSENT, transformer)
+    else:
+        pipeline = Flux2KleinPipeline(scheduler, latents, ABSENT, ABSENT, transformer, is_distilled=distilled)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -75,8 +81,8 @@ def training_shift(width: int, height: int) -> float:
 
 
 @torch.no_grad()
-def sample_with_klein_pipeline(
-    pipeline: Flux2KleinPipeline,
+def sample_with_pipeline(
+    pipeline: OwnPipeline,
     asked: tuple[PromptEmbeds, PromptEmbeds | None],
     seeds: Sequence[int],
     *,
@@ -84,16 +90,18 @@ def sample_with_klein_pipeline(
     steps: int,
     guidance: float,
 ) -> Tensor:
-    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where the guidance is above 1."""
+    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where guidance is not embedded and
+    above 1."""
     prompt_embeds, negative = asked
     transformer = pipeline.transformer
-    device, dtype = transformer.device, transformer.dtype
-    embeds = prompt_embeds.to(device, dtype)
-    against = negative.rows([0] * len(embeds)).to(device, dtype)["qwen"] if negative else None
     width, height = size
-    (latents,) = pipeline(
-        prompt_embeds=embeds["qwen"],
-        negative_prompt_embeds=cast(Any, against),
+
+    def given(embeds: PromptEmbeds | None) -> Any:
+        return next(iter(embeds.to(transformer.device, transformer.dtype).tensors.values())) if embeds else None
+
+    draw = partial(
+        pipeline,
+        prompt_embeds=given(prompt_embeds),
         height=height,
         width=width,
         num_inference_steps=steps,
@@ -102,4 +110,8 @@ def sample_with_klein_pipeline(
         output_type="latent",
         return_dict=False,
     )
-    return patchify(cast(Tensor, latents))
+    if isinstance(pipeline, Flux2Pipeline):
+        (tokens,) = draw()
+        return unpack(tokens, height=height // PIXELS_PER_LATENT, width=width // PIXELS_PER_LATENT)
+    (latents,) = draw(negative_prompt_embeds=given(negative and negative.rows([0] * len(prompt_embeds))))
+    return patchify(latents)

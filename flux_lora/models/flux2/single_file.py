@@ -1,4 +1,4 @@
-"""How a file with FLUX.2 klein's transformer is known: its size by its tensors."""
+"""How a file with FLUX.2's transformer is known: klein's sizes and dev by their tensors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ TOLD_BY = (
 
 
 def open_single_file(path: str) -> SingleFile:
-    """Its header. Raises ModelError where it holds no klein transformer that can be read."""
+    """Its header. Raises ModelError where it holds no FLUX.2 transformer that can be read."""
     return open_file(path, LAYOUT)
 
 
@@ -33,12 +33,12 @@ def _settings(shapes: Sides) -> Mapping[str, Any]:
         "attention_head_dim": head,
         "num_attention_heads": width // head,
         "joint_attention_dim": shapes["context_embedder.weight"][1],
-        "guidance_embeds": False,
+        "guidance_embeds": "time_guidance_embed.guidance_embedder.linear_1.weight" in shapes,
     }
 
 
 LAYOUT = Layout(
-    model="FLUX.2 klein",
+    model="FLUX.2",
     config_class="Flux2Transformer2DModel",
     fused=fused_weights(flux2_shapes(DEV)),
     told_by=TOLD_BY,

@@ -1,41 +1,25 @@
-"""Captions -> prompt embeds ("qwen"): three layers of Qwen3 side by side, as Flux2KleinPipeline.encode_prompt has them.
+"""Captions -> prompt embeds: three layers of a decoder side by side, as the pipelines' encode_prompt has them.
 
 Shape letters: B batch, L layers (3), T text tokens, D width of a layer.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from torch import nn
-from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3Model
-from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+from transformers import MistralModel, PreTrainedTokenizerBase, Qwen3Model
 
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.models.flux2.caption_tokenizer import as_message
-from flux_lora.models.flux2.layers import TEXT_LAYERS
+from flux_lora.models.flux2.text_models import TextModel
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Qwen3 without the layers that are not used, and without its last norm."""
+    """A decoder without the layers that are not used, and without its last norm."""
 
+    text: TextModel
     tokenizer: PreTrainedTokenizerBase
-    model: Qwen3Model
-
-
-def of_used_layers(config: Qwen3Config) -> Qwen3Config:
-    """A text encoder without the layers above the last one used, which are never loaded: a quarter of it."""
-    used = max(TEXT_LAYERS)
-    config.num_hidden_layers, config.layer_types = used, (config.layer_types or [])[:used]
-    return config
-
-
-def without_last_norm(model: Qwen3Model) -> Qwen3Model:
-    """The layers are taken as they are: the norm belongs behind the last layer of the whole model, not of these."""
-    model.norm = cast(Qwen3RMSNorm, nn.Identity())
-    return model
+    model: Qwen3Model | MistralModel
 
 
 @torch.no_grad()
@@ -44,8 +28,9 @@ def encode_text(encoder: TextEncoder, captions: Sequence[str], tokens: int) -> P
 
     Padding is masked inside of the text encoder and kept for the transformer, which was trained to attend to it.
     """
+    text = encoder.text
     padded = encoder.tokenizer(
-        [as_message(encoder.tokenizer, caption) for caption in captions],
+        [text.as_message(encoder.tokenizer, caption) for caption in captions],
         padding="max_length",
         max_length=tokens,
         truncation=True,
@@ -58,5 +43,5 @@ def encode_text(encoder: TextEncoder, captions: Sequence[str], tokens: int) -> P
         output_hidden_states=True,
         use_cache=False,
     )
-    layers_BLTD = torch.stack([found.hidden_states[number] for number in TEXT_LAYERS], dim=1)
-    return PromptEmbeds({"qwen": layers_BLTD.transpose(1, 2).flatten(2)})
+    layers_BLTD = torch.stack([found.hidden_states[number] for number in text.layers], dim=1)
+    return PromptEmbeds({text.embeds: layers_BLTD.transpose(1, 2).flatten(2)})

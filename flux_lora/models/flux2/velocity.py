@@ -53,6 +53,7 @@ def velocity_of(transformer: Flux2Transformer2DModel, *, guidance: float) -> Vel
         noisy: Tensor, sigma: Tensor, prompt_embeds: PromptEmbeds, /, *, references: Sequence[Tensor] = ()
     ) -> Tensor:
         B, _, H, W = noisy.shape
+        (text,) = prompt_embeds.tensors.values()
         device = noisy.device
         shown = [noisy, *(each.expand(B, -1, -1, -1) for each in references)]
         places = [
@@ -61,7 +62,7 @@ def velocity_of(transformer: Flux2Transformer2DModel, *, guidance: float) -> Vel
         ]
         tokens = transformer(
             hidden_states=torch.cat([pack(each) for each in shown], dim=1),
-            encoder_hidden_states=prompt_embeds["qwen"],
+            encoder_hidden_states=text,
             timestep=sigma,
             guidance=torch.full((B,), guidance, device=device) if has_guidance_embeds else None,
             img_ids=torch.cat(places),

@@ -1,20 +1,19 @@
 """FLUX.2 on the meta device: its parts as their config.json has them, or as the released size's, without a number.
 
 The base need not be on this machine: the sizes of the parts are those of the released files (black-forest-labs/
-FLUX.2-klein-base-4B and -9B, and Qwen/Qwen3-4B and -8B).
+FLUX.2-klein-base-4B and -9B with Qwen/Qwen3-4B and -8B, FLUX.2-dev with mistralai/Mistral-Small-3.2-24B-Instruct-2506).
 """
 
 from typing import cast
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
-from transformers import Qwen3Config, Qwen3Model
 
 from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution
 from flux_lora.models.flux2.layers import HEAD, TEXT_LAYERS, Size
-from flux_lora.models.flux2.part_files import Settings, qwen_of, transformer_of, vae_of
-from flux_lora.models.flux2.text import of_used_layers
+from flux_lora.models.flux2.part_files import Settings, text_of, transformer_of, vae_of
+from flux_lora.models.flux2.text_models import TextModel
 
 
 def transformer_settings(size: Size) -> Settings:
@@ -23,26 +22,14 @@ def transformer_settings(size: Size) -> Settings:
         "num_layers": size.doubles,
         "num_single_layers": size.singles,
         "num_attention_heads": size.width // HEAD,
-        "joint_attention_dim": len(TEXT_LAYERS) * size.text_width,
-        "guidance_embeds": False,
+        "joint_attention_dim": TEXT_LAYERS * size.text_width,
+        "guidance_embeds": size.guidance_embeds,
     }
 
 
-def text_settings(size: Size) -> Settings:
-    """Qwen3's."""
-    return {
-        "vocab_size": 151936,
-        "hidden_size": size.text_width,
-        "intermediate_size": size.text_hidden,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "head_dim": HEAD,
-    }
-
-
-def check_files(size: Size, source: ModelSource) -> None:
+def check_files(size: Size, text_model: TextModel, source: ModelSource) -> None:
     """Open the header of every file that is named. Raises ModelError where one is not what it is given as."""
-    qwen_of(source, text_settings(size), transformer_of(source, transformer_settings(size)))
+    text_of(source, text_model.settings(size), transformer_of(source, transformer_settings(size)))
     vae_of(source)
 
 
@@ -60,17 +47,16 @@ def transformer_on_meta(settings: Settings) -> Flux2Transformer2DModel:
     return made
 
 
-def weightless_base(size: Size, source: ModelSource) -> Weightless:
+def weightless_base(size: Size, text_model: TextModel, source: ModelSource) -> Weightless:
     """All parts of a base that take memory. The VAE computes in float32, and so does its decoder here."""
-    qwen = qwen_of(source, text_settings(size), transformer_of(source, transformer_settings(size)))
+    settings = text_of(source, text_model.settings(size), transformer_of(source, transformer_settings(size)))
     with torch.device("meta"):
         vae = cast(AutoencoderKLFlux2, AutoencoderKLFlux2.from_config(dict(vae_of(source))))
-        config = of_used_layers(Qwen3Config(**qwen))
-        text = Qwen3Model(config)
+        text = text_model.without_weights(settings)
         tokens = source.max_sequence_length
-        embeds = {"qwen": torch.empty(1, tokens, len(TEXT_LAYERS) * config.hidden_size)}
+        embeds = {text_model.embeds: torch.empty(1, tokens, TEXT_LAYERS * text.config.hidden_size)}
         ids = torch.zeros(1, tokens, dtype=torch.long)
-        masks = {"full_attention": torch.ones(1, 1, tokens, tokens, dtype=torch.bool)}
+        mask = torch.ones(1, 1, tokens, tokens, dtype=torch.bool)
     for part in (vae, text):
         part.requires_grad_(False)
     transformer = weightless_transformer(size, source)
@@ -82,5 +68,5 @@ def weightless_base(size: Size, source: ModelSource) -> Weightless:
         latent_channels=int(transformer.config["in_channels"]),
         encode_image=lambda pixels: latent_distribution(vae, pixels),
         decode_latents=lambda latents: decode_latents(vae, latents),
-        encode_caption=torch.no_grad()(lambda: text(ids, attention_mask=masks, use_cache=False)),
+        encode_caption=torch.no_grad()(lambda: text(ids, attention_mask=mask, use_cache=False)),
     )

@@ -23,17 +23,19 @@ from flux_lora.adapter.proof.diffusers_load import LoadedBase, load, shapes_of
 from flux_lora.adapter.proof.prove import prove
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.flux2.family import KLEIN
-from flux_lora.models.flux2.layers import KLEIN_4B, LAYER_GROUPS, flux2_shapes, fused_weights
+from flux_lora.models.flux2.layers import DEV, KLEIN_4B, LAYER_GROUPS, Size, flux2_shapes, fused_weights
+from tests.dev_base import tiny_transformer as tiny_dev
 from tests.klein_base import tiny_transformer
 
 RANK, ALPHA = 3, 6.0
 STOPS = (ValueError, KeyError, IndexError)
 
 
-@pytest.fixture(scope="module")
-def transformer() -> Flux2Transformer2DModel:
+@pytest.fixture(scope="module", params=["klein", "dev"])
+def transformer(request: pytest.FixtureRequest) -> Flux2Transformer2DModel:
+    """Dev has embedded guidance beside klein's layers."""
     torch.manual_seed(0)
-    return tiny_transformer()
+    return tiny_transformer() if request.param == "klein" else tiny_dev()
 
 
 @pytest.fixture
@@ -158,9 +160,10 @@ def test_what_is_written_is_proven_by_diffusers_and_comfyui(
     assert proof.output_error is not None and proof.output_error < 1e-4
 
 
-def test_without_a_base_a_file_for_klein_is_loaded_into_klein_without_weights(tmp_path: Path):
-    name = "single_transformer_blocks.19.attn.to_qkv_mlp_proj"
-    outputs, inputs = flux2_shapes(KLEIN_4B)[name]
+@pytest.mark.parametrize(("size", "last"), [(KLEIN_4B, 19), (DEV, 47)], ids=["klein", "dev"])
+def test_without_a_base_a_file_is_loaded_into_its_model_without_weights(size: Size, last: int, tmp_path: Path):
+    name = f"single_transformer_blocks.{last}.attn.to_qkv_mlp_proj"
+    outputs, inputs = flux2_shapes(size)[name]
     trained = Adapter({name: LoRA(torch.randn(2, inputs), torch.randn(outputs, 2), 2.0)})
     file = write_dialect(trained, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
     how = {reader.reader: reader.how for reader in prove(file, trained).readers}
@@ -174,8 +177,9 @@ def test_a_dialect_that_flux2_s_readers_do_not_take_is_refused(dialect: str, ada
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_both_tables_of_names_say_the_same():
-    names = flux2_shapes(KLEIN_4B)
+@pytest.mark.parametrize("size", [KLEIN_4B, DEV], ids=["klein", "dev"])
+def test_both_tables_of_names_say_the_same(size: Size):
+    names = flux2_shapes(size)
     ours = {bfl: weight.parts for bfl, weight in fused_weights(names).items()}
     for bfl, parts in ours.items():
         assert diffusers_names(bfl, flux2=True).names == parts
@@ -189,12 +193,13 @@ def test_comfyui_knows_the_blocks_under_every_name_and_shared_modulation_under_b
 ):
     names = shapes_of(transformer)
     ours = COMFYUI.load(own_names(adapter), {}, names)
+    embedders = {name for name in names if "time_guidance_embed" in name}
+    assert len(embedders) == (4 if transformer.config["guidance_embeds"] else 2)
     assert {key.split(".lora_")[0] for key in ours.unused} == {
         "transformer.double_stream_modulation_img.linear",
         "transformer.double_stream_modulation_txt.linear",
         "transformer.single_stream_modulation.linear",
-        "transformer.time_guidance_embed.timestep_embedder.linear_1",
-        "transformer.time_guidance_embed.timestep_embedder.linear_2",
+        *(f"transformer.{name}" for name in embedders),
     }
     assert not COMFYUI.load(bfl_names(adapter), {}, names).unused
 
