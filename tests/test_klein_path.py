@@ -131,7 +131,7 @@ def test_a_distilled_model_of_another_family_is_refused_before_anything_is_done(
 
 def test_the_file_names_its_base_and_holds_no_alpha(finished: Path):
     header = read_header(file_of(finished))
-    assert header.metadata["modelspec.architecture"] == "flux-2-klein-4b/lora"
+    assert header.metadata["modelspec.architecture"] == "Flux.2-klein-4b/lora"
     assert all(key.startswith("transformer.") and not key.endswith(".alpha") for key in header.tensors)
     names = set(read_adapter(file_of(finished)).deltas)
     assert "single_transformer_blocks.1.attn.to_qkv_mlp_proj" in names

@@ -2,6 +2,7 @@
 
 ComfyUI's file names and nodes are those of its own templates (comfyui-workflow-templates 0.1.123,
 image_flux2_klein_text_to_image, image_flux2_text_to_image).
+modelspec's names of FLUX.2 are those that musubi-tuner writes and SwarmUI knows.
 """
 
 from flux_lora.models.family import ComfyParts, Programs, Release
@@ -12,21 +13,21 @@ BASE_4B = Release(
     name="FLUX.2-klein-base-4B",
     hub="black-forest-labs/FLUX.2-klein-base-4B",
     comfy="flux-2-klein-base-4b.safetensors",
-    architecture="flux-2-klein-4b",
+    architecture="Flux.2-klein-4b",
     licence="apache-2.0",
 )
 DISTILLED_4B = Release(
     name="FLUX.2-klein-4B",
     hub="black-forest-labs/FLUX.2-klein-4B",
     comfy="flux-2-klein-4b.safetensors",
-    architecture="flux-2-klein-4b",
+    architecture="Flux.2-klein-4b",
     licence="apache-2.0",
 )
 BASE_9B = Release(
     name="FLUX.2-klein-base-9B",
     hub="black-forest-labs/FLUX.2-klein-base-9B",
     comfy="flux-2-klein-base-9b.safetensors",
-    architecture="flux-2-klein-9b",
+    architecture="Flux.2-klein-9b",
     licence=OWN_TERMS,
     licence_link=f"{HUB}/black-forest-labs/FLUX.2-klein-base-9B/blob/main/LICENSE.md",
 )
@@ -34,7 +35,7 @@ DISTILLED_9B = Release(
     name="FLUX.2-klein-9B",
     hub="black-forest-labs/FLUX.2-klein-9B",
     comfy="flux-2-klein-9b.safetensors",
-    architecture="flux-2-klein-9b",
+    architecture="Flux.2-klein-9b",
     licence=OWN_TERMS,
     licence_link=f"{HUB}/black-forest-labs/FLUX.2-klein-9B/blob/main/LICENSE.md",
 )
