@@ -6,7 +6,8 @@ flux1/           FLUX.1
 flux2/           FLUX.2 klein
 flux3/           FLUX.3 klein, which needs diffusers 0.42
 pipeline_folder.py  where a pipeline and its parts are
-weight_file.py   the tensors of one file: header, shapes, fp8
+weight_file.py   the tensors of a model's files: headers, shapes, numbers
+packed_weights.py  weights that files keep in 8 or 4 bits: fp8, bitsandbytes
 gguf_file.py     the tensors of a GGUF file
 single_file.py   a transformer out of one file: BFL's names, prefixes
 vae_file.py      a VAE out of one file

@@ -88,4 +88,25 @@ def part_settings(path: str, part: str, usual: Mapping[str, Any]) -> Mapping[str
     if not is_here(path) or not file.is_file():
         return usual
     kept = json.loads(file.read_text(encoding="utf-8"))
-    return {name: value for name, value in kept.items() if not name.startswith("_")}
+    return {name: value for name, value in without_packing(kept, folder / part).items() if not name.startswith("_")}
+
+
+def is_packed(folder: Path) -> bool:
+    """Whether a part's weights are in few bits by its config.json. Raises ModelError as `without_packing` does."""
+    kept = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return len(without_packing(kept, folder)) < len(kept)
+
+
+def without_packing(settings: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """A part's settings without how its weights are packed: they are made whole on their way.
+
+    Raises ModelError where that is not bitsandbytes' way, the one that is read.
+    """
+    packing = settings.get("quantization_config")
+    method = packing.get("quant_method") if isinstance(packing, dict) else packing
+    if method and method != "bitsandbytes":
+        raise ModelError(
+            f"{folder} is packed by {method}, which is not read; bitsandbytes' 8 and 4 bits are",
+            fix="give the model in 16 bits; hardware.quantize packs it",
+        )
+    return {name: value for name, value in settings.items() if name != "quantization_config"}

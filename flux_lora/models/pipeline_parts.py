@@ -13,9 +13,10 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from torch import Tensor, nn
 
-from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
+from flux_lora.models.pipeline_folder import broken_files_explained, part_folder, without_packing
 from flux_lora.models.single_file import SingleFile, settings_of, tensors_in
-from flux_lora.models.weight_stream import Precision, fill, tensors_of, weight_files
+from flux_lora.models.weight_file import tensors_of, weights_in
+from flux_lora.models.weight_stream import Precision, fill, weight_files
 
 Part = TypeVar("Part", bound=nn.Module)
 ABSENT: Any = None
@@ -42,7 +43,8 @@ def stored_in_folder(model: type[ConfigMixin], path: str, revision: str) -> Stor
     """In a pipeline's folder, fetched from the hub if need be. `model`: diffusers' class of it."""
     folder = part_folder(path, "transformer", revision)
     with broken_files_explained(folder):
-        return Stored(folder, cast(dict[str, Any], model.load_config(folder)), tensors_of(weight_files(folder)))
+        settings = cast(dict[str, Any], model.load_config(folder))
+        return Stored(folder, without_packing(settings, folder), tensors_of(weights_in(folder, weight_files(folder))))
 
 
 def filled(transformer: Part, stored: Stored, precision: Precision) -> Part:

@@ -15,7 +15,7 @@ from torch import Tensor
 from flux_lora.errors import ModelError
 from flux_lora.models import weight_file
 from flux_lora.models.fused_weight import FusedWeight
-from flux_lora.models.weight_file import GIVE_ANOTHER, Read, Sides, WeightFile, part_in, settings_told
+from flux_lora.models.weight_file import GIVE_ANOTHER, Sides, WeightFile, part_in, settings_told, tensors_of
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.", "")
 """Before the transformer's names. Behind any but the last there may be other models in the same file."""
@@ -76,15 +76,13 @@ def settings_of(single: SingleFile) -> Mapping[str, Any]:
 
 def tensors_in(single: SingleFile) -> Iterator[tuple[str, Tensor]]:
     """diffusers' names and their tensors, one after the other."""
-    with single.weights.opened() as read:
-        for name in single.shapes:
-            yield from _renamed(name, read, single) if single.native else [(name, read(name))]
+    for name, tensor in tensors_of(single.weights):
+        yield from _renamed(name, tensor, single) if single.native else [(name, tensor)]
 
 
-def _renamed(name: str, read: Read, single: SingleFile) -> Iterator[tuple[str, Tensor]]:
+def _renamed(name: str, tensor: Tensor, single: SingleFile) -> Iterator[tuple[str, Tensor]]:
     """One of BFL's tensors as diffusers' one or several."""
     parts, rows = _parts_of(name, single)
-    tensor = read(name)
     if not rows:
         first, second = tensor.chunk(2)
         yield parts[0], torch.cat([second, first])

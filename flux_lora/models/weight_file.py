@@ -1,32 +1,24 @@
-"""The tensors of one file: shapes from its header, and the numbers that they stand for.
+"""The tensors of a model's files: shapes from their headers, and the numbers that they stand for.
 
-Weights in 16 or 32 bits, or in 8-bit floats, plain or with a scale for each tensor (ComfyUI's "scaled fp8"), or
-in a GGUF file. The file is mapped: nothing is read before it is used, and nothing of it is ever copied whole.
+safetensors in 16 or 32 bits or packed (packed_weights.py), and GGUF. Files are mapped: nothing is read before it is
+used, and nothing of them is ever copied whole.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from flux_lora.errors import ModelError
 from flux_lora.models import gguf_file
+from flux_lora.models.packed_weights import UNREAD, is_beside, state_of, whole, whole_shape
 from flux_lora.models.pipeline_folder import broken_files_explained
 
-SCALES = (".scale_weight", ".weight_scale")
-"""Endings of what an 8-bit weight is to be multiplied by."""
-BESIDE = (".scale_input", ".input_scale", ".comfy_quant")
-"""Endings of what matters to 8-bit arithmetic only."""
-MARKS = ("scaled_fp8",)
-EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
-PACKED = (".weight.quant_state.bitsandbytes__nf4", ".weight.absmax", ".weight_scale_2")
-"""Endings that stand beside weights of four bits."""
 GIVE_ANOTHER = "give the model's file in 16 bits or in fp8, as safetensors, or a diffusers folder"
 KNOWN_BY: Mapping[str, tuple[str, str]] = {
     ".lora_down.weight": ("a LoRA", "adapter.start"),
@@ -48,11 +40,12 @@ Sides = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file of weights, its header read."""
+    """A file of weights, or several of one model, their headers read."""
 
     file: Path
+    """Or the folder."""
     shapes: Sides
-    """Without what only scales others."""
+    """Of whole tensors, without what only belongs to others."""
     opened: Callable[[], AbstractContextManager[Read]]
     """Name -> tensor, as the numbers that it stands for."""
     architecture: str = ""
@@ -103,22 +96,31 @@ def open_weight_file(path: str) -> WeightFile:
         return WeightFile(file, found.shapes, lambda: nullcontext(found.read), found.architecture)
     if file.suffix.lower() != ".safetensors":
         raise ModelError(f"{file} is no safetensors file, and others are not read", fix=GIVE_ANOTHER)
-    return _safetensors(file)
+    return weights_in(file, [file])
 
 
-def _safetensors(file: Path) -> WeightFile:
-    with broken_files_explained(file), safe_open(file, framework="pt") as opened:
-        shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
-    packed = next((name for name in shapes if name.endswith(PACKED)), "")
-    if packed:
-        raise ModelError(f"{file} holds weights packed in 4 bits ({packed})", fix=GIVE_ANOTHER)
+def weights_in(place: Path, files: Sequence[Path]) -> WeightFile:
+    """The tensors of one model in safetensors files; `place` is what messages call them. Raises ModelError where they
+    cannot be read."""
+    with _opened(place, files) as where:
+        unread = next((name for name in where if name.endswith(UNREAD)), "")
+        if unread:
+            raise ModelError(f"{place} holds weights packed in 4 bits ({unread})", fix=GIVE_ANOTHER)
+        shapes = {name: _shape(name, where) for name in where if not is_beside(name)}
 
     @contextmanager
     def reading() -> Iterator[Read]:
-        with broken_files_explained(file), safe_open(file, framework="pt") as opened:
-            yield lambda name: _unscaled(name, opened.get_tensor, shapes)
+        with _opened(place, files) as where:
+            yield lambda name: whole(name, lambda each: where[each].get_tensor(each), where)
 
-    return WeightFile(file, {name: shape for name, shape in shapes.items() if not _is_beside(name)}, reading)
+    return WeightFile(place, shapes, reading)
+
+
+def tensors_of(weights: WeightFile) -> Iterator[tuple[str, Tensor]]:
+    """Name and tensor, one after the other; nothing is read before it is used."""
+    with weights.opened() as read:
+        for name in weights.shapes:
+            yield name, read(name)
 
 
 def part_in(path: str, model: str, prefixes: Collection[str], marks: Collection[str]) -> WeightFile:
@@ -163,19 +165,17 @@ def _settings_beside(file: Path, config_class: str) -> Mapping[str, Any]:
     return {name: value for name, value in kept.items() if not name.startswith("_")}
 
 
-def _unscaled(name: str, get: Read, names: Collection[str]) -> Tensor:
-    """The numbers of an 8-bit weight, times its scale if it has one; other tensors as they are."""
-    tensor = get(name)
-    if tensor.dtype not in EIGHT_BITS:
-        return tensor
-    layer = name.removesuffix(".weight")
-    scale = next((layer + ending for ending in SCALES if layer + ending in names), "")
-    whole = tensor.to(torch.float32)
-    return (whole * get(scale).float() if scale else whole).to(torch.bfloat16)
+@contextmanager
+def _opened(place: Path, files: Sequence[Path]) -> Iterator[Mapping[str, Any]]:
+    """Each tensor's file, open."""
+    with broken_files_explained(place), ExitStack() as stack:
+        opened = [stack.enter_context(safe_open(file, framework="pt")) for file in files]
+        yield {name: each for each in opened for name in each.keys()}  # noqa: SIM118  no mapping
 
 
-def _is_beside(name: str) -> bool:
-    return name.endswith((*MARKS, *SCALES, *BESIDE))
+def _shape(name: str, where: Mapping[str, Any]) -> tuple[int, ...]:
+    state = state_of(name, where)
+    return whole_shape(where[state].get_tensor(state)) if state else tuple(where[name].get_slice(name).get_shape())
 
 
 def blocks_in(shapes: Mapping[str, object], before: str) -> int:

@@ -6,13 +6,12 @@ tensor at a time, and a base that is quantised is never anywhere in full.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from flux_lora.config.choices import Quantization
@@ -81,14 +80,6 @@ def weight_files(folder: Path) -> list[Path]:
     if missing:
         raise ModelError(f"{folder} lacks {len(missing)} of {len(names)} shards, first {missing[0]}", fix=FETCH_AGAIN)
     return [folder / name for name in names]
-
-
-def tensors_of(files: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
-    """Name and tensor, one after the other; nothing is read before it is used."""
-    for file in files:
-        with safe_open(file, framework="pt") as opened:
-            for name in opened.keys():  # noqa: SIM118  safe_open is no mapping
-                yield name, opened.get_tensor(name)
 
 
 def fill(model: nn.Module, tensors: Iterable[tuple[str, Tensor]], precision: Precision) -> None:

@@ -20,12 +20,12 @@ from flux_lora.models.flux1.part_files import CLIP_LAYOUT, T5_LAYOUT, VAE_LAYOUT
 from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.flux1.text import TextEncoders
 from flux_lora.models.flux1.weightless import transformer_on_meta
-from flux_lora.models.pipeline_folder import broken_files_explained, is_here, part_folder
+from flux_lora.models.pipeline_folder import broken_files_explained, is_here, is_packed, part_folder
 from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
 from flux_lora.models.text_file import load_text_file, open_text_file
 from flux_lora.models.vae_file import load_vae_file
-from flux_lora.models.weight_file import is_weight_file
-from flux_lora.models.weight_stream import Precision
+from flux_lora.models.weight_file import is_weight_file, weights_in
+from flux_lora.models.weight_stream import Precision, weight_files
 
 Place = torch.device | str
 SCHNELL_SCHEDULE: Mapping[str, Any] = {"shift": 1.0}
@@ -105,13 +105,16 @@ def _clip(source: ModelSource, dtype: torch.dtype, device: Place) -> CLIPTextMod
 
 def _t5(source: ModelSource, dtype: torch.dtype, device: Place) -> T5EncoderModel:
     if source.text_encoder_2:
-        weights, config = open_text_file(source.text_encoder_2, T5_LAYOUT), T5Config(**t5_of(source))
-        return load_text_file(T5EncoderModel, config, weights, dtype=dtype, device=device)
-    folder = part_folder(source.path, "text_encoder_2", source.revision)
-    with broken_files_explained(folder):
-        return frozen(
-            T5EncoderModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, device_map={"": device})
-        )
+        weights = open_text_file(source.text_encoder_2, T5_LAYOUT)
+    else:
+        folder, there = part_folder(source.path, "text_encoder_2", source.revision), {"": device}
+        with broken_files_explained(folder):
+            if not is_packed(folder):
+                return frozen(
+                    T5EncoderModel.from_pretrained(folder, dtype=dtype, use_safetensors=True, device_map=there)
+                )
+            weights = weights_in(folder, weight_files(folder))
+    return load_text_file(T5EncoderModel, T5Config(**t5_of(source)), weights, dtype=dtype, device=device)
 
 
 def load_scheduler(source: ModelSource, transformer: FluxTransformer2DModel) -> FlowMatchEulerDiscreteScheduler:
