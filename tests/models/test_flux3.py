@@ -164,7 +164,7 @@ def test_gradients_are_the_same_with_activations_computed_twice(source: ModelSou
             family_of(source).checkpoint_activations(transformer)
         transformer.train()
         velocity_of(transformer)(*asked).square().mean().backward()
-        trained = [layer.up.grad for layer in trainable_layers(transformer).values()]
+        trained = [layer.held.up.grad for layer in trainable_layers(transformer).values()]
         assert all(each is not None and each.any() for each in trained), "every layer takes part"
         gradients.append(torch.cat([each.flatten() for each in trained if each is not None]))
     torch.testing.assert_close(*gradients)

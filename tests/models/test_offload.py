@@ -36,7 +36,7 @@ def answer_and_gradient(how: Quantization, offload: bool, checkpointing: bool) -
     }
     answer = velocity_of(transformer, guidance=1.0)(noisy, torch.tensor([0.3, 0.8]), PromptEmbeds(embeds))
     answer.square().mean().backward()
-    grads = [each.up.grad for each in trainable_layers(transformer).values()]
+    grads = [each.held.up.grad for each in trainable_layers(transformer).values()]
     return answer.detach(), torch.cat([grad.flatten() for grad in grads if grad is not None])
 
 

@@ -106,7 +106,7 @@ def gradient(quantize: Quantization) -> torch.Tensor:
     }
     answer = velocity_of(transformer, guidance=1.0)(noisy, torch.tensor([0.3, 0.8]), PromptEmbeds(embeds))
     (answer - torch.randn(noisy.shape, generator=generator)).square().mean().backward()
-    grads = [each.up.grad for each in trainable_layers(transformer).values()]
+    grads = [each.held.up.grad for each in trainable_layers(transformer).values()]
     return torch.cat([grad.flatten() for grad in grads if grad is not None])
 
 
