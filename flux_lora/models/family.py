@@ -3,8 +3,7 @@
 A family is a package beside this file and a row in registry.py; sizes that differ in their layers (FLUX.2 klein 4B, 9B,
 dev) are a row each. Nothing outside `models/` and the adapter's key tables and loaders asks which family it is.
 
-What FLUX.3 and editing need beyond this, and which is not here yet: prompts of several windows in one render or bucket
-(batches are grouped by shape only), and reference images in samples and batches.
+What editing needs beyond this, and which is not here yet: reference images in samples and batches.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
@@ -33,7 +32,7 @@ class ModelSource:
     revision: str = ""
     """Of a hub id; empty takes its main branch."""
     max_sequence_length: int = 512
-    """Tokens of the prompt embeds."""
+    """Tokens of the prompt embeds: of all of them, or of the longest window where each has its own."""
     transformer: str = ""
     """A file that holds the transformer; empty takes that of `path`. The same goes for what follows."""
     vae: str = ""
@@ -155,6 +154,10 @@ class CaptionTokenizer:
     """Tokens that are kept, start and end marks among them."""
     decisive: bool
     """Whether no other text encoder reads what this one truncates."""
+    around: int = 0
+    """Tokens of the message that a caption is put into."""
+    window_step: int = 0
+    """Prompt embeds are as long as the next multiple of so many tokens; 0 where all are equally long."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,8 @@ class Programs:
 
     diffusers_pipeline: str
     """The pipeline's class in diffusers."""
+    diffusers_program: str = ""
+    """Template of a program that draws with a LoRA there; empty where from_pretrained and a call are enough."""
     comfy: ComfyParts
     implementation: str
     """modelspec.implementation. Forge knows a FLUX file by this, or by the architecture."""

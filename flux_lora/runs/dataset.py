@@ -15,7 +15,7 @@ from flux_lora.data.cache.index import SubjectBoxes
 from flux_lora.data.checks.dataset import dataset_summary
 from flux_lora.data.checks.registry import CheckedSet, judge, without_switched_off
 from flux_lora.data.checks.subject_words import SubjectWords
-from flux_lora.data.checks.tokens import UNCOUNTED
+from flux_lora.data.checks.tokens import UNCOUNTED, windows_in_words
 from flux_lora.data.findings import Finding
 from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.data.image_stats.lettering import can_read, load_read
@@ -98,6 +98,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         max_crop=wanted.max_crop,
     )
     findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
+    windows = windows_in_words(found.samples, tokenizers)
     return RunDataset(
         samples=found.samples,
         held_out=compared.samples,
@@ -108,7 +109,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         subject_boxes=boxes,
         plan=planned,
         tokenizers=tokenizers,
-        remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen)),
+        remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen), *windows),
         summary=dataset_summary([one.stats for one in seen if one.stats], found.samples, words),
     )
 

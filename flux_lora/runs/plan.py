@@ -194,7 +194,8 @@ class Planner:
     def _weights(self, way: Way) -> float:
         """Bytes of the base that stay on the GPU."""
         model, blocks = self.base.transformer, self.family.layer_groups["blocks_all"]
-        stays = f"(?!(?:{self.family.modulation})$).*" if way.offload_modulation and self.family.modulation else ".*"
+        away = (self.family.unused_in_training, self.family.modulation if way.offload_modulation else "")
+        stays = "".join(rf"(?!(?:{pattern})$)" for pattern in away if pattern) + ".*"
         return quantized_bytes(model, blocks, way.quantize, self._dtype, counted=stays)
 
     def _largest_weight(self, way: Way) -> float:

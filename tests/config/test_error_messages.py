@@ -18,7 +18,7 @@ SLIPS = [
     (
         "model=zzz",
         "there is no model 'zzz'",
-        "model is one of: flux2_dev, flux2_klein_4b, flux2_klein_9b, flux_dev, flux_krea, flux_schnell, mini",
+        "model is one of: flux2_dev, flux2_klein_4b, flux2_klein_9b, flux3_klein, flux_dev, flux_",
     ),
     ("adapter=3", "adapter is a section of knobs", "such as adapter.rank=<value>"),
     ("~adapter.rank", "would remove a knob", "give it a value: adapter.rank=<value>"),

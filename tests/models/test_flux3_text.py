@@ -3,7 +3,8 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 
 pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with diffusers 0.42")
 
+from flux_lora.data.checks.tokens import window_of
 from flux_lora.models.family import ModelSource
 from flux_lora.models.flux3.caption_tokenizer import WINDOW_STEP, as_message, tokens_around
 from flux_lora.models.flux3.load import load_text_encoder
-from flux_lora.models.flux3.text import encode_text
+from flux_lora.models.flux3.text import TextEncoder, encode_text
 from flux_lora.models.registry import family_of
 from tests.flux3_base import CAPTIONS, MOST, TEXT_LAYERS, TEXT_WIDTH, official_pipeline, our_embeds, write_flux3
 
@@ -113,3 +115,30 @@ def test_before_klein_is_fetched_tokens_are_counted_by_qwen_s_own_tokenizer(monk
     assert message == [151644, 872, 198, 64, 51489, 151645, 198, 151644, 77091, 198]
     assert counted.limit == 640 - 8
     assert WINDOW_STEP == 80
+
+
+@pytest.mark.parametrize("shipped", [False, True])
+def test_windows_are_counted_as_captions_are_encoded(source: ModelSource, shipped: bool):
+    """Around each edge: with a token for each letter, and with the words of Qwen's own tokenizer."""
+    place = ModelSource("black-forest-labs/flux-3-image-klein-base", max_sequence_length=MOST) if shipped else source
+    (counted,) = family_of(place).load_tokenizers(place)
+    encoder = replace(load_text_encoder(source, torch.float32), tokenizer=counted.tokenizer)
+    word = "a mug " if shipped else "m"
+    for number in (0, 1, 30, 39, 40, 41, 55, 56, 57, 80, 136, 137, 380, 384, 500):
+        caption = (word * number).strip()
+        assert window_of(caption, counted) == len_of_window(encoder, caption), number
+
+
+def len_of_window(encoder: TextEncoder, caption: str) -> int:
+    """The window, seen by a text encoder that is asked for no layer."""
+    seen: list[int] = []
+
+    class Asked(torch.nn.Module):
+        device = torch.device("cpu")
+
+        def forward(self, *, input_ids: Tensor, **_: Any) -> Any:
+            seen.append(input_ids.shape[1])
+            return SimpleNamespace(hidden_states=[torch.zeros(1, 1, 1)] * 33)
+
+    encode_text(replace(encoder, model=cast(Any, Asked())), caption, MOST)
+    return seen[0]

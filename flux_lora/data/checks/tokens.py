@@ -1,5 +1,6 @@
 """How many tokens a caption has for each tokenizer, and which words are truncated."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -58,6 +59,23 @@ class TokenCount:
 def count_tokens(caption: str, tokenizers: Sequence[CaptionTokenizer]) -> tuple[TokenCount, ...]:
     """What each tokenizer makes of a caption, in their order."""
     return tuple(TokenCount(each, *_truncation(caption, each)) for each in tokenizers)
+
+
+def windows_in_words(samples: Sequence[Sample], tokenizers: Sequence[CaptionTokenizer]) -> Iterator[str]:
+    """How many captions are padded to each length, where a base pads each to one of its own."""
+    for tokenizer in tokenizers:
+        if tokenizer.window_step:
+            captions = {caption for sample in samples for caption in sample.captions or ("",)}
+            found = Counter(window_of(each, tokenizer) for each in captions)
+            said = ", ".join(f"{window} ({found[window]})" for window in sorted(found))
+            more = "; those of different lengths do not share a batch" if len(found) > 1 else ""
+            yield f"captions become so many {tokenizer.name} tokens, in steps of {tokenizer.window_step}: {said}{more}"
+
+
+def window_of(caption: str, by: CaptionTokenizer) -> int:
+    """Length of a caption's prompt embeds, where that goes in steps."""
+    tokens = min(len(by.tokenizer(caption).input_ids), by.limit) + by.around
+    return min(-(-tokens // by.window_step) * by.window_step, by.limit + by.around)
 
 
 def token_pieces(word: str, tokenizer: "PreTrainedTokenizerBase") -> list[str]:

@@ -29,7 +29,7 @@ from flux_lora.models.family import (
     Weightless,
 )
 from flux_lora.models.family import ModelSource as Source
-from flux_lora.models.flux3.caption_tokenizer import PLACES, counting_tokenizer, tokens_around
+from flux_lora.models.flux3.caption_tokenizer import PLACES, WINDOW_STEP, counting_tokenizer, tokens_around
 from flux_lora.models.flux3.layers import LAYER_GROUPS, MODULATION, PIXELS_PER_LATENT, SHIFT, UNUSED, flux3_shapes
 from flux_lora.models.flux3.programs import BASE, DISTILLED, programs_of
 from flux_lora.models.hub import fingerprint
@@ -98,8 +98,9 @@ class Flux3Klein:
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
         """Qwen's. The words around a caption take some of the longest window."""
         tokenizer = counting_tokenizer(source.path)
-        kept = source.max_sequence_length - tokens_around(tokenizer)
-        return (CaptionTokenizer("Qwen", tokenizer, kept, decisive=True),)
+        around = tokens_around(tokenizer)
+        kept = source.max_sequence_length - around
+        return (CaptionTokenizer("Qwen", tokenizer, kept, decisive=True, around=around, window_step=WINDOW_STEP),)
 
     def encoders(
         self, source: Source, *, device: torch.device, text_device: torch.device, dtype: torch.dtype
@@ -222,11 +223,11 @@ class Flux3Klein:
 
 
 FLUX3 = (
-    Flux3Klein(name="FLUX.3 klein base", release=BASE, programs=programs_of(BASE, "Flux3ModularPipeline")),
+    Flux3Klein(name="FLUX.3 klein base", release=BASE, programs=programs_of(BASE, "Flux3")),
     Flux3Klein(
         name="FLUX.3 klein",
         release=DISTILLED,
-        programs=programs_of(DISTILLED, "Flux3DistilledModularPipeline"),
+        programs=programs_of(DISTILLED, "Flux3Distilled"),
         trained_instead="flux3_klein",
     ),
 )
