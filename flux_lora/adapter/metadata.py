@@ -56,7 +56,7 @@ def _jpeg(image: Image.Image, quality: int) -> bytes:
     return encoded.getvalue()
 
 
-NON_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b", re.IGNORECASE)
+NON_COMMERCIAL = re.compile(r"non.?commercial|\bnc\b|kommunity", re.IGNORECASE)
 LOCAL_PATH = re.compile(r"(/|~|\\\\|[A-Za-z]:[\\/]).*", re.DOTALL)
 """An absolute path. It means something on one machine alone, and may hold a person's name."""
 FROM_RECIPE: Mapping[str, str] = {

@@ -7,7 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST, layer_place
+from flux_lora.adapter.dialects.module_names import BLOCK_TYPES, REST, block_of, layer_place
 from flux_lora.adapter.layer_types import LayerDelta, tensors_in, with_tensors
 from flux_lora.config.schema import AdapterConfig
 from flux_lora.errors import ConfigError
@@ -104,19 +104,19 @@ def matching_layers(
 
 def _is_in(name: str, said: str) -> bool:
     """Whether a layer is in the blocks and the part that these words mean."""
-    words, place = SAID.fullmatch(said), name.split(".")
-    if words is None or place[0] != BLOCKS[words[1]]:
+    words, (blocks, _, number) = SAID.fullmatch(said), block_of(name).rpartition(".")
+    if words is None or blocks != BLOCKS[words[1]]:
         return False
     first = int(words[2] or 0)
-    last = int(words[3] or first) if words[2] else int(place[1])
+    last = int(words[3] or first) if words[2] else int(number)
     in_part = not words[4] or bool(re.fullmatch(PARTS[words[4]], layer_place(name)))
-    return in_part and first <= int(place[1]) <= last
+    return in_part and first <= int(number) <= last
 
 
 def _blocks_of(names: Iterable[str]) -> str:
     """As in "double.0-18 and single.0-37"."""
     numbers = {
-        said: [int(name.split(".")[1]) for name in names if name.startswith(f"{blocks}.")]
+        said: [int(block_of(name).rpartition(".")[2]) for name in names if name.startswith(f"{blocks}.")]
         for said, blocks in BLOCKS.items()
     }
     return " and ".join(f"{said}.0-{max(each)}" for said, each in numbers.items() if each)

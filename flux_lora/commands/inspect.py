@@ -21,7 +21,13 @@ HEIGHTS = "▁▂▃▄▅▆▇█"
 BROKEN = "!"
 MOST_BLOCKS = 64
 """FLUX.1 has 19 double and 38 single ones; a stranger's file may number them as it likes."""
-MARKS = {"all": "takes it", "part": "takes a part", "wrong": "takes it WRONG", "none": "does not take it"}
+MARKS = {
+    "all": "takes it",
+    "part": "takes a part",
+    "wrong": "takes it WRONG",
+    "none": "does not take it",
+    "unknown": "is not known to",
+}
 
 
 def inspect(ask: InspectArgs) -> int:
@@ -87,7 +93,7 @@ def _chart(norms: Mapping[str, float]) -> Table:
     tallest = max(filter(isfinite, norms.values()), default=0.0) or 1.0
     families: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for block, norm in norms.items():
-        family, _, number = block.partition(".")
+        family, _, number = block.rpartition(".") if block != REST else (REST, "", "")
         families[family][int(number or 0)] = norm
     for family, name in BLOCK_TYPES.items():
         blocks = families.get(family)

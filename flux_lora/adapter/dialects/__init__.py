@@ -5,6 +5,7 @@ keys.py             KeyFormat: keys of prefix, module and ending; an adapter wri
 read.py             a state dict -> an adapter
 module_names.py     FLUX.1's module names: diffusers', BFL's, and either with underscores
 flux2_names.py      FLUX.2's
+flux3_names.py      FLUX.3's
 module_tensors.py   the tensors of one module's delta, and a checkpoint's own keys
 bfl.py              deltas of diffusers' modules <-> deltas of BFL's fused modules
 alpha.py            rank and alpha from peft's config or diffusers' metadata

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.module_names import DiffusersParts, bfl_name, diffusers_names, is_bfl
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, LoHa, LoKr, LoRA, sides_of, type_with_article
 from flux_lora.errors import AdapterFileError
@@ -154,22 +155,24 @@ def _misfit(module: str, why: str) -> AdapterFileError:
 
 def to_bfl(adapter: Adapter) -> Iterator[tuple[str, LayerDelta]]:
     """Each BFL module and its delta, in the order of the adapter. Modules that already have BFL's names keep them."""
-    flux2 = is_flux2(adapter.deltas)
+    flux2, flux3 = is_flux2(adapter.deltas), is_flux3(adapter.deltas)
     members: dict[str, dict[str, LayerDelta]] = {}
     for name, delta in adapter.deltas.items():
-        module = name if is_bfl(name) else bfl_name(name).module
+        module = name if is_bfl(name) else bfl_name(name, flux3=flux3).module
         members.setdefault(module, {})[name] = delta
     for module, deltas in members.items():
-        yield module, _fused(diffusers_names(module, flux2=flux2), module, deltas)
+        yield module, _fused(diffusers_names(module, flux2=flux2, flux3=flux3), module, deltas)
 
 
 def from_bfl(deltas: Mapping[str, LayerDelta]) -> dict[str, LayerDelta]:
-    """The deltas under diffusers' names of FLUX.1, or of FLUX.2 where their shapes are. One that cannot be split keeps
-    its BFL name."""
-    flux2 = any(_is_flux2(name, delta) for name, delta in deltas.items())
+    """The deltas under diffusers' names of FLUX.1; of FLUX.3 where their names are, of FLUX.2 where their shapes are.
+    One that cannot be split keeps its BFL name."""
+    flux3 = is_flux3(deltas)
+    flux2 = not flux3 and any(_is_flux2(name, delta) for name, delta in deltas.items())
     found: dict[str, LayerDelta] = {}
     for name, delta in deltas.items():
-        parts = _split(diffusers_names(name, flux2=flux2), name, delta) if is_bfl(name) else {name: delta}
+        said = diffusers_names(name, flux2=flux2, flux3=flux3) if is_bfl(name) else None
+        parts = _split(said, name, delta) if said else {name: delta}
         repeated = sorted(part for part in parts if part in found)
         if repeated:
             raise _changed_twice(repeated[0])

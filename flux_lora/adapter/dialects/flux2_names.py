@@ -9,6 +9,8 @@ so a slip in either is found. Nothing here may be taken from there.
 
 from collections.abc import Collection, Mapping
 
+from flux_lora.adapter.dialects.flux3_names import is_flux3
+
 NATIVE: Mapping[str, tuple[str, ...]] = {
     "double_blocks.{}.img_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.to_{part}" for part in "qkv"),
     "double_blocks.{}.txt_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.add_{part}_proj" for part in "qkv"),
@@ -42,4 +44,5 @@ OWN = ("to_qkv_mlp_proj", ".linear_in", ".linear_out", ".attn.to_out", "_stream_
 def is_flux2(modules: Collection[str]) -> bool:
     """Whether an adapter of these modules (by diffusers' names) is for FLUX.2. Attention of double blocks alone has the
     same names in FLUX.1, and is taken for that."""
-    return any(name.endswith(OWN[:4]) or any(mark in name for mark in OWN[4:]) for name in modules)
+    own = any(name.endswith(OWN[:4]) or any(mark in name for mark in OWN[4:]) for name in modules)
+    return own and not is_flux3(modules)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects.bfl import to_bfl
 from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.module_names import is_bfl, underscored
 from flux_lora.adapter.dialects.module_tensors import ALPHA, MAGNITUDE, RESCALE, fold_scale, tensors_of_delta
 from flux_lora.adapter.layer_types import OFT, RESIZE_WITH_BASE, Adapter, DoRA, LayerDelta, all_finite, type_name
@@ -61,6 +62,8 @@ class KeyFormat:
     """Pattern of the modules that its loaders take, by diffusers' names."""
     flux2: bool = False
     """Whether its loaders take adapters for FLUX.2 too."""
+    flux3: bool = False
+    """Whether they take adapters for FLUX.3 too."""
     fix: str = other_dialect_fix("diffusers")
     """Where to put the modules outside that pattern."""
 
@@ -75,6 +78,8 @@ def to_keys(adapter: Adapter, key_format: KeyFormat, dtype: torch.dtype) -> dict
     refuse_types(adapter, key_format.dialect, key_format.layer_types)
     other_model = list(adapter.deltas) if is_flux2(adapter.deltas) and not key_format.flux2 else []
     refuse_modules(key_format.dialect, other_model, "no reader for FLUX.2's", fix=other_dialect_fix("diffusers"))
+    other_model = list(adapter.deltas) if is_flux3(adapter.deltas) and not key_format.flux3 else []
+    refuse_modules(key_format.dialect, other_model, "no reader for FLUX.3's", fix=other_dialect_fix("diffusers"))
     homeless = [name for name in adapter.deltas if not re.fullmatch(key_format.modules, name)]
     refuse_modules(key_format.dialect, homeless, "no reader for", fix=key_format.fix)
     if key_format.native:

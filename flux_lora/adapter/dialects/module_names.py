@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from flux_lora.adapter.dialects import flux2_names
+from flux_lora.adapter.dialects import flux2_names, flux3_names
 from flux_lora.errors import AdapterFileError
 
 MOST_KEYS = 200_000
@@ -49,17 +49,21 @@ NATIVE: Mapping[str, tuple[str, ...]] = {
     "final_layer.adaLN_modulation.1": ("norm_out.linear",),
 }
 """BFL's module: diffusers' modules that are fused into it, top rows first. {} is the number of the block."""
-SWAPPED = "final_layer.adaLN_modulation.1"
+SWAPPED = ("final_layer.adaLN_modulation.1", flux3_names.SWAPPED)
+"""BFL's modules whose halves change places."""
 SHARES: Mapping[int, tuple[int, ...]] = {1: (1,), len(QKV): QKV, len(LINEAR1): LINEAR1}
 """By the number of parts: rows of each part, in widths of the model."""
 
 DIFFUSERS: Mapping[str, str] = {part: native for native, parts in NATIVE.items() for part in parts}
 """diffusers' module: the BFL module that it is a part of."""
+OTHERS = (flux2_names, flux3_names)
+"""The tables of the other models."""
 UNDERSCORED: Mapping[str, str] = {
-    name.replace(".", "_"): name for name in (*NATIVE, *DIFFUSERS, *flux2_names.NATIVE, *flux2_names.DIFFUSERS)
+    name.replace(".", "_"): name
+    for name in (*NATIVE, *DIFFUSERS, *(name for table in OTHERS for name in (*table.NATIVE, *table.DIFFUSERS)))
 }
 """Any module, written as kohya and LyCORIS do: with _ for each dot."""
-NUMBER = re.compile(r"(?<=blocks[._])(0|[1-9]\d{0,3})(?=[._])")
+NUMBER = re.compile(r"((?<=blocks[._])|(?<=blocks[._]image[._])|(?<=blocks[._]image_cond[._]))(0|[1-9]\d{0,3})(?=[._])")
 
 
 PLACES = (
@@ -69,6 +73,12 @@ PLACES = (
     (r"transformer_blocks\.\d+\.norm1\.linear|double_blocks\.\d+\.img_mod\.lin", "image modulation"),
     (r"transformer_blocks\.\d+\.norm1_context\.linear|double_blocks\.\d+\.txt_mod\.lin", "text modulation"),
     (r"transformer_blocks\.\d+\.ff_context\..+|double_blocks\.\d+\.txt_mlp\..+", "text mlp"),
+    (r"(content_)?mode_blocks\.image\.\d+\.(attn\..+|[qkv]_proj|attn_out)", "image attention"),
+    (r"(content_)?mode_blocks\.image\.\d+\.(ff\..+|mlp_.+)", "image mlp"),
+    (r"txt_mode_blocks\.\d+\.(attn\..+|[qkv]_proj|attn_out)", "text attention"),
+    (r"txt_mode_blocks\.\d+\.(ff\..+|mlp_.+)", "text mlp"),
+    (r".*image_cond.*", "references"),
+    (r"single_transformer_blocks\.\d+\.ff\..+", "single mlp"),
     (r"single_transformer_blocks\.\d+\.attn\..+", "single attention"),
     (r"single_transformer_blocks\.\d+\.proj_mlp", "single mlp"),
     (r"single_blocks\.\d+\.linear1", "single attention and mlp"),
@@ -76,6 +86,7 @@ PLACES = (
     (r"single_transformer_blocks\.\d+\.norm\.linear|single_blocks\.\d+\.modulation\.lin", "single modulation"),
     (r".+_stream_modulation.*", "shared modulation"),
     (r"(x|context|time_text|time_guidance)_embed.*|(img|txt|time|vector|guidance)_in(\..+)?", "embedders"),
+    (r"(target_)?timestep_embedder\..+|(emb|ref_time)_in\..+", "embedders"),
     (r"proj_out|norm_out\.linear|final_layer\..+", "final layer"),
     (r"text_encoder\..+", "CLIP text encoder"),
     (r"text_encoder_2\..+", "T5 text encoder"),
@@ -83,12 +94,22 @@ PLACES = (
 """Part of the model by layer name: diffusers' and, for deltas that cannot be split into those, Black Forest Labs'."""
 PLACE = re.compile("|".join(f"(?P<p{number}>{pattern})" for number, (pattern, _) in enumerate(PLACES)))
 OTHER = "other"
-BLOCK = re.compile(r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks)[._](\d+)")
+BLOCK = re.compile(
+    r"(single_transformer_blocks|transformer_blocks|double_blocks|single_blocks|mode_blocks\.image(?:_cond)?|txt_mode_blocks)"
+    r"[._](\d+)"
+)
 SAME_BLOCK = {"double_blocks": "transformer_blocks", "single_blocks": "single_transformer_blocks"}
 KEY_IN_BLOCK = re.compile(r"(|.*?\.)(?:(double_blocks|single_blocks)|(single_)?transformer_blocks)\.\d+\..+")
 """Finds the prefix of all keys, such as `model.diffusion_model.`: what comes before a block's name."""
 REST = "rest"
-BLOCK_TYPES = {"transformer_blocks": "double", "single_transformer_blocks": "single", REST: "rest"}
+BLOCK_TYPES = {
+    "transformer_blocks": "double",
+    "mode_blocks.image": "image",
+    "mode_blocks.image_cond": "reference",
+    "txt_mode_blocks": "text",
+    "single_transformer_blocks": "single",
+    REST: "rest",
+}
 """Blocks by the name that diffusers gives their list, and what they are called for short."""
 ATTENTION_IN_BLOCKS = r"(single_)?transformer_blocks\.\d+\.attn\..+|(?!(single_)?transformer_blocks\.).+"
 """All that diffusers' conversion of OneTrainer's names knows."""
@@ -130,37 +151,39 @@ class DiffusersParts:
         return SHARES[len(self.names)]
 
 
-def bfl_name(diffusers: str) -> BFLLocation:
-    """Where a module of diffusers is in BFL's model; AdapterFileError if no FLUX has such a module."""
+def bfl_name(diffusers: str, *, flux3: bool = False) -> BFLLocation:
+    """Where a module of diffusers is in BFL's model, which is FLUX.3's if that is said; AdapterFileError if no FLUX has
+    such a module."""
     template, number = _template(diffusers)
-    native = DIFFUSERS.get(template)
-    table = NATIVE if native else flux2_names.NATIVE
-    native = native or flux2_names.DIFFUSERS.get(template)
-    if native is None:
-        raise _unknown(diffusers, "diffusers")
-    parts = table[native]
-    return BFLLocation(native.format(number), parts.index(template), len(parts), swap=native == SWAPPED)
+    own = ((NATIVE, DIFFUSERS), (flux2_names.NATIVE, flux2_names.DIFFUSERS))
+    tables = ((flux3_names.NATIVE, flux3_names.DIFFUSERS),) if flux3 else own
+    for table, names in tables:
+        if template in names:
+            native = names[template]
+            parts = table[native]
+            return BFLLocation(native.format(number), parts.index(template), len(parts), swap=native in SWAPPED)
+    raise _unknown(diffusers, "diffusers")
 
 
-def diffusers_names(bfl: str, *, flux2: bool = False) -> DiffusersParts:
-    """The diffusers modules of a BFL module of FLUX.1, or of FLUX.2; AdapterFileError if it has no such module."""
+def diffusers_names(bfl: str, *, flux2: bool = False, flux3: bool = False) -> DiffusersParts:
+    """The diffusers modules of a BFL module of FLUX.1, FLUX.2 or FLUX.3; AdapterFileError if it has no such module."""
     template, number = _template(bfl)
-    table = flux2_names.NATIVE if flux2 else NATIVE
+    table = flux3_names.NATIVE if flux3 else flux2_names.NATIVE if flux2 else NATIVE
     if template not in table:
         raise _unknown(bfl, "Black Forest Labs")
-    return DiffusersParts(tuple(name.format(number) for name in table[template]), swap=template == SWAPPED)
+    return DiffusersParts(tuple(name.format(number) for name in table[template]), swap=template in SWAPPED)
 
 
 def is_diffusers(name: str) -> bool:
-    """Whether diffusers' FLUX.1 or FLUX.2 has a module of this name."""
+    """Whether any FLUX of diffusers has a module of this name."""
     template = _template(name)[0]
-    return template in DIFFUSERS or template in flux2_names.DIFFUSERS
+    return template in DIFFUSERS or any(template in table.DIFFUSERS for table in OTHERS)
 
 
 def is_bfl(name: str) -> bool:
-    """Whether BFL's FLUX.1 or FLUX.2 has a module of this name."""
+    """Whether any FLUX of BFL has a module of this name."""
     template = _template(name)[0]
-    return template in NATIVE or template in flux2_names.NATIVE
+    return template in NATIVE or any(template in table.NATIVE for table in OTHERS)
 
 
 def underscored(name: str) -> str:
@@ -186,7 +209,7 @@ def _template(name: str) -> tuple[str, str]:
 def _unknown(name: str, whose: str) -> AdapterFileError:
     return AdapterFileError(
         f"FLUX has no module {name[:200]!r} under {whose}' names",
-        fix="give a LoRA for FLUX.1 or FLUX.2; those for SD 3 and others have other modules",
+        fix="give a LoRA for FLUX; those for SD 3 and others have other modules",
     )
 
 

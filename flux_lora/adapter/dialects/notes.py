@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.module_names import is_bfl
 from flux_lora.adapter.layer_types import Adapter, LoRA, type_name
 from flux_lora.models.flux1.layers import CHANNELS, flux1_shapes
 from flux_lora.models.flux2.layers import DEV, SIZES, flux2_shapes
+from flux_lora.models.flux3.layers import flux3_shapes
 
 SPLIT_QKV = (
     "sd-scripts trained q, k and v apart (split_qkv) and wrote them as one module of three or four times the rank "
@@ -52,6 +54,11 @@ def _split_qkv(metadata: Mapping[str, str]) -> bool:
 
 def _foreign_modules(layers: Mapping[str, LoRA]) -> Iterator[str]:
     """Names or shapes that FLUX.1 does not have, and the model that does: some share its names."""
+    if is_flux3(layers):
+        known = flux3_shapes(flow_map=True)
+        fits = all(known.get(name) == layer.shape for name, layer in layers.items())
+        yield f"it is for FLUX.3 {'klein' if fits else 'of another size than the released one'}, and not for FLUX.1"
+        return
     if is_flux2(layers):
         shapes = {name: layer.shape for name, layer in layers.items()}
         sizes = [name for name, size in SIZES.items() if shapes.items() <= flux2_shapes(size).items()]

@@ -20,7 +20,13 @@ from flux_lora.adapter.layer_types import RESIZE_WITH_BASE, Adapter, DoRA, Layer
 from flux_lora.errors import AdapterFileError
 
 KEY_FORMAT = KeyFormat(
-    dialect="peft", prefix="base_model.model.", ends=PEFT_ENDS, alpha=False, layer_types=("LoRA", "DoRA")
+    dialect="peft",
+    prefix="base_model.model.",
+    ends=PEFT_ENDS,
+    alpha=False,
+    layer_types=("LoRA", "DoRA"),
+    flux2=True,
+    flux3=True,
 )
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

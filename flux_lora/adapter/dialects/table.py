@@ -1,4 +1,4 @@
-"""Every dialect of LoRA files for FLUX.1 in one table: its keys, its limits, the programs it is written for; and which
+"""Every dialect of LoRA files for FLUX in one table: its keys, its limits, the programs it is written for; and which
 dialect a file is in.
 """
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from flux_lora.adapter.dialects import diffsynth, peft, xlabs
 from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import IN_BLOCKS, is_flux3
 from flux_lora.adapter.dialects.keys import EVERYTHING, OTHER_TYPES, PEFT_ENDS, KeyFormat, to_keys
 from flux_lora.adapter.dialects.module_names import MOST_KEYS, bfl_name, diffusers_names
 from flux_lora.adapter.dialects.read import HARMLESS, StateDictContents, module_of, read_state_dict, stem_of
@@ -48,6 +49,8 @@ class Dialect:
     """Pattern of the modules it has keys for, by diffusers' names."""
     flux2: bool = False
     """Whether adapters for FLUX.2 are written in it."""
+    flux3: bool = False
+    """Whether adapters for FLUX.3 are."""
     loaders: Mapping[str, str] = field(default_factory=dict)
     """Programs it is written for: name in loaders/compatibility.py's LOADERS -> pattern of the modules that the program
     takes, whole and at the trained strength. Modules outside the pattern are left out without a message. Empty where
@@ -55,9 +58,15 @@ class Dialect:
 
 
 def _in_keys(
-    key_format: KeyFormat, about: str, *, writable: bool = False, loaders: Mapping[str, str] | None = None
+    key_format: KeyFormat,
+    about: str,
+    *,
+    writable: bool = False,
+    loaders: Mapping[str, str] | None = None,
+    flux3: KeyFormat | None = None,
 ) -> Dialect:
-    """A dialect whose keys are all a prefix, a module and an ending."""
+    """A dialect whose keys are all a prefix, a module and an ending. `flux3`: how it writes adapters for FLUX.3, where
+    that is otherwise."""
 
     def owns(key: str) -> bool:
         return key.startswith(key_format.prefix) and module_of(key_format, stem_of(key)) is not None
@@ -66,7 +75,7 @@ def _in_keys(
         return read_state_dict(key_format, tensors, metadata)
 
     def write(adapter: Adapter, dtype: torch.dtype) -> dict[str, Tensor]:
-        return to_keys(adapter, key_format, dtype)
+        return to_keys(adapter, flux3 if flux3 and is_flux3(adapter.deltas) else key_format, dtype)
 
     return Dialect(
         name=key_format.dialect,
@@ -78,28 +87,47 @@ def _in_keys(
         modules=key_format.modules,
         flux2=key_format.flux2,
         native=key_format.native,
+        flux3=key_format.flux3 or flux3 is not None,
         loaders=loaders or {},
     )
 
 
-BLOCKS_AND_CLIP = r"(single_)?transformer_blocks\..+|text_encoder\..+"
+BLOCKS_AND_CLIP = r"(single_)?transformer_blocks\..+|(txt_)?mode_blocks\..+|text_encoder\..+"
 
 KNOWN = (
     # The scale is folded into `up`: diffusers would take alpha from the metadata, ComfyUI takes it from .alpha tensors
     # and uses 1 without them. Folded, both see the same update. No DoRA: diffusers reads peft's magnitudes, ComfyUI
     # takes such a file for a plain LoRA.
     _in_keys(
-        KeyFormat(dialect="diffusers", prefix="transformer.", ends=PEFT_ENDS, alpha=False, flux2=True, fix=OTHER_TYPES),
+        KeyFormat(
+            dialect="diffusers",
+            prefix="transformer.",
+            ends=PEFT_ENDS,
+            alpha=False,
+            flux2=True,
+            flux3=True,
+            fix=OTHER_TYPES,
+        ),
         "diffusers, ai-toolkit, SimpleTuner, OneTrainer (DIFFUSERS), Replicate; diffusers and ComfyUI read all of it",
         writable=True,
         loaders=dict.fromkeys(("diffusers", "diffusers 0.32", "ComfyUI", "Forge"), EVERYTHING),
     ),
-    # Down and up, never A and B: diffusers converts the former (block layers) and loads nothing from the latter.
+    # Down and up, never A and B: diffusers converts the former (block layers) and loads nothing from the latter. For
+    # FLUX.3 it is the other way round, and it stops at alpha keys; outside of the blocks it knows none of these names.
     _in_keys(
         KeyFormat(dialect="comfyui", prefix="diffusion_model.", native=True, layer_types=("LoRA", "LoKr", "LoHa")),
         "ComfyUI's own names; ComfyUI reads all of it, diffusers the block layers if spelled lora_down",
         writable=True,
         loaders={"ComfyUI": EVERYTHING, "Forge": EVERYTHING, "diffusers": BLOCKS_AND_CLIP},
+        flux3=KeyFormat(
+            dialect="comfyui",
+            prefix="diffusion_model.",
+            native=True,
+            ends=PEFT_ENDS,
+            alpha=False,
+            modules=IN_BLOCKS,
+            flux3=True,
+        ),
     ),
     # sd-scripts stops at a module without alpha, and has no final layer in its network: it would leave it out silently.
     _in_keys(
@@ -159,7 +187,6 @@ KNOWN = (
         _in_keys(peft.KEY_FORMAT, "peft's folders, with adapter_config.json; peft reads it"),
         write=peft.to_peft,
         folder=True,
-        flux2=True,
     ),
     _in_keys(
         KeyFormat(dialect="bare", prefix="", ends=PEFT_ENDS),
@@ -206,6 +233,11 @@ def dialect_refusals(names: Collection[str], layer_type: str, dialects: Collecti
                 f"export.dialects names {dialect.name}, which is not written for FLUX.2",
                 "set export.dialects=[diffusers]: one file that diffusers and ComfyUI both read",
             )
+        if is_flux3(names) and not dialect.flux3:
+            yield (
+                f"export.dialects names {dialect.name}, which is not written for FLUX.3",
+                "set export.dialects=[diffusers], or [diffusers,comfyui] for a file in BFL's names beside it",
+            )
         if lack := _lacks(dialect, names, layer_type):
             others = [name for name in WRITABLE if not _lacks(DIALECTS[name], names, layer_type)]
             yield f"export.dialects names {dialect.name}, which {lack}", f"set export.dialects to {' or '.join(others)}"
@@ -224,7 +256,8 @@ def _lacks(dialect: Dialect, names: Collection[str], layer_type: str) -> str:
         return f"has no spelling of a {layer_type}"
     if layer_type == "LoRA" or not dialect.native or is_flux2(names):
         return ""
-    parts = [name for name in names if len(diffusers_names(bfl_name(name).module).names) > 1]
+    flux3 = is_flux3(names)
+    parts = [n for n in names if len(diffusers_names(bfl_name(n, flux3=flux3).module, flux3=flux3).names) > 1]
     return f"puts {parts[0]} into one matrix with others, which a {layer_type} cannot share" if parts else ""
 
 

@@ -220,6 +220,7 @@ COMFYUI = Loader(
     "LoraLoader and LoraLoaderModelOnly, measured with 0.3.64",
     load_in_comfyui,
     flux2=True,
+    without_flux3="was not tried with FLUX.3",
     without_text_encoders="LoraLoaderModelOnly leaves them out",
 )
 FORGE = Loader("Forge", "stable-diffusion-webui-forge; from its source, not run", load_in_forge)

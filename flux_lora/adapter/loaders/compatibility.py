@@ -17,12 +17,13 @@ from flux_lora.adapter.loaders.sdscripts import SD_SCRIPTS
 from flux_lora.models.family import Shapes
 from flux_lora.models.flux1.layers import flux1_shapes
 from flux_lora.models.flux2.layers import SIZES, flux2_shapes, has_flux2_layers
+from flux_lora.models.flux3.layers import flux3_shapes, has_flux3_layers
 
 LOADERS: Mapping[str, Loader] = {
     loader.name: loader for loader in (DIFFUSERS, DIFFUSERS_032, COMFYUI, FORGE, SD_SCRIPTS)
 }
 """By name, as Dialect.loaders names them; in the order in which they are shown."""
-Takes = Literal["all", "part", "wrong", "none"]
+Takes = Literal["all", "part", "wrong", "none", "unknown"]
 LONGEST_REASON = 300
 
 
@@ -34,7 +35,7 @@ class Compatibility:
     """The loader's name."""
     takes: Takes
     """all: every module as trained; part: some modules as trained; wrong: at another strength or in part of a module;
-    none: an error, or no module."""
+    none: an error, or no module; unknown: nobody here has tried."""
     reason: str
 
 
@@ -51,7 +52,7 @@ def compatibility(
 def nearest_shapes(deltas: Mapping[str, LayerDelta]) -> Shapes:
     """The linear layers of the released FLUX that an adapter fits best: in most shapes, then in most names."""
     layers = {name: delta.shape for name, delta in deltas.items() if isinstance(delta, LoRA)}
-    released = (flux1_shapes(), *(flux2_shapes(size) for size in SIZES.values()))
+    released = (flux1_shapes(), *(flux2_shapes(size) for size in SIZES.values()), flux3_shapes(flow_map=True))
     return max(released, key=lambda shapes: (len(layers.items() & shapes.items()), len(deltas.keys() & shapes.keys())))
 
 
@@ -59,6 +60,8 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
     modules = modules_of(tensors)
     if has_flux2_layers(shapes) and not loader.flux2:
         return Compatibility(loader.name, "none", "does not know FLUX.2")
+    if has_flux3_layers(shapes) and loader.without_flux3:
+        return Compatibility(loader.name, "unknown" if loader is COMFYUI else "none", loader.without_flux3)
     if result.stopped:
         return Compatibility(loader.name, "none", printable(result.stopped))
     if not result.deltas and not result.others:
@@ -73,7 +76,7 @@ def _verdict(loader: Loader, result: LoadResult, tensors: Mapping[str, Tensor], 
         problem = f"leaves {left[0]} out of {len(incomplete)} modules and applies the rest of them"
         return Compatibility(loader.name, "wrong", printable(f"{problem}, first {stem}", LONGEST_REASON))
     notes = _text_note(loader, modules, lost)
-    model = "FLUX.2" if has_flux2_layers(shapes) else "FLUX.1"
+    model = "FLUX.3" if has_flux3_layers(shapes) else "FLUX.2" if has_flux2_layers(shapes) else "FLUX.1"
     notes += "" if _fits(result, shapes) else f"; but its base is not as wide as {model}"
     if lost:
         reason = f"takes {taken} of {len(modules)} modules and leaves the rest, first {printable(min(lost))}"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from flux_lora.adapter.layer_types import DoRA, LayerDelta, LoRA
 from flux_lora.adapter.loaders.diffusers_flux2 import load_flux2
+from flux_lora.adapter.loaders.diffusers_flux3 import load_flux3
 from flux_lora.adapter.loaders.keys import ALPHA, PAIRS, PEFT_MAGNITUDE, Module, alpha_of, lora_of, modules_of, unfuse
 from flux_lora.adapter.loaders.result import (
     METADATA_KEY,
@@ -35,6 +36,7 @@ from flux_lora.models.flux1.layers import (
     fused_weights,
 )
 from flux_lora.models.flux2.layers import has_flux2_layers
+from flux_lora.models.flux3.layers import has_flux3_layers
 from flux_lora.models.fused_weight import FusedWeight
 
 DOWN = PAIRS["down up"][0]
@@ -187,6 +189,8 @@ def _converted(module: Module, rules: _Rules, weight: FusedWeight) -> tuple[dict
 
 def load_in_diffusers(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:
     """What 0.33 and later do with a file."""
+    if has_flux3_layers(names):
+        return load_flux3(tensors, metadata, names)
     if has_flux2_layers(names):
         return load_flux2(tensors, metadata, names)
     return _load(tensors, metadata, names, is_032=False)
@@ -277,6 +281,7 @@ DIFFUSERS = Loader(
     "FluxPipeline.load_lora_weights, measured with 0.42.1",
     load_in_diffusers,
     flux2=True,
+    without_flux3="",
     without_text_encoders=NO_TEXT_ENCODER,
 )
 DIFFUSERS_032 = Loader(

@@ -45,6 +45,8 @@ class Loader:
     load: Load
     flux2: bool = False
     """Whether it knows FLUX.2's layers."""
+    without_flux3: str = "does not know FLUX.3"
+    """Why it takes no file for FLUX.3; empty where it takes some."""
     without_text_encoders: str = ""
     """What it does with their layers where the text encoders are not loaded; empty where they always are."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.keys import EVERYTHING
 from flux_lora.adapter.dialects.module_names import ATTENTION_IN_BLOCKS, USO
 from flux_lora.adapter.dialects.table import DIALECTS
@@ -50,6 +51,8 @@ def _obstacle(support: ExpectedSupport, dialect: str, adapter: Adapter) -> str:
     """Why the program cannot take the adapter at all; empty if it can."""
     if is_flux2(adapter.deltas) and not support.reader.flux2:
         return "does not know FLUX.2"
+    if is_flux3(adapter.deltas) and support.reader.without_flux3:
+        return support.reader.without_flux3
     return _obstacle_in_layers(support, dialect, adapter)
 
 

@@ -5,7 +5,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
-from flux_lora.adapter.dialects import flux2_names
+from flux_lora.adapter.dialects import flux2_names, flux3_names
 from flux_lora.adapter.dialects.module_names import (
     DIFFUSERS,
     NATIVE,
@@ -50,7 +50,8 @@ def test_only_the_final_norm_swaps_its_halves(linears: dict[str, nn.Linear]):
 
 
 def test_names_with_underscores_come_back(linears: dict[str, nn.Linear]):
-    every = {*NATIVE, *DIFFUSERS, *flux2_names.NATIVE, *flux2_names.DIFFUSERS}
+    others = (name for table in (flux2_names, flux3_names) for name in (*table.NATIVE, *table.DIFFUSERS))
+    every = {*NATIVE, *DIFFUSERS, *others}
     assert len(UNDERSCORED) == len(every), "no two names are alike without their dots"
     for name in linears:
         assert dotted(underscored(name)) == name

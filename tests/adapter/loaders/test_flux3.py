@@ -1,0 +1,259 @@
+# ruff: noqa: E402
+"""FLUX.3's files: the table for diffusers agrees with diffusers itself, and every layout comes back as it was."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with diffusers 0.42")
+
+from flux_lora.adapter.attach import detach, load_into
+from flux_lora.adapter.dialects.bfl import to_bfl
+from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
+from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names, underscored
+from flux_lora.adapter.files import read_contents, write_dialect
+from flux_lora.adapter.inspection import describe
+from flux_lora.adapter.layer_types import Adapter, LoRA, lora_delta
+from flux_lora.adapter.loaders.diffusers import DIFFUSERS
+from flux_lora.adapter.proof.diffusers_load import LoadedBase, load, shapes_of
+from flux_lora.adapter.proof.prove import prove
+from flux_lora.adapter.trainable import matching_layers
+from flux_lora.errors import AdapterFileError, ConfigError
+from flux_lora.models.flux1.layers import flux1_shapes
+from flux_lora.models.flux2.layers import KLEIN_4B, flux2_shapes
+from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
+from flux_lora.models.flux3.family import FLUX3
+from flux_lora.models.flux3.layers import LAYER_GROUPS, UNUSED, bfl_weights, flux3_shapes
+from tests.flux3_base import tiny_transformer
+from tests.klein_base import tiny_transformer as tiny_flux2
+
+RANK, ALPHA = 3, 6.0
+STOPS = (ValueError, KeyError, IndexError, TypeError)
+
+
+@pytest.fixture(scope="module")
+def transformer() -> Flux3Transformer2DModel:
+    torch.manual_seed(0)
+    return tiny_transformer()
+
+
+@pytest.fixture
+def adapter(transformer: Flux3Transformer2DModel) -> Adapter:
+    """Every linear layer, at twice its scale."""
+    detach(transformer)
+    return drawn(shapes_of(transformer))
+
+
+def drawn(shapes: Mapping[str, tuple[int, int]]) -> Adapter:
+    generator = torch.Generator().manual_seed(1)
+    made = {}
+    for name, (outputs, inputs) in shapes.items():
+        factors = (torch.randn(side, generator=generator) for side in ((RANK, inputs), (outputs, RANK)))
+        made[name] = LoRA(*factors, ALPHA)
+    return Adapter(made)
+
+
+def blocks_of(adapter: Adapter) -> Adapter:
+    return Adapter({name: delta for name, delta in adapter.deltas.items() if "blocks." in name})
+
+
+def outside_of(adapter: Adapter) -> Adapter:
+    return Adapter({name: delta for name, delta in adapter.deltas.items() if "blocks." not in name})
+
+
+def own_names(adapter: Adapter, prefix: str = "transformer.") -> dict[str, Tensor]:
+    """diffusers' names, the scale in `up`."""
+    found = {}
+    for name, layer in adapter.layers.items():
+        found[f"{prefix}{name}.lora_A.weight"] = layer.down
+        found[f"{prefix}{name}.lora_B.weight"] = layer.up * layer.scale
+    return found
+
+
+def bfl_names(adapter: Adapter, prefix: str = "diffusion_model.", ends: str = "AB") -> dict[str, Tensor]:
+    """Black Forest Labs' names: as ai-toolkit (A, B), or with down, up and alpha."""
+    below, above = ("lora_A", "lora_B") if ends == "AB" else ("lora_down", "lora_up")
+    found = {}
+    for module, layer in to_bfl(adapter):
+        assert isinstance(layer, LoRA)
+        name = underscored(module) if prefix == "lora_unet_" else module
+        scale = layer.scale if ends == "AB" else 1.0
+        found[f"{prefix}{name}.{below}.weight"], found[f"{prefix}{name}.{above}.weight"] = layer.down, layer.up * scale
+        if ends != "AB":
+            found[f"{prefix}{name}.alpha"] = torch.tensor(layer.alpha)
+    return found
+
+
+FILES = {
+    "own names": lambda whole: own_names(whole),
+    "own names with alpha": lambda whole: own_names(whole) | {"transformer.proj_out.alpha": torch.tensor(1.0)},
+    "bare": lambda whole: own_names(whole, ""),
+    "BFL, blocks": lambda whole: bfl_names(blocks_of(whole)),
+    "BFL, all": lambda whole: bfl_names(whole),
+    "BFL, blocks, with alpha": lambda whole: (
+        bfl_names(blocks_of(whole)) | {"diffusion_model.single_blocks.0.q_proj.alpha": torch.tensor(1.0)}
+    ),
+    "BFL, down and up": lambda whole: bfl_names(blocks_of(whole), ends="down up"),
+    "BFL, down and up, without alpha": lambda whole: {
+        key: tensor for key, tensor in bfl_names(blocks_of(whole), ends="down up").items() if "alpha" not in key
+    },
+    "fal": lambda whole: bfl_names(blocks_of(whole), "base_model.model."),
+    "kohya, blocks": lambda whole: bfl_names(blocks_of(whole), "lora_unet_", "down up"),
+    "own names behind ComfyUI's prefix": lambda whole: own_names(whole, "diffusion_model."),
+    "BFL, outside of the blocks": lambda whole: bfl_names(outside_of(whole)),
+    "own names of another model": lambda _: own_names(drawn({"transformer_blocks.0.attn.to_add_out": (32, 32)})),
+    "own names, some of another model": lambda whole: (
+        own_names(whole) | own_names(drawn({"transformer_blocks.0.attn.to_add_out": (32, 32)}))
+    ),
+}
+
+
+def loaded_by_diffusers(file: Path, transformer: Flux3Transformer2DModel) -> Mapping[str, Tensor] | None:
+    """The change of each module that peft made; None where diffusers stops."""
+    detach(transformer)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = load(file, FLUX3[0], transformer)
+    except STOPS:
+        return None
+    finally:
+        detach(transformer)
+    return {name: lora_delta(layer) for name, layer in found.items() if isinstance(layer, LoRA)}
+
+
+@pytest.mark.parametrize("layout", FILES)
+def test_the_table_for_diffusers_says_what_diffusers_does(
+    layout: str, adapter: Adapter, transformer: Flux3Transformer2DModel, tmp_path: Path
+):
+    file = tmp_path / "x.safetensors"
+    tensors = {key: tensor.clone() for key, tensor in FILES[layout](adapter).items()}
+    save_file(tensors, file)
+    theirs = loaded_by_diffusers(file, transformer)
+    ours = DIFFUSERS.load(tensors, {}, shapes_of(transformer))
+    if theirs is None:
+        assert ours.stopped
+        return
+    assert not ours.stopped, ours.stopped
+    said = {name: lora_delta(layer) for name, layer in ours.deltas.items() if isinstance(layer, LoRA)}
+    assert said.keys() == theirs.keys()
+    for name, change in theirs.items():
+        torch.testing.assert_close(said[name], change)
+    right = {
+        name for name, change in theirs.items() if torch.allclose(change, lora_delta(adapter.layers[name]), atol=1e-4)
+    }
+    assert bool(ours.wrong) == (right != set(theirs))
+
+
+READ = [layout for layout in FILES if "with alpha" not in layout and "of another model" not in layout]
+
+
+@pytest.mark.parametrize("layout", READ)
+def test_every_layout_is_read_as_it_was_written(layout: str, adapter: Adapter, tmp_path: Path):
+    tensors = {key: tensor.clone() for key, tensor in FILES[layout](adapter).items()}
+    save_file(tensors, tmp_path / "x.safetensors")
+    contents = read_contents(tmp_path / "x.safetensors")
+    some = outside_of(adapter) if "outside" in layout else blocks_of(adapter)
+    expected = some if len(contents.adapter.deltas) < len(adapter.deltas) else adapter
+    assert contents.adapter.layers.keys() == expected.layers.keys()
+    for name, layer in expected.layers.items():
+        scale = layer.scale if layout == "BFL, down and up, without alpha" else 1.0
+        change = lora_delta(layer) / scale
+        torch.testing.assert_close(lora_delta(contents.adapter.layers[name]), change, rtol=1e-4, atol=1e-4)
+    assert any("FLUX.3" in remark for remark in contents.remarks)
+
+
+@pytest.mark.parametrize("dialect", ["diffusers", "comfyui"])
+def test_what_is_written_is_proven_by_diffusers(
+    dialect: str, adapter: Adapter, transformer: Flux3Transformer2DModel, tmp_path: Path
+):
+    names = matching_layers(adapter.deltas, "attention_mlp", LAYER_GROUPS, unused=UNUSED)
+    trained = Adapter({name: adapter.deltas[name] for name in names})
+    file = write_dialect(trained, tmp_path / "x.safetensors", dialect=dialect, metadata={}, dtype=torch.float32)
+    proof = prove(file, trained, dialect=dialect, base=LoadedBase(family=FLUX3[0], transformer=transformer))
+    (reader,) = proof.readers
+    assert (reader.reader, reader.unused, reader.missing, reader.how) == ("diffusers", 0, 0, "loaded")
+    assert any("ComfyUI was not tried with FLUX.3" in gap for gap in proof.gaps)
+    assert proof.output_error is not None and proof.output_error < 1e-4
+
+
+def test_without_a_base_a_file_for_klein_is_loaded_into_klein_without_weights(tmp_path: Path):
+    name = "single_transformer_blocks.27.ff.linear_out"
+    trained = drawn({name: flux3_shapes()[name]})
+    file = write_dialect(trained, tmp_path / "x.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
+    how = {reader.reader: reader.how for reader in prove(file, trained).readers}
+    assert how["diffusers"] == "loaded, without the base's weights"
+
+
+def test_a_folder_of_peft_s_is_written_and_read(adapter: Adapter, tmp_path: Path):
+    folder = write_dialect(adapter, tmp_path / "x", dialect="peft", metadata={}, dtype=torch.float32)
+    again = read_contents(folder).adapter
+    assert again.deltas.keys() == adapter.deltas.keys()
+
+
+@pytest.mark.parametrize("dialect", ["kohya", "bfl", "onetrainer", "lycoris", "xlabs"])
+def test_a_dialect_that_flux3_s_readers_do_not_take_is_refused(dialect: str, adapter: Adapter, tmp_path: Path):
+    with pytest.raises(AdapterFileError):
+        write_dialect(blocks_of(adapter), tmp_path / "x.safetensors", dialect=dialect, metadata={}, dtype=torch.float32)
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_outside_of_the_blocks_comfyui_s_dialect_has_no_reader(adapter: Adapter, tmp_path: Path):
+    with pytest.raises(AdapterFileError, match="no reader for"):
+        write_dialect(adapter, tmp_path / "x.safetensors", dialect="comfyui", metadata={}, dtype=torch.float32)
+
+
+def test_both_tables_of_names_say_the_same():
+    names = flux3_shapes(flow_map=True)
+    ours = bfl_weights(names)
+    for bfl, weight in ours.items():
+        said = diffusers_names(bfl, flux3=True)
+        assert (said.names, said.swap) == (weight.parts, weight.swaps)
+    for name in names:
+        assert ours[bfl_name(name, flux3=True).module].parts == (name,)
+    assert len(ours) == len(names)
+
+
+def test_names_alone_tell_flux3_from_the_others():
+    assert is_flux3(flux3_shapes()) and not is_flux2(flux3_shapes())
+    assert is_flux2(flux2_shapes(KLEIN_4B)) and not is_flux3(flux2_shapes(KLEIN_4B))
+    assert not is_flux3(flux1_shapes()) and not is_flux2(flux1_shapes())
+    for name in flux3_shapes():
+        told = re.search(r"single_transformer_blocks\.\d+\.attn\.to_[qkv]|context_embedder|proj_out|norm_out", name)
+        assert is_flux3([name]) or told, name
+
+
+def test_inspect_names_the_family_its_blocks_and_who_takes_the_file(tmp_path: Path):
+    some = ["image", "text.0", "single.3"]
+    names = matching_layers(flux3_shapes(), "attention", LAYER_GROUPS, unused=UNUSED, blocks=some)
+    assert len(names) == 4 * (5 + 1 + 1)
+    trained = drawn({name: flux3_shapes()[name] for name in names})
+    for dialect in ("diffusers", "comfyui"):
+        file = write_dialect(trained, tmp_path / dialect, dialect=dialect, metadata={}, dtype=torch.bfloat16)
+        seen = describe(file)
+        assert "it is for FLUX.3 klein, and not for FLUX.1" in seen.remarks
+        takes = {each.reader: (each.takes, each.reason) for each in seen.verdicts}
+        assert takes["diffusers"][0] == "all"
+        assert takes["ComfyUI"] == ("unknown", "was not tried with FLUX.3")
+        assert takes["sd-scripts"] == takes["Forge"] == ("none", "does not know FLUX.3")
+        assert {group.place for group in seen.groups} == {"image attention", "text attention", "single attention"}
+    with pytest.raises(ConfigError, match="image.0-4 and text.0-4 and single.0-27"):
+        matching_layers(flux3_shapes(), "attention", LAYER_GROUPS, unused=UNUSED, blocks=["double"])
+
+
+def test_a_lora_for_flux1_or_2_does_not_go_on_flux3_and_the_reverse(transformer: Flux3Transformer2DModel):
+    flux2 = tiny_flux2()
+    own = {name: shape for name, shape in shapes_of(transformer).items() if is_flux3([name])}
+    theirs = {name: shape for name, shape in shapes_of(flux2).items() if is_flux2([name])}
+    for target, foreign in ((transformer, theirs), (flux2, own)):
+        with pytest.raises(AdapterFileError, match="but this base has no such layer"):
+            load_into(target, drawn(foreign))
+    with pytest.raises(AdapterFileError, match="but this base has no such layer"):
+        load_into(transformer, drawn({"transformer_blocks.0.ff.net.2": (32, 32)}))
