@@ -19,7 +19,7 @@ pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with dif
 from diffusers import AutoencoderKLFlux2, Flux3ModularPipeline, Flux3Transformer2DModel
 from diffusers.modular_pipelines import SequentialPipelineBlocks
 from diffusers.modular_pipelines.flux3.modular_blocks_flux3 import AUTO_BLOCKS
-from transformers import PreTrainedTokenizerBase, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+from transformers import AutoProcessor, PreTrainedTokenizerBase, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
 from flux_lora.models.flux3.load import load_text_encoder
@@ -36,9 +36,9 @@ MOST = 400
 PLACE = Placement(torch.device("cpu"), torch.float32)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Processor:
-    """What the official pipeline asks of Qwen3-VL's processor."""
+    """What the official pipeline asks of Qwen3-VL's processor, and notes on it where it came from."""
 
     tokenizer: PreTrainedTokenizerBase
 
@@ -60,13 +60,17 @@ def write_flux3(folder: Path, *, distilled: bool = False, seed: int = 0) -> Path
         part.save_pretrained(folder / name)
     qwen_tokenizer().save_pretrained(folder / "text_encoder")
     name = "Flux3Distilled" if distilled else "Flux3"
-    places = {
-        part: [None, None, {"pretrained_model_name_or_path": str(folder), "subfolder": place}]
-        for part, place in {**{part: part for part in parts}, "tokenizer": "text_encoder"}.items()
-    }
+    places = {name: _entry(folder, name, type(part)) for name, part in parts.items()}
+    places["tokenizer"] = _entry(folder, "text_encoder", AutoProcessor)
     index = {"_blocks_class_name": f"{name}AutoBlocks", "_class_name": f"{name}ModularPipeline", **places}
     (folder / "modular_model_index.json").write_text(json.dumps(index))
     return folder
+
+
+def _entry(folder: Path, place: str, kind: type) -> list[object]:
+    """Of a part, in modular_model_index.json."""
+    hint = [kind.__module__.partition(".")[0], kind.__name__]
+    return [*hint, {"pretrained_model_name_or_path": str(folder), "subfolder": place, "type_hint": hint}]
 
 
 def official_pipeline(folder: Path) -> Flux3ModularPipeline:

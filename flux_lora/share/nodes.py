@@ -1,7 +1,7 @@
 """The ComfyUI nodes of a FLUX workflow, as data: sockets, widgets, outputs.
 
 Read from ComfyUI 0.3.64 (commit a125cd84): nodes.py and comfy_extras/nodes_{cond,custom_sampler,flux,
-model_advanced,sd3}.py; CLIPLoader, CFGGuider and the two of FLUX.2 as its templates of 2026 have them.
+model_advanced,sd3}.py; CLIPLoader, CFGGuider and the nodes of FLUX.2 and 3 as its templates of 2026 have them.
 A socket is filled by another node's output of the same type; a widget holds a value. Widgets stand
 in the order of the node's own definition, because a saved canvas lists their values by place and
 not by name.
@@ -106,7 +106,7 @@ NODES: Mapping[str, NodeType] = {
     "CLIPLoader": NodeType(
         widgets=(
             ChoiceWidget("clip_name"),
-            ChoiceWidget("type", ("flux2",)),
+            ChoiceWidget("type", ("flux2", "flux3")),
             ChoiceWidget("device", ("default", "cpu"), optional=True),
         ),
         gives=("CLIP",),

@@ -42,7 +42,8 @@ Load Diffusion Model ({unet}) > LoraLoaderModelOnly ({name}, strength {strength:
 {guided}
 KSampler: {steps} steps, sampler euler, scheduler simple, denoise 1.0, {width} x {height}."""
 EMBEDDED = "CLIP Text Encode > FluxGuidance {guidance:g} > positive; cfg 1.0, so the negative prompt does nothing."
-CFG = "CLIP Text Encode > positive, an empty one > negative; cfg {guidance:g}. Sigmas by {scheduler}, not by KSampler."
+CFG = "CLIP Text Encode > positive, an empty one > negative; cfg {guidance:g}.{sigmas}"
+BY_NODE = " Sigmas by {scheduler}, not by KSampler."
 
 
 def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
@@ -52,7 +53,7 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
     program. On a CPU the image equals that of render/ for this prompt and seed, to the last bit.
     """
     same_folder = Path(file).name == file
-    return DIFFUSERS.format(
+    return (base.programs.diffusers_program or DIFFUSERS).format(
         imports=_imports(base, same_folder),
         note=_own_files(base),
         pipeline=base.programs.diffusers_pipeline,
@@ -94,10 +95,13 @@ def _own_files(base: BaseModel) -> str:
 def _guided(base: BaseModel, spec: RenderSpec) -> str:
     parts = base.programs.comfy
     said = CFG if parts.uses_cfg else EMBEDDED
-    return said.format(guidance=spec.guidance, scheduler=parts.scheduler_node)
+    sigmas = BY_NODE.format(scheduler=parts.scheduler_node) if parts.scheduler_node else ""
+    return said.format(guidance=spec.guidance, sigmas=sigmas)
 
 
 def _imports(base: BaseModel, same_folder: bool) -> str:
     lines = ["from pathlib import Path\n\n"] if same_folder else []
-    lines += ["import torch\n", f"from diffusers import {base.programs.diffusers_pipeline}\n"]
+    lines += ["import torch\n"]
+    if not base.programs.diffusers_program:  # which imports what it needs
+        lines += [f"from diffusers import {base.programs.diffusers_pipeline}\n"]
     return "".join(lines + ([f"\n{FROM_MINI}"] if base.place == MINI else []))

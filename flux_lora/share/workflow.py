@@ -9,7 +9,8 @@ uses the one of 1024 x 1024 for every size. The node of the text's length pads i
 was trained with, where that is not ComfyUI's own.
 
 FLUX.2 klein has one text encoder, empty latents and sigmas (by steps and size) of its own, and guidance against an
-empty prompt: CLIPLoader, EmptyFlux2LatentImage, Flux2Scheduler and CFGGuider, as in ComfyUI's own template.
+empty prompt: CLIPLoader, EmptyFlux2LatentImage, Flux2Scheduler and CFGGuider, as in ComfyUI's own template. FLUX.3
+klein has the same but for the sigmas, which are BasicScheduler's and alike for every size.
 """
 
 import json

@@ -4,12 +4,11 @@ import subprocess
 import sys
 
 OLDER = """
-import sys
-
 import diffusers
+
 diffusers.__version__ = "0.40.0"
-for module in ("flux3", "flux3.modular_blocks_flux3", "flux3.modular_blocks_flux3_distilled"):
-    sys.modules[f"diffusers.modular_pipelines.{module}"] = None  # an import of it fails
+for name in [name for name in diffusers._class_to_module if name.startswith("Flux3")]:
+    del diffusers._class_to_module[name]  # as if it had never been there
 
 from flux_lora.errors import ModelError
 from flux_lora.models.family import ModelSource

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
-from diffusers.modular_pipelines import PipelineState
 from PIL import Image
 from torch import Tensor
 
 pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with diffusers 0.42")
+
+from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
+from diffusers.modular_pipelines import PipelineState
 
 import flux_lora.models.flux3.velocity as velocity_module
 from flux_lora.models.family import ModelSource, Pipeline

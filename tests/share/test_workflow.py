@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.sampling import sampling_shift
 from flux_lora.models.flux2.programs import BASE_4B, DEV_PIPELINE, DEV_RELEASE, programs_of
+from flux_lora.models.flux3.programs import BASE as FLUX3_BASE
+from flux_lora.models.flux3.programs import programs_of as flux3_programs_of
 from flux_lora.models.mini import MINI
 from flux_lora.models.pipeline_parts import load_scheduler
 from flux_lora.render.spec import RenderSpec
@@ -27,6 +29,7 @@ PARTS = DEV.programs.comfy
 FLUX = text_to_image(DEV, "zubo.safetensors", "a zubo bottle", SPEC, strength=0.9)
 
 KLEIN_4B = released(BASE_4B, programs_of(BASE_4B, "qwen_3_4b.safetensors"))
+FLUX3 = released(FLUX3_BASE, flux3_programs_of(FLUX3_BASE, "Flux3"))
 KLEIN = text_to_image(KLEIN_4B, "zubo.safetensors", "a zubo bottle", replace(SPEC, guidance=4.0))
 
 FLUX2_DEV = released(DEV_RELEASE, programs_of(DEV_RELEASE, "mistral_3_small_flux2_bf16.safetensors", DEV_PIPELINE))
@@ -43,7 +46,7 @@ specs = st.builds(
 )
 
 
-@given(spec=specs, base=st.sampled_from([DEV, SCHNELL, KLEIN_4B, FLUX2_DEV]), strength=st.floats(-2, 2))
+@given(spec=specs, base=st.sampled_from([DEV, SCHNELL, KLEIN_4B, FLUX2_DEV, FLUX3]), strength=st.floats(-2, 2))
 def test_whatever_is_drawn_both_forms_fit_the_table_of_nodes(spec, base, strength):
     nodes = text_to_image(base, "zubo.safetensors", spec.prompts[0], spec, strength=strength)
     assert workflow_faults(to_api(nodes)) == []
@@ -86,6 +89,21 @@ def test_flux2_dev_is_drawn_with_embedded_guidance_as_in_comfyui_s_own_template(
     assert inputs["BasicGuider"] == {"model": ["2", 0], "conditioning": ["7", 0]}
     assert inputs["Flux2Scheduler"] == {"steps": 28, "width": 1024, "height": 768}
     assert not inputs.keys() & {"CFGGuider", "ModelSamplingFlux", "BasicScheduler"}
+
+
+def test_flux3_is_drawn_with_the_nodes_files_and_settings_of_comfyui_s_own_template():
+    spec = replace(SPEC, guidance=3.5, steps=50)
+    nodes = text_to_image(FLUX3, "zubo.safetensors", "a zubo bottle", spec)
+    inputs = {each["class_type"]: each["inputs"] for each in json.loads(to_api(nodes)).values()}
+    assert inputs["UNETLoader"]["unet_name"] == "flux3-image-klein-base-bf16.safetensors"
+    assert inputs["CLIPLoader"]["clip_name"] == "qwen3vl_4b_int8_convrot.safetensors"
+    assert (inputs["CLIPLoader"]["type"], inputs["VAELoader"]["vae_name"]) == ("flux3", "flux2-vae.safetensors")
+    assert inputs["BasicScheduler"] == {"scheduler": "simple", "steps": 50, "denoise": 1.0, "model": ["2", 0]}
+    assert (inputs["KSamplerSelect"]["sampler_name"], inputs["CFGGuider"]["cfg"]) == ("euler", 3.5)
+    assert "EmptyFlux2LatentImage" in inputs
+    assert not inputs.keys() & {"FluxGuidance", "ModelSamplingFlux", "T5TokenizerOptions", "Flux2Scheduler"}
+    told = comfy_hint(FLUX3, "zubo.safetensors", spec)
+    assert "an empty one > negative; cfg 3.5." in told and "Sigmas by" not in told
 
 
 def test_schnell_has_no_schedule_of_its_own_and_hears_the_length_that_comfyui_hears():

@@ -3,11 +3,13 @@
 Shape letters: B batch, C latent channels (128), H W latent height and width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers.utils import logging
 from torch import Tensor
 
 from flux_lora.models.family import PromptEmbeds
@@ -25,8 +27,9 @@ def pipeline_of(
 ) -> Flux3ModularPipeline:
     """A pipeline that samples and loads LoRA files, without encoders."""
     blocks = Flux3DistilledCoreDenoiseStep() if transformer.config["flow_map"] else Flux3CoreDenoiseStep()
-    pipeline = cast(Flux3ModularPipeline, blocks.init_pipeline())
-    pipeline.update_components(transformer=transformer, scheduler=scheduler)
+    with _no_warnings():
+        pipeline = cast(Flux3ModularPipeline, blocks.init_pipeline())
+        pipeline.update_components(transformer=transformer, scheduler=scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -48,7 +51,8 @@ def sample_with_modular_pipeline(
     embeds = prompt_embeds.to(device, dtype)
     guided: dict[str, Any] = {}
     if not transformer.config["flow_map"]:
-        pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
+        with _no_warnings():
+            pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
         against = negative.rows([0] * len(embeds)).to(device, dtype)["qwen"] if negative else None
         guided = {"negative_prompt_embeds": against}
     width, height = size
@@ -62,3 +66,14 @@ def sample_with_modular_pipeline(
         **guided,
     )
     return cast(Tensor, latents)
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """diffusers warns that guiders may change in later versions, and of parts that it did not load itself."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
