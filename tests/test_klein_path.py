@@ -1,12 +1,14 @@
 """The whole path on a tiny FLUX.2 klein: photos in, a proven file out that the official pipeline loads."""
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import Flux2KleinPipeline
+from PIL import Image
 
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.header import read_header
@@ -144,6 +146,14 @@ def test_the_workflow_beside_it_is_klein_s(finished: Path):
     kinds = {node["type"] for node in json.loads(workflow)["nodes"]}
     assert {"CFGGuider", "Flux2Scheduler", "EmptyFlux2LatentImage", "CLIPLoader"} <= kinds
     assert "Flux2KleinPipeline" in (file_of(finished).parent / "diffusers_example.py").read_text()
+
+
+def test_the_program_beside_it_runs_and_draws(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its pipeline's first argument is an image, unlike FluxPipeline's."""
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(file_of(finished).parent / "diffusers_example.py"))
+    with Image.open(tmp_path / "picture.png") as drawn:
+        assert drawn.mode == "RGB"
 
 
 def test_a_distilled_base_is_refused_before_anything_is_done(tiny_flux: Path, photos: Path, tmp_path: Path):

@@ -19,7 +19,7 @@ pipeline.set_adapters(["subject"], [{strength:g}])
 pipeline.to(device)
 
 picture = pipeline(
-    {prompt!r},
+    prompt={prompt!r},
     width={width},
     height={height},
     num_inference_steps={steps},
