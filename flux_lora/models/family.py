@@ -242,6 +242,8 @@ class Programs:
     """The pipeline's class in diffusers."""
     diffusers_program: str = ""
     """Template of a program that draws with a LoRA there; empty where from_pretrained and a call are enough."""
+    keeps_area: bool = False
+    """Whether it draws as many pixels as 1024 x 1024 has whatever size is asked for, unless max_area says otherwise."""
     comfy: ComfyParts
     implementation: str
     """modelspec.implementation. Forge knows a FLUX file by this, or by the architecture."""

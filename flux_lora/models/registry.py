@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 
 from flux_lora.models.family import ModelFamily, ModelSource
-from flux_lora.models.flux1.family import Flux1
+from flux_lora.models.flux1.family import FLUX1
 from flux_lora.models.flux2.family import FLUX2_DEV, KLEIN
 from flux_lora.models.flux3.family import FLUX3
 
-FAMILIES: tuple[ModelFamily, ...] = (Flux1(), *KLEIN, FLUX2_DEV, *FLUX3)
+FAMILIES: tuple[ModelFamily, ...] = (*FLUX1, *KLEIN, FLUX2_DEV, *FLUX3)
 
 
 def family_with(modules: Collection[str], families: Sequence[ModelFamily] = FAMILIES) -> ModelFamily:

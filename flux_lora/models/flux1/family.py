@@ -39,7 +39,7 @@ from flux_lora.models.flux1.layers import (
     flux1_shapes,
     fused_weights,
 )
-from flux_lora.models.flux1.programs import PROGRAMS, release_like
+from flux_lora.models.flux1.programs import KONTEXT_PROGRAMS, PROGRAMS, release_like
 from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Flux1:
-    """See models.family.ModelFamily."""
+    """See models.family.ModelFamily. Kontext is a row of its own: the same transformer, another pipeline."""
 
     name: str = "FLUX.1"
     pixels_per_latent: int = PIXELS_PER_LATENT
@@ -62,10 +62,12 @@ class Flux1:
     uses_cfg: bool = False
     trained_instead: str = ""
     programs: Programs = PROGRAMS
+    most_references: int = 0
+    """Images that a prediction may be conditioned on."""
 
     def release_like(self, name: str) -> Release:
-        """Schnell or Krea where the name says so, else dev."""
-        return release_like(name)
+        """Schnell or Krea where the name says so, else dev; Kontext has one."""
+        return release_like(name, self.programs.releases)
 
     def linear_shapes(self) -> Shapes:
         """FLUX.1-dev's; schnell lacks the guidance embedder."""
@@ -80,7 +82,7 @@ class Flux1:
         """By the class that model_index.json names."""
         index = local_folder(source.path) / INDEX
         try:
-            return json.loads(index.read_text(encoding="utf-8"))["_class_name"] == "FluxPipeline"
+            return json.loads(index.read_text(encoding="utf-8"))["_class_name"] == self.programs.diffusers_pipeline
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
@@ -158,7 +160,7 @@ class Flux1:
         """Embedded guidance in plain units; schnell is not given any."""
         from flux_lora.models.flux1.velocity import velocity_of
 
-        return velocity_of(cast(Any, transformer), guidance=guidance)
+        return velocity_of(cast(Any, transformer), guidance=guidance, most_references=self.most_references)
 
     def sampling_shift(self, scheduler: object, *, width: int, height: int, steps: int) -> float:  # noqa: ARG002
         """Of FluxPipeline's dynamic shift, which does not depend on the steps."""
@@ -182,12 +184,13 @@ class Flux1:
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """By diffusers' FluxPipeline, with embedded guidance."""
+        """By diffusers' FluxPipeline, or Kontext's, with embedded guidance."""
         assert pipeline.negative is None, "FLUX.1's guidance is embedded"
-        from flux_lora.models.flux1.sampling import sample_with_flux_pipeline
+        from flux_lora.models.flux1.sampling import pipeline_of, sample_with_flux_pipeline
 
         parts = cast("Parts", (pipeline.transformer, pipeline.scheduler))
-        return sample_with_flux_pipeline(parts, prompt_embeds, seeds, size=size, steps=steps, guidance=guidance)
+        sampler = pipeline_of(self.programs.diffusers_pipeline, parts)
+        return sample_with_flux_pipeline(sampler, prompt_embeds, seeds, size=size, steps=steps, guidance=guidance)
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
         """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""
@@ -226,3 +229,6 @@ class Flux1:
         from flux_lora.models.flux1.diffusers_lora import velocity_at_fixed_point
 
         return velocity_at_fixed_point(cast(Any, transformer))
+
+
+FLUX1 = (Flux1(), Flux1(name="FLUX.1 Kontext", programs=KONTEXT_PROGRAMS, most_references=1))

@@ -1,5 +1,8 @@
 """How other programs name FLUX.1's releases and parts: diffusers, ComfyUI, the hub, modelspec and sd-scripts."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from flux_lora.models.family import ComfyParts, Programs, Release
 
 HUB = "https://huggingface.co"
@@ -28,6 +31,14 @@ KREA = Release(
     licence="flux-1-dev-non-commercial-license",
     licence_link=f"{HUB}/black-forest-labs/FLUX.1-Krea-dev/blob/main/LICENSE.md",
 )
+KONTEXT = Release(
+    name="FLUX.1-Kontext-dev",
+    hub="black-forest-labs/FLUX.1-Kontext-dev",
+    comfy="flux1-dev-kontext_fp8_scaled.safetensors",
+    architecture="flux-1-dev",
+    licence="flux-1-dev-non-commercial-license",
+    licence_link=f"{HUB}/black-forest-labs/FLUX.1-Kontext-dev/blob/main/LICENSE.md",
+)
 PROGRAMS = Programs(
     diffusers_pipeline="FluxPipeline",
     comfy=ComfyParts(
@@ -46,7 +57,12 @@ PROGRAMS = Programs(
 )
 
 
-def release_like(name: str) -> Release:
-    """The release that another base, by its name, was made from: schnell or Krea where it says so, else dev."""
+KONTEXT_PROGRAMS = replace(PROGRAMS, diffusers_pipeline="FluxKontextPipeline", keeps_area=True, releases=(KONTEXT,))
+"""The same layers and parts; ComfyUI draws from text alone with the same nodes."""
+
+
+def release_like(name: str, among: Sequence[Release]) -> Release:
+    """The release that another base, by its name, was made from: schnell or Krea where it says so, else the first."""
     said = name.lower()
-    return SCHNELL if "schnell" in said else KREA if "krea" in said else DEV
+    wanted = SCHNELL if "schnell" in said else KREA if "krea" in said else among[0]
+    return wanted if wanted in among else among[0]

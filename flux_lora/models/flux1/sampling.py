@@ -1,14 +1,15 @@
-"""Images by diffusers' own FluxPipeline: sampling to latents, and the schedule's shift.
+"""Images by diffusers' own FluxPipeline or FluxKontextPipeline: sampling to latents, and the schedule's shift.
 
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, FluxPipeline, FluxTransformer2DModel
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
@@ -30,20 +31,11 @@ def sampling_shift(scheduler: FlowMatchEulerDiscreteScheduler, width: int, heigh
     return math.exp(calculate_shift(tokens, *bounds))
 
 
-@torch.no_grad()
-def sample_with_flux_pipeline(
-    parts: Parts,
-    prompt_embeds: PromptEmbeds,
-    seeds: Sequence[int],
-    *,
-    size: tuple[int, int],
-    steps: int,
-    guidance: float,
-) -> Tensor:
-    """Latents BCHW. They are not decoded here: the VAE keeps its own dtype and place, and class images need no
-    pixels."""
+def pipeline_of(name: str, parts: Parts) -> FluxPipeline | FluxKontextPipeline:
+    """diffusers' pipeline of this name, without VAE and text encoders."""
     transformer, scheduler = parts
-    pipeline = FluxPipeline(
+    kind = FluxKontextPipeline if name == FluxKontextPipeline.__name__ else FluxPipeline
+    pipeline = kind(
         scheduler=scheduler,
         vae=ABSENT,
         text_encoder=ABSENT,
@@ -53,9 +45,26 @@ def sample_with_flux_pipeline(
         transformer=transformer,
     )
     pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def sample_with_flux_pipeline(
+    pipeline: FluxPipeline | FluxKontextPipeline,
+    prompt_embeds: PromptEmbeds,
+    seeds: Sequence[int],
+    *,
+    size: tuple[int, int],
+    steps: int,
+    guidance: float,
+) -> Tensor:
+    """Latents BCHW. They are not decoded here: the VAE keeps its own dtype and place, and class images need no
+    pixels."""
+    transformer = pipeline.transformer
     embeds = prompt_embeds.to(transformer.device, transformer.dtype)
     width, height = size
-    (tokens,) = pipeline(
+    draw = partial(pipeline, max_area=width * height) if isinstance(pipeline, FluxKontextPipeline) else pipeline
+    (tokens,) = draw(
         prompt_embeds=cast(torch.FloatTensor, embeds["t5"]),
         pooled_prompt_embeds=cast(torch.FloatTensor, embeds["pooled"]),
         height=height,
