@@ -1,6 +1,7 @@
 """A run that trains is talked to from another terminal: it saves, shows, waits, goes on and ends."""
 
 import json
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ import pytest
 
 from flux_lora.config.choices import Control
 from flux_lora.errors import RunError
-from flux_lora.runs.control import FILE, ControlFile, send
+from flux_lora.runs.control import FILE, ControlFile, Requests, send
+from flux_lora.runs.stop_request import StopRequest
 from flux_lora.train.checkpoints import complete_checkpoints
 from tests.test_path import ENVIRONMENT, command, photo_folder, settings
 
@@ -110,8 +112,7 @@ def test_a_request_is_taken_once_and_one_that_is_none_not_at_all(tmp_path: Path)
     assert file.take() is None
 
 
-def test_a_pause_ends_with_any_other_request_or_a_signal(tmp_path: Path):
-    file = ControlFile(tmp_path)
-    (tmp_path / FILE).write_text("resume")
-    assert file.wait(lambda: False) is Control.resume
-    assert file.wait(lambda: True) is None
+@pytest.mark.parametrize(("file", "number", "answer"), [("resume", 0, "resume"), ("pause", signal.SIGTERM, "stop")])
+def test_a_pause_ends_with_any_other_request_or_a_signal(tmp_path: Path, file: str, number: int, answer: str):
+    (tmp_path / FILE).write_text(file)
+    assert Requests(StopRequest(number), ControlFile(tmp_path)).paused() is Control(answer)

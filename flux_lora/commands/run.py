@@ -3,34 +3,35 @@
 from flux_lora.commands.console_reporter import ConsoleReporter
 from flux_lora.commands.terminal import FELL_SHORT, WARNED, Terminal, plain_console
 from flux_lora.config.schema import RunConfig
+from flux_lora.distributed.processes import process_group
 from flux_lora.runs.auto_hardware import open_run
-from flux_lora.runs.encoding import encode_dataset
+from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
-from flux_lora.runs.lock import alone_in
-from flux_lora.runs.preflight import preflight
 from flux_lora.runs.report import write_run_report
+from flux_lora.runs.run import Run, Silent
 from flux_lora.runs.sharing import publish
 from flux_lora.runs.summary import note, stage
 from flux_lora.runs.tracking import track_evaluation
-from flux_lora.runs.training import train_adapter
+from flux_lora.runs.training import train_together
 
 
 def run(config: RunConfig) -> int:
     """Check, prepare, train, evaluate, export, report.
 
     1 if there are warnings and strict is set, and where no candidate passes: what learned nothing is not exported.
+    Processes that torchrun started together train one adapter; the first of them does the rest.
     """
-    run, terminal = open_run(config, Terminal()), plain_console()
-    dataset = preflight(run)
-    if config.strict and dataset.has_warnings:
+    with process_group() as group, group.fail_together():
+        run = open_run(config, Terminal() if group.first else Silent())
+        dataset = train_together(run, group, ConsoleReporter())
+    if dataset is None:
         return WARNED
-    run.begin()
-    with alone_in(run.folder.root):
-        with stage(run.folder, "prepare"):
-            prepared = encode_dataset(run, dataset)
-        with stage(run.folder, "train", continues=True):
-            train_adapter(run, prepared, ConsoleReporter())
+    return _judged_and_exported(run, dataset) if group.first else 0
+
+
+def _judged_and_exported(run: Run, dataset: RunDataset) -> int:
+    config, terminal = run.config, plain_console()
     with stage(run.folder, "evaluate"):
         evaluation = evaluate_run(run, dataset)
     track_evaluation(run, evaluation)

@@ -8,7 +8,7 @@ Shape letters: B batch, C latent channels, H W latent height and width.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import count
 
@@ -17,6 +17,7 @@ from torch import Generator, Tensor
 
 from flux_lora.config.choices import OutsideMask, SourceRole
 from flux_lora.data.cache import EncodedSample
+from flux_lora.distributed.processes import ProcessShare
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
 
@@ -59,7 +60,7 @@ def sample_indices_at(groups: Groups, batch_size: int, seed: int, number: int) -
 
 def share_of_rank(places: int, rank: int, world: int) -> tuple[int, ...]:
     """Which places of a batch a process takes: together they take each once, and none has two more than another."""
-    return tuple(range(rank, places, world))
+    return tuple(ProcessShare(rank, world).of(range(places)))
 
 
 @lru_cache(maxsize=4)
@@ -100,31 +101,48 @@ class Batch:
     """What each image's loss counts in this process's part of a batch; None is one nth of n. A batch that its bucket
     does not fill counts less as a whole: each of its images counts as much as any other."""
     samples: tuple[int, ...] = ()
-    """Their numbers in the set."""
+    """Numbers in the set of all images of the batch, those of other processes among them."""
+    share: ProcessShare = ProcessShare(0, 1)
+    """Which of these are here: samples[rank::world_size]. A process that has none answers the first one's question,
+    and that counts for nothing."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
         beside = self.latents.is_pinned()
         weights, masks, shares = self.loss_weights, self.masks, self.shares
-        return Batch(
+        return replace(
+            self,
             latents=self.latents.to(device, dtype, non_blocking=beside),
             prompt_embeds=self.prompt_embeds.to(device, dtype),
             loss_weights=None if weights is None else weights.to(device, non_blocking=beside),
             masks=None if masks is None else masks.to(device, non_blocking=beside),
             shares=None if shares is None else shares.to(device, non_blocking=beside),
-            samples=self.samples,
         )
 
     def pinned(self) -> "Batch":
         """The same in page-locked memory, from which a GPU copies beside its work."""
-        return Batch(
+        return replace(
+            self,
             latents=self.latents.pin_memory(),
             prompt_embeds=self.prompt_embeds.pinned(),
             loss_weights=None if self.loss_weights is None else self.loss_weights.pin_memory(),
             masks=None if self.masks is None else self.masks.pin_memory(),
             shares=None if self.shares is None else self.shares.pin_memory(),
-            samples=self.samples,
         )
+
+    def spread(self, values: Tensor) -> Tensor:
+        """What belongs to the images here, B..., at their places in the whole batch, and 0 at those of the others."""
+        if self.share.world_size == 1:
+            return values
+        whole = values.new_zeros(len(self.samples), *values.shape[1:])
+        here = whole[self.share.rank :: self.share.world_size]
+        here.copy_(values[: len(here)])
+        return whole
+
+    def here(self, whole: Tensor) -> Tensor:
+        """Of the whole batch, what belongs to the images here."""
+        share = self.share
+        return whole[share.rank :: share.world_size] if share.rank < len(whole) else whole[:1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +212,8 @@ def batch_at(
         ),
         loss_weights=None if masks is None else feed.mask_floor + (1 - feed.mask_floor) * masks,
         masks=masks if feed.outside_mask is OutsideMask.base else None,
-        samples=tuple(members[place] for place in mine),
+        samples=members,
+        share=ProcessShare(feed.rank, feed.world_size),
         shares=torch.tensor([share * (feed.prior_loss_weight if is_prior(one) else 1.0) for one in samples]),
     )
 

@@ -1,4 +1,4 @@
 """Processes that work on one run together.
 
-processes.py  rank, world size, broadcast, failing together
+processes.py  rank, world size, broadcast, sums, ending together
 """

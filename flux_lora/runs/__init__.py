@@ -16,7 +16,7 @@ held_out.py        the loss on held-out photos while training
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 control.py         requests to a run that trains
 early_stop.py      scores while training, and its end where more steps bring nothing
-training.py        learner, loop, checkpoints, previews
+training.py        learner, loop, checkpoints, previews; by one process or several
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
 comparison.py      several runs side by side

@@ -25,6 +25,7 @@ from flux_lora.data.batches import (
 )
 from flux_lora.data.cache import EncodedDataset
 from flux_lora.data.cache.entries import ANSWER, entry_name, has_entry, read_entry, read_prompt_embeds, write_entry
+from flux_lora.distributed.processes import ProcessShare
 from flux_lora.flow.points import FlowPoint, point_at
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import sigmas_at, uniform
@@ -90,11 +91,17 @@ class Reminders:
         return entry_name(ANSWER, self.asked_as, str(self.shift), latent, self.text(member, draw), str(draw))
 
 
-def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> Reminders:
-    """Class images and base answers, made where the cache lacks them; the pipeline must hold no adapter yet."""
+def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline, share: ProcessShare) -> Reminders:
+    """Class images and base answers, made where the cache lacks them; the pipeline must hold no adapter yet. `share`:
+    which of the processes that train together this is."""
     config, feedback = run.config, run.feedback
     render_class_images(run, prepared.class_images, pipeline)
-    options = BatchOptions(batch_size=config.train.batch_size, seed=config.train.seed + 1)
+    options = BatchOptions(
+        batch_size=config.train.batch_size,
+        seed=config.train.seed + 1,
+        rank=share.rank,
+        world_size=share.world_size,
+    )
     side = config.data.resolution
     shapes = [(side, side) for _ in prepared.class_images]
     samples = preservation_samples(prepared.encoded, run.folder.cache, prepared.class_images)
@@ -180,15 +187,20 @@ def _answers(base: Velocity, reminders: Reminders, members: Sequence[int], draw:
 
 
 def _asked(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:
-    batch, point = _question(reminders, members, draw)
-    entries = [read_entry(reminders.samples.folder, reminders.answer_name(member, draw)) for member in members]
+    """This process's part of such a batch; one with nothing to do asks a question that counts for nothing."""
+    options = reminders.options
+    share = ProcessShare(options.rank, options.world_size)
+    mine = share.of(members)
+    batch, point = _question(reminders, mine or members[:1], draw)
+    entries = [read_entry(reminders.samples.folder, reminders.answer_name(one, draw)) for one in mine or members[:1]]
     answers = torch.stack([entry[ANSWER] for entry in entries]).float()
-    return batch, FlowPoint(noisy=point.noisy, sigma=point.sigma, velocity=answers)
+    counts = torch.full((len(answers),), share.world_size / options.batch_size if mine else 0.0)
+    whole = replace(batch, shares=counts, samples=tuple(members), share=share)
+    return whole, FlowPoint(noisy=point.noisy, sigma=point.sigma, velocity=answers)
 
 
 def _question(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:
     latents = torch.stack([reminders.samples[member].latent for member in members])
     noise, sigma = (torch.stack(each) for each in zip(*(reminders.point(m, draw) for m in members), strict=True))
     texts = stack_prompt_embeds([reminders.prompt_embeds(member, draw) for member in members])
-    shares = torch.full((len(members),), 1 / reminders.options.batch_size)
-    return Batch(latents, texts, shares=shares), point_at(latents, noise, sigma)
+    return Batch(latents, texts), point_at(latents, noise, sigma)

@@ -6,12 +6,12 @@ that it arrived. One that was left for a dead process is not for the next: train
 
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from flux_lora.atomic import write_text
 from flux_lora.config.choices import Control
+from flux_lora.distributed.processes import ALONE, EndedTogether, ProcessGroup
 from flux_lora.errors import RunError
 from flux_lora.runs.lock import is_alone_in
 from flux_lora.runs.stop_request import StopRequest
@@ -19,6 +19,8 @@ from flux_lora.runs.stop_request import StopRequest
 FILE = ".control"
 EVERY = 0.2
 """Seconds between two looks."""
+WEAKEST_FIRST = (None, Control.resume, Control.save, Control.sample, Control.pause, Control.stop)
+"""Where processes have heard different things, the strongest is done."""
 
 
 @dataclass(frozen=True)
@@ -41,35 +43,41 @@ class ControlFile:
         file.unlink(missing_ok=True)
         return Control(said) if said in set(Control) else None
 
-    def wait(self, stopped: Callable[[], bool]) -> Control | None:
-        """The request that ends a pause: any other. None where a signal ended it."""
-        while not stopped():
-            request = self.take()
-            if request and request is not Control.pause:
-                return request
-            time.sleep(EVERY)
-        return None
-
 
 @dataclass
 class Requests:
-    """What a person asks of a run, by a signal or by `flux-lora control`."""
+    """What a person asks of a run, by a signal or by `flux-lora control`. All processes that train together take it
+    between the same two steps: the first one reads the file, and a signal may have reached any of them."""
 
     stop: StopRequest
     file: ControlFile
+    group: ProcessGroup = ALONE
 
     def after_step(self) -> Control | None:
         """The request that arrived; a signal asks to stop."""
-        return self._noted(self.file.take())
-
-    def paused(self) -> Control | None:
-        """Wait until something else is asked."""
-        return self._noted(self.file.wait(lambda: bool(self.stop.signal)))
-
-    def _noted(self, request: Control | None) -> Control | None:
-        if request is Control.stop:
+        arrived = self.file.take() if self.group.first else None
+        arrived = Control.stop if self.stop.signal else arrived
+        agreed = self.group.agree(WEAKEST_FIRST.index(arrived))
+        if WEAKEST_FIRST[agreed] is Control.stop:
             self.stop.signal = self.stop.signal or signal.SIGINT
-        return Control.stop if self.stop.signal else request
+        return WEAKEST_FIRST[agreed]
+
+    def paused(self) -> Control:
+        """Wait until anything else than a pause is asked."""
+        while (request := self.after_step()) in (None, Control.pause):
+            time.sleep(EVERY)
+        return request
+
+    def end_together(self, over: bool) -> bool:
+        """Whether training ends here for one of the processes; none goes on before the first has saved.
+
+        If a stop was asked for, all of them end as the signal would have it.
+        """
+        over = bool(self.group.agree(int(over)))
+        if self.stop.signal and not self.group.alone:
+            raise EndedTogether(128 + self.stop.signal)
+        self.stop.obey()
+        return over
 
 
 def send(root: Path, request: Control, *, patience: float) -> bool:

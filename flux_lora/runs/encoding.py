@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from flux_lora.data.bucketing.plan import Prepared, plan
-from flux_lora.data.cache import EncodedDataset, EncodeOptions, StageProfile, encode_all, encode_share
+from flux_lora.data.cache import EncodedDataset, EncodeOptions, EncodeResult, StageProfile, encode_all, encode_share
 from flux_lora.data.captioning.captioner import without_trigger
 from flux_lora.data.progress import no_progress
 from flux_lora.distributed.processes import ProcessGroup
@@ -16,7 +16,7 @@ from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_conte
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
 from flux_lora.runs.run import Run
-from flux_lora.runs.summary import note, stage
+from flux_lora.runs.summary import note
 
 GIB = 2**30
 
@@ -38,47 +38,49 @@ class PreparedRun:
 
 
 def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
-    """Encode what the cache lacks. VAE and text encoders are out of memory when this returns."""
-    folder, planned = run.folder, dataset.planned
-    options, class_images = _encode_options(run, dataset)
-    if dataset.subject_boxes:
-        dataset.subject_boxes.write(folder.cache)
-    with run.feedback.progress("encoding", keeps=True) as progress:
-        both = (*planned.prepared, *_held_out(run, dataset))
-        made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
-    made, held_out = made.split(len(planned.prepared))
-    fingerprint = fingerprint_of(planned, made.encoded.keys)
-    contents = Contents(fingerprint, run.transformer_fingerprint)
+    """Encode what the cache lacks, and write down what the run is made of. VAE and text encoders are out of memory
+    when this returns."""
+    folder = run.folder
+    made, prepared = _encoded(run, dataset)
+    contents = Contents(prepared.fingerprint, run.transformer_fingerprint)
     refuse_other_contents(folder, contents)
-    write_manifest(folder, planned, made, class_images, contents)
+    write_manifest(folder, dataset.planned, made, prepared.class_images, contents)
     if run.config.check.page:
         write_run_dataset_report(run, dataset)
     note(folder, {"encoding": [_in_numbers(profile) for profile in made.stages]})
-    return PreparedRun(dataset, made.encoded, held_out, run.encode_prompts([""])[0], class_images, fingerprint)
+    return prepared
 
 
-def encode_together(run: Run, group: ProcessGroup) -> bool:
-    """The same by several processes; whether it was done (strict=true stops at warnings).
-
-    Rank 0 checks, and at the end finds everything encoded and writes it down; each takes its share in between.
-    """
+def check_together(run: Run, group: ProcessGroup) -> RunDataset | None:
+    """What is learned from; None where strict=true stops at warnings. Rank 0 checks, begins the run folder, and tells
+    the others what they need to know."""
     dataset, goes_on = None, True
-    with group.fail_together():
-        if group.first:
-            dataset = preflight(run)
-            goes_on = not (run.config.strict and dataset.has_warnings)
-            if goes_on:
-                run.begin()
-    if group.all_max(int(not goes_on)):
-        return False
+    if group.first:
+        dataset = preflight(run)
+        goes_on = not (run.config.strict and dataset.has_warnings)
+        if goes_on:
+            run.begin()
+    if group.agree(int(not goes_on)):
+        return None
+    if group.alone:
+        return dataset
     sizes = sizes_from_json(group.broadcast(sizes_to_json(dataset) if dataset else "{}"))
-    with stage(run.folder, "prepare") if group.first else nullcontext():
-        with group.fail_together():
-            profiles = _encode_share(run, dataset or outline_dataset(run, sizes), group)
-        if group.first and dataset:
-            encode_dataset(run, dataset)
-            note(run.folder, {"encoding": [_in_numbers(profile) for profile in profiles]})
-    return True
+    return dataset or outline_dataset(run, sizes)
+
+
+def encode_together(run: Run, dataset: RunDataset, group: ProcessGroup) -> PreparedRun:
+    """Each process encodes its share; then rank 0 finds everything encoded and writes it down, and the others find it
+    too."""
+    if group.alone:
+        return encode_dataset(run, dataset)
+    profiles = _encode_share(run, dataset, group)
+    group.agree(0)
+    with group.first_alone():
+        if not group.first:
+            return _encoded(run, dataset)[1]
+        prepared = encode_dataset(run, dataset)
+        note(run.folder, {"encoding": [_in_numbers(profile) for profile in profiles]})
+    return prepared
 
 
 def preview_prompts(run: Run, dataset: RunDataset) -> tuple[str, ...]:
@@ -90,6 +92,19 @@ def preview_prompts(run: Run, dataset: RunDataset) -> tuple[str, ...]:
             prompt = prompt.replace(placeholder, word)
         chosen.append(prompt)
     return tuple(chosen) or dataset.suite.trigger[:2]
+
+
+def _encoded(run: Run, dataset: RunDataset) -> tuple[EncodeResult, PreparedRun]:
+    folder, planned = run.folder, dataset.planned
+    options, class_images = _encode_options(run, dataset)
+    if dataset.subject_boxes:
+        dataset.subject_boxes.write(folder.cache)
+    with run.feedback.progress("encoding", keeps=True) as progress:
+        both = (*planned.prepared, *_held_out(run, dataset))
+        made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
+    made, held_out = made.split(len(planned.prepared))
+    empty, fingerprint = run.encode_prompts([""])[0], fingerprint_of(planned, made.encoded.keys)
+    return made, PreparedRun(dataset, made.encoded, held_out, empty, class_images, fingerprint)
 
 
 def _encode_share(run: Run, dataset: RunDataset, group: ProcessGroup) -> tuple[StageProfile, ...]:

@@ -14,13 +14,7 @@ LOCK = ".lock"
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Raises RunError where another process trains in this folder, or where torchrun started several of this one."""
-    together = int(os.environ.get("WORLD_SIZE", "1"))
-    if together > 1:
-        raise RunError(
-            f"{together} processes were started together, and training is done by one",
-            fix="start it without torchrun; only flux-lora prepare is shared by several",
-        )
+    """Raises RunError where another process trains in this folder. Of several that train together one takes it."""
     with (folder / LOCK).open("a+b") as opened:
         if not _taken(opened):
             opened.seek(0)

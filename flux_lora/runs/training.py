@@ -1,6 +1,6 @@
 """Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,8 @@ from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
 from flux_lora.data.batches import BatchOptions, apart_by_window, batches_from
+from flux_lora.distributed.processes import ALONE, ProcessGroup, ProcessShare
+from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw, Shift, counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
@@ -24,69 +26,119 @@ from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
 from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
 from flux_lora.runs.control import ControlFile, Requests
+from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
-from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.encoding import PreparedRun, check_together, encode_together, preview_prompts
 from flux_lora.runs.hardest import hardest_in_words
 from flux_lora.runs.held_out import HeldOutLoss
+from flux_lora.runs.lock import alone_in
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import stop_request
-from flux_lora.runs.summary import note
+from flux_lora.runs.summary import note, stage
 from flux_lora.train import checkpoints
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import Launched, Step, launched_steps
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
 
 
-def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter) -> None:
+def train_together(run: Run, group: ProcessGroup, *reporters: Reporter) -> RunDataset | None:
+    """Check, encode and train, by one process or several; None where strict=true stops at warnings."""
+    dataset, folder = check_together(run, group), run.folder
+    if dataset is None:
+        return None
+    with group.if_first(alone_in(folder.root)):
+        with group.if_first(stage(folder, "prepare")):
+            prepared = encode_together(run, dataset, group)
+        with group.if_first(stage(folder, "train", continues=True)):
+            train_adapter(run, prepared, *reporters, group=group)
+    return dataset
+
+
+def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: ProcessGroup = ALONE) -> None:
     """Take the steps that are left, keep checkpoints, render previews.
 
-    `reporters` come beside metrics.jsonl and the recipe's tracker.
+    `reporters` come beside metrics.jsonl and the recipe's tracker. Of several processes the first writes and reports.
     """
     config, folder = run.config, run.folder
     if step := stopped_early(run):
         run.feedback.say(f"training ended at step {step}, where more brought nothing; train.evaluate_every=0 goes on")
         return
-    tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root)
-    reporter = combined(Jsonl(folder.metrics), *reporters, tracker)
+    reporter = _reporter(run, reporters) if group.first else combined()
     pipeline = run.load_pipeline()
-    reminders = reminders_of(run, prepared, pipeline) if config.train.preservation else None
+    with group.first_alone():
+        reminders = reminders_of(run, prepared, pipeline, group.share) if config.train.preservation else None
     last = checkpoints.latest_checkpoint(folder.root)
-    learner = _learner(run, pipeline, begins=last is None)
+    learner = _learner(run, pipeline, group, begins=last is None)
     start = checkpoints.restore(last, learner) if last else 0
+    _refuse_another_start(start, group)
     dtype = run.device.dtype
     preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
     groups = apart_by_window(prepared.dataset.planned.groups, prepared.encoded.windows())
     first = start * config.train.gradient_accumulation_steps
-    batches = batches_from(prepared.encoded, prepared.empty, _batch_options(config), groups, start=first)
+    options = _batch_options(config, group.share)
+    batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
-        pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start)
+        requests = Requests(stop, ControlFile(folder.root), group)
+        pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
         draw = _draw(run, pipeline)
-        expected = pauses.expected_loss
+        expected = pauses.expected_loss if pauses else None
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
-        file = ControlFile(folder.root)
-        file.clear()
-        _take(islice(steps, max(0, config.train.steps - start)), pauses, reporter, Requests(stop, file))
-    shown = [one.sample for one in prepared.dataset.planned.prepared]
-    for line in hardest_in_words(read_metrics(folder.metrics), shown):
-        run.feedback.say(line)
+        left = islice(steps, max(0, config.train.steps - start))
+        _take(left, pauses, reporter, requests) if pauses else _follow(left, config.train, requests)
+    if group.first:
+        shown = [one.sample for one in prepared.dataset.planned.prepared]
+        for line in hardest_in_words(read_metrics(folder.metrics), shown):
+            run.feedback.say(line)
+
+
+def _reporter(run: Run, more: Sequence[Reporter]) -> Reporter:
+    config, folder = run.config, run.folder
+    tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=folder.root)
+    return combined(Jsonl(folder.metrics), *more, tracker)
+
+
+def _refuse_another_start(start: int, group: ProcessGroup) -> None:
+    """Processes on several machines share the run folder, or they would train different adapters."""
+    if (furthest := group.agree(start)) != start:
+        raise RunError(
+            f"process {group.share.rank} finds a checkpoint of step {start}, and another one of step {furthest}",
+            fix="put run.dir on a disk that all machines share",
+        )
 
 
 def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, requests: Requests) -> None:
     """A step is reported once the next is under way, or where there is a pause after it."""
     unread: Launched | None = None
+    requests.file.clear()
     for step in steps:
         if unread:
             reporter.step(unread.read())
         unread, request = step, requests.after_step()
-        if request or pauses.due(step.number):
-            facts, unread = step.read(), None
-            reporter.step(facts)
-            request = requests.paused() if request is Control.pause else request
-            over = pauses.take(facts, request)
-            requests.stop.obey()
-            if over:
-                return
+        if not (request or pauses.due(step.number)):
+            continue
+        facts, unread = step.read(), None
+        reporter.step(facts)
+        request = requests.paused() if request is Control.pause else request
+        over = pauses.take(facts, request)
+        if request or pauses.saves(step.number):
+            over = requests.end_together(over)
+        if over:
+            return
+
+
+def _follow(steps: Iterator[Launched], config: TrainConfig, requests: Requests) -> None:
+    """What a process beside the first does between two steps: where that one saves or does as it is asked, it waits."""
+    for step in steps:
+        request = requests.after_step()
+        request = requests.paused() if request is Control.pause else request
+        if (request or saves(config, step.number)) and requests.end_together(False):
+            return
+
+
+def saves(config: TrainConfig, number: int) -> bool:
+    """Whether there is a checkpoint after this step."""
+    return number % config.save_every == 0 or number == config.steps
 
 
 @contextmanager
@@ -132,7 +184,7 @@ def shift_of(run: Run, pipeline: Pipeline) -> Shift:
     return dynamic if config.train.dynamic_shift else lambda _height, _width: config.train.shift
 
 
-def _batch_options(config: RunConfig) -> BatchOptions:
+def _batch_options(config: RunConfig, share: ProcessShare) -> BatchOptions:
     return BatchOptions(
         batch_size=config.train.batch_size,
         seed=config.train.seed,
@@ -141,10 +193,12 @@ def _batch_options(config: RunConfig) -> BatchOptions:
         sample_latents=config.data.sample_latents,
         mask_floor=config.data.mask_floor,
         outside_mask=config.data.outside_mask,
+        rank=share.rank,
+        world_size=share.world_size,
     )
 
 
-def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
+def _learner(run: Run, pipeline: Pipeline, group: ProcessGroup, *, begins: bool) -> Learner:
     config, family, transformer = run.config, run.family, pipeline.transformer
     layers = trained_ranks(linear_layers(transformer), config.adapter, family)
     generator = generator_for(config.train.seed, 0, "adapter")
@@ -157,7 +211,7 @@ def _learner(run: Run, pipeline: Pipeline, *, begins: bool) -> Learner:
         family.checkpoint_activations(transformer)
     predict = family.velocity(transformer, guidance=config.model.train_guidance)
     base = without_adapter(transformer, predict)
-    return Learner(predict, start, trainable_layers(transformer), config.train, base=base)
+    return Learner(predict, start, trainable_layers(transformer), config.train, group, base=base)
 
 
 class _Pauses:
@@ -178,25 +232,26 @@ class _Pauses:
 
     def due(self, number: int) -> bool:
         """Whether anything is done after this step."""
-        return self._saves(number) or self._shows(number) or self._held_out.due(number)
+        return self.saves(number) or self._shows(number) or self._held_out.due(number)
+
+    def saves(self, number: int) -> bool:
+        """Whether a checkpoint is saved after this step."""
+        return saves(self._run.config.train, number)
 
     def take(self, step: Step, request: Control | None) -> bool:
         """Do what is due, and what is asked for. Whether training should end here."""
         number, over, stops = step.number, False, request is Control.stop
         if measured := self._held_out.after(number):
             self._reporter.measured(number, measured)
-        if stops or request is Control.save or self._saves(number):
+        if stops or request is Control.save or self.saves(number):
             progress = {PRESERVATION_WEIGHT: step.preservation_weight}
             saved = checkpoints.save(self._run.folder.root, number, self._learner, progress)
             self._reporter.saved(saved)
             note(self._run.folder, {"steps": number})
-            over = self._saves(number) and not stops and self._early_stop.after(saved)
+            over = self.saves(number) and not stops and self._early_stop.after(saved)
         if not stops and (request is Control.sample or self._shows(number)):
             self._previews.show(number, self._reporter)
         return over
-
-    def _saves(self, number: int) -> bool:
-        return number % self._run.config.train.save_every == 0 or number == self._run.config.train.steps
 
     def _shows(self, number: int) -> bool:
         every = self._run.config.preview.every

@@ -3,11 +3,14 @@
 The model computes in its own dtype. Small updates would vanish in bfloat16, so the optimizer
 works on float32 masters: gradients are copied up to them, and new values down. Where the model
 computes in float32, the parameters are the masters. A step may follow several accumulations.
+
+Processes that train together each add the gradients of their part of a batch. A step first makes
+them those of the whole, and so all of them move by the same.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -18,6 +21,7 @@ from flux_lora.adapter.layer_types import Adapter
 from flux_lora.adapter.trainable import TrainableLayer
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch
+from flux_lora.distributed.processes import ALONE, ProcessGroup
 from flux_lora.errors import RunError
 from flux_lora.flow.points import FlowPoint
 from flux_lora.models.family import Velocity
@@ -34,6 +38,8 @@ class Update:
     grad_norm: Tensor
     """Before clipping."""
     learning_rate: float
+    numbers: Tensor = field(compare=False)
+    """What was handed in, summed over all processes."""
 
 
 def refuse_non_finite(number: int, loss: float, norm: float) -> None:
@@ -54,15 +60,18 @@ class Learner:
         start: Adapter,
         layers: Mapping[str, TrainableLayer],
         config: TrainConfig,
+        group: ProcessGroup = ALONE,
         *,
         base: Velocity | None = None,
     ) -> None:
-        """`start` is the float32 truth; `layers` hold its parameters inside the model that `predict` calls. `base` is
-        the same model without them; it is asked where a mask leaves the answer to it."""
+        """`start` is the float32 truth; `layers` hold its parameters inside the model that `predict` calls. `group`:
+        the processes that train it together. `base` is the same model without them; it is asked where a mask leaves
+        the answer to it."""
         assert set(layers) == set(start.deltas), "the model holds the adapter that starts"
         self.predict = predict
         self._base = base
         self.config = config
+        self.group = group
         self.layers = {name: layers[name] for name in sorted(layers)}
         self.parameters = [parameter for layer in self.layers.values() for parameter in layer.parameters]
         self.masters = [_master(parameter) for parameter in self.parameters]
@@ -90,14 +99,18 @@ class Learner:
                 master.grad = gradient if master.grad is None else master.grad + gradient
                 parameter.grad = None
 
-    def step(self, done: int) -> Update:
+    def step(self, done: int, numbers: Tensor | None = None) -> Update:
         """Move by the accumulated gradients, unless something is not finite. `done` steps were taken before.
 
         Nothing waits for the device: that a loss or gradient is not finite is found there, and said by the update.
+        `numbers`, N, are summed over all processes on the way.
         """
-        norm = get_total_norm([master.grad for master in self.masters if master.grad is not None])
-        loss = torch.stack(self._losses).sum()
+        mean = torch.stack(self._losses).sum() / self.group.share.world_size
         self._losses.clear()
+        known = mean[None] if numbers is None else torch.cat([mean[None], numbers])
+        loss, summed = self._of_all(known).split([1, len(known) - 1])
+        loss = loss[0]
+        norm = get_total_norm([master.grad for master in self.masters if master.grad is not None])
         clip_grads_with_norm_(self.masters, self.config.max_grad_norm, norm)
         rate = learning_rate_at(done, self.config)
         for group in self.optimizer.param_groups:
@@ -106,7 +119,20 @@ class Learner:
         for master in self.masters:
             master.grad = None
         self._copy_to_model()
-        return Update(number=done + 1, loss=loss, grad_norm=norm, learning_rate=rate)
+        return Update(number=done + 1, loss=loss, grad_norm=norm, learning_rate=rate, numbers=summed)
+
+    def _of_all(self, numbers: Tensor) -> Tensor:
+        """Make the gradients the mean of those of all processes, and give the sum of their `numbers`, N: one all-reduce
+        of one flat float32 buffer."""
+        if self.group.alone:
+            return numbers
+        gradients = [master.grad for master in self.masters if master.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), numbers.float()])
+        self.group.add_up(flat)
+        *means, summed = flat.split([*(gradient.numel() for gradient in gradients), len(numbers)])
+        for master, mean in zip(self.masters, means, strict=True):
+            master.grad = mean.view_as(master).div_(self.group.share.world_size)
+        return summed
 
     def adapter(self) -> Adapter:
         """The masters as they are now, copied to the CPU."""

@@ -1,6 +1,6 @@
 """The training loop as a stream of facts: it takes things to call, and yields what happened. It writes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.batches import Batch
-from flux_lora.flow.points import Draw
+from flux_lora.flow.points import Draw, FlowPoint
 from flux_lora.train.learner import Learner, refuse_non_finite
 from flux_lora.train.loss import flow_error, flow_loss, minimised, weighed
 from flux_lora.train.preservation import Asked, Preservation
@@ -73,9 +73,9 @@ class Launched:
     """Updates done, this one included."""
     learning_rate: float
     numbers: OnTheWay
-    """Total loss, gradient norm, loss, drift, weight of preservation, relative loss, then the loss of each image."""
+    """Total loss, gradient norm, loss, drift, weight of preservation, relative loss, then the loss of each image and
+    the sigma of each."""
     samples: tuple[int, ...]
-    sigmas: Tensor  # B, on the CPU, where they were drawn
     began: float
     ended: float = 0.0
     """When the next step began; until then 0."""
@@ -83,6 +83,7 @@ class Launched:
     def read(self) -> Step:
         """Raises RunError where the update was not finite, and so moved nothing."""
         total, norm, loss, drift, weight, relative, *each = self.numbers.read()
+        losses, sigmas = each[: len(each) // 2], each[len(each) // 2 :]
         refuse_non_finite(self.number, total, norm)
         return Step(
             number=self.number,
@@ -94,8 +95,8 @@ class Launched:
             preservation_weight=weight,
             relative_loss=relative,
             samples=self.samples,
-            sample_losses=tuple(each[: len(self.samples)]),
-            sigmas=tuple(self.sigmas[: len(self.samples)].tolist()),
+            sample_losses=tuple(losses[: len(self.samples)]),
+            sigmas=tuple(sigmas[: len(self.samples)]),
         )
 
 
@@ -129,7 +130,7 @@ def launched_steps(
     `expected` takes sigmas B to the losses that the base has there, B.
     """
     place, launched, together = learner.parameters[0], None, learner.config.gradient_accumulation_steps
-    drift = weight = relative = torch.zeros((), device=place.device)
+    drift = weight = relative = still = torch.zeros((), device=place.device)
     questions = made_ahead(_questions(batches, draw, start * together, place.dtype))
     for done in count(start):
         began = perf_counter()
@@ -138,19 +139,18 @@ def launched_steps(
         learned = [_learned(learner, question, place) for question in islice(questions, together)]
         if not learned:
             return
-        losses, sigmas = (torch.cat(each) for each in zip(*((one.losses, one.sigmas) for one in learned), strict=True))
-        if preservation and preservation.due(done):
-            reminder, point = placed(preservation.ask(), place.device, place.dtype)
-            moved = flow_loss(learner.predict, reminder, point)
-            learner.accumulate(preservation.pull * _reduced(moved, reminder))
-            drift = moved.detach().mean()
+        asks = preservation is not None and preservation.due(done)
+        moved = _reminded(learner, preservation, place) if preservation and asks else still
+        update = learner.step(done, torch.cat([moved[None], *_losses_and_sigmas(learned)]))
+        losses, sigmas = update.numbers[1:].chunk(2)
+        if preservation and asks:
+            drift = update.numbers[0]
             weight = preservation.answered(drift, done)
-        each = losses / expected(sigmas.to(losses.device)) if expected else losses
+        each = losses / expected(sigmas) if expected else losses
         relative = each.mean() if expected else relative
-        update = learner.step(done)
-        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative, each)
+        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative, each, sigmas)
         samples = tuple(number for one in learned for number in one.samples)
-        launched = Launched(update.number, update.learning_rate, numbers, samples, sigmas, began)
+        launched = Launched(update.number, update.learning_rate, numbers, samples, began)
         yield launched
 
 
@@ -158,8 +158,8 @@ def launched_steps(
 class _Learned:
     """One batch whose gradients were added."""
 
-    losses: Tensor  # B, without a graph
-    sigmas: Tensor  # B, on the CPU, where they were drawn
+    losses: Tensor  # of the whole batch, without a graph: 0 where another process has the image, as have sigmas
+    sigmas: Tensor
     samples: tuple[int, ...]
 
 
@@ -170,7 +170,20 @@ def _learned(learner: Learner, question: Asked, place: Tensor) -> _Learned:
     wrong = minimised(error, batch, point.sigma, learner.config)
     learner.accumulate(_reduced(wrong, batch) / learner.config.gradient_accumulation_steps)
     losses = weighed(error.detach().square(), batch.loss_weights)
-    return _Learned(losses, question[1].sigma, batch.samples)
+    return _Learned(batch.spread(losses), batch.spread(point.sigma), batch.samples)
+
+
+def _losses_and_sigmas(learned: Sequence[_Learned]) -> list[Tensor]:
+    return [*(one.losses for one in learned), *(one.sigmas for one in learned)]
+
+
+def _reminded(learner: Learner, preservation: Preservation, place: Tensor) -> Tensor:
+    """Add the gradients of a question that preserves; this process's part of how far the answers have moved."""
+    reminder, point = placed(preservation.ask(), place.device, place.dtype)
+    moved = flow_loss(learner.predict, reminder, point)
+    learner.accumulate(preservation.pull * _reduced(moved, reminder))
+    whole = reminder.spread(moved.detach())
+    return whole.sum() / len(whole)
 
 
 def made_ahead(items: Iterator[Item]) -> Iterator[Item]:
@@ -196,8 +209,11 @@ def ready(question: Asked, dtype: torch.dtype) -> Asked:
 
 
 def _questions(batches: Iterator[Batch], draw: Draw, start: int, dtype: torch.dtype) -> Iterator[Asked]:
+    """What is drawn is drawn for the whole batch, so that an image is asked the same in whichever process it is."""
     for number, batch in enumerate(batches, start):
-        yield ready((batch, draw(batch.latents.float(), number)), dtype)
+        point = draw(batch.spread(batch.latents.float()), number)
+        own = FlowPoint(batch.here(point.noisy), batch.here(point.sigma), batch.here(point.velocity))
+        yield ready((batch, own), dtype)
 
 
 def _reduced(loss: Tensor, batch: Batch) -> Tensor:

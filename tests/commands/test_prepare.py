@@ -1,72 +1,27 @@
 """prepare is done by as many processes as are started, and whoever stops it loses nothing that was done."""
 
 import json
-import multiprocessing
-import os
 import signal
-import socket
-import sys
 import time
-from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 import pytest
 
-from flux_lora.__main__ import main
 from flux_lora.commands.prepare import prepare
 from flux_lora.config.compose import compose_config
 from flux_lora.data.cache.index import INDEX
 from tests.data.colours import grow_old
 from tests.data.drawn_images import gradient, write_sample
-from tests.test_path import ENVIRONMENT, photograph, settings
+from tests.started_together import PATIENCE, programs, start_together
+from tests.test_path import photograph, settings
 
-PATIENCE = 120
-"""Seconds."""
-HEAVY = ("flux_lora.commands.prepare", "flux_lora.runs.run")
-"""What a process of ours imports first; imported once, for all that are started here."""
-
-
-def as_a_program(arguments: list[str], environment: dict[str, str], said: Path) -> None:
-    """The whole command line, in a process of its own."""
-    os.environ |= environment
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a gate that runs in the background has it ignored
-    with said.open("w") as heard:
-        os.dup2(heard.fileno(), 2)
-    sys.argv = ["flux-lora", "prepare", *arguments]
-    main()
-
-
-@pytest.fixture(scope="module")
-def programs() -> Iterator[ForkServerContext]:
-    """Starts processes that have imported what they need: five times the imports would be most of what is measured."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload([__name__, *HEAVY])
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        ensure_running()
-        yield server
+__all__ = ["programs"]
 
 
 def two_processes(programs: ForkServerContext, arguments: list[str], place: Path) -> list[tuple[int | None, str]]:
     """Exit codes and what was said of two that were started as torchrun starts them."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(listening.getsockname()[1]), "WORLD_SIZE": "2"}
-    files = [place / f"said_{rank}.txt" for rank in range(2)]
-    started = [
-        programs.Process(
-            target=as_a_program, args=(arguments, {**address, "RANK": str(rank), "LOCAL_RANK": str(rank)}, file)
-        )
-        for rank, file in enumerate(files)
-    ]
-    for each in started:
-        each.start()
-    for each in started:
-        each.join(PATIENCE)
-    return [(each.exitcode, file.read_text()) for each, file in zip(started, files, strict=True)]
+    return [each.end() for each in start_together(programs, ["prepare", *arguments], place, 2)]
 
 
 @pytest.fixture
@@ -146,17 +101,13 @@ def test_ctrl_c_keeps_what_is_encoded_and_says_so(tiny_flux: Path, tmp_path: Pat
     many_crops = ("data.crop=random", "data.repeats=25", "data.resolution=256", "data.max_upscale=2")
     arguments = settings(tiny_flux, photos, run_dir, *many_crops, "check.page=false")
     cache = run_dir.parent / "cache"
-    heard = tmp_path / "said.txt"
-    process = programs.Process(target=as_a_program, args=(arguments, {}, heard))
-    process.start()
+    (program,) = start_together(programs, ["prepare", *arguments], tmp_path, 1)
     deadline = time.monotonic() + PATIENCE
     while len(list(cache.glob("latent-*.safetensors"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
-    assert process.pid is not None, "it was started"
-    os.kill(process.pid, signal.SIGINT)
-    process.join(PATIENCE)
-    said = heard.read_text()
-    assert process.exitcode == 130, said
+    program.ask(signal.SIGINT)
+    code, said = program.end()
+    assert code == 130, said
     assert "are done and kept" in said and "the same command again continues" in said
     done = {file.name: file.stat().st_mtime_ns for file in cache.glob("*.safetensors")}
     assert json.loads((run_dir / "summary.json").read_text())["status"] == "stopped"

@@ -48,12 +48,3 @@ def test_training_is_refused_while_another_trains_there_and_nothing_changes(
         train(config)
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [LOCK, "recipe.yaml"]
     assert train(config) == 0
-
-
-def test_torchrun_does_not_start_a_training_in_each_process(
-    tiny_flux: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(RunError, match="2 processes were started together"):
-        train(compose_config(settings(tiny_flux, photos, tmp_path / "run")))
-    assert not (tmp_path / "run" / "checkpoints").exists()
