@@ -1,5 +1,6 @@
 """Every YAML that ships is composed, by the command that it opens with."""
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,12 +9,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from flux_lora.config.compose import compose_config
+from flux_lora.config.compose import compose_config, flat_settings
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FILES = sorted(RECIPES.rglob("*.yaml"))
-COUNT = 18
-"""Recipes 4, models 8, hardware 2, trackers 4. Another one is a decision."""
+COUNT = 35
+"""Recipes 20, models 9, hardware 2, trackers 4. Another one is a decision."""
 BY_HAND = ("data.folder=photos", "data.trigger=zorb", "data.class_word=mug")
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -32,6 +33,65 @@ def leaves(tree: object, path: str = "") -> Iterator[str]:
             yield from leaves(value, f"{path}.{key}".strip("."))
     else:
         yield path
+
+
+SUBJECTS = ("product", "character", "style")
+LENGTHS = ("_quick", "", "_thorough")
+FROZEN = json.loads((Path(__file__).parent / "frozen_recipes.json").read_text(encoding="utf-8"))
+"""What each recipe=<name>@<version> resolves to, of the sections that decide what is trained and on what."""
+DECIDE = ("adapter.", "train.", "data.")
+
+
+def resolved(recipe: str) -> dict[str, str]:
+    settings = flat_settings(compose_config([f"recipe={recipe}", *BY_HAND]))
+    return {key: str(value) for key, value in settings.items() if key.startswith(DECIDE)}
+
+
+def test_every_subject_comes_in_three_lengths_each_of_them_frozen():
+    stems = {file.stem for file in FILES if file.parent.name == "recipe"}
+    wanted = {f"{subject}{length}" for subject in SUBJECTS for length in LENGTHS}
+    assert wanted <= stems
+    assert {stem for stem in stems if "@" in stem} == set(FROZEN)
+    assert {stem.partition("@")[0] for stem in FROZEN} == wanted
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_frozen_recipe_resolves_to_what_it_did(name: str):
+    """A default that changes has to be written into the frozen files as it was; a knob that is new may come."""
+    now = resolved(name)
+    assert {key: now.get(key) for key in FROZEN[name]} == FROZEN[name]
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_a_frozen_recipe_leans_on_no_other_that_may_change(name: str):
+    tree = OmegaConf.load(RECIPES / "recipe" / f"{name}.yaml")
+    assert all("override" in str(each) for each in tree.defaults)
+
+
+RANGES = {
+    "product": {"adapter.rank": (16, 32), "train.learning_rate": (1e-4, 2e-4), "train.shift": (1.5, 2.0)},
+    "character": {"adapter.rank": (16, 32), "train.learning_rate": (1e-4, 2e-4), "train.shift": (1.0, 1.8)},
+    "style": {"adapter.rank": (8, 32), "train.learning_rate": (1e-4, 4e-4), "train.caption_dropout": (0.1, 0.1)},
+}
+"""What practitioners' recipes for FLUX.1-dev agree on, by subject."""
+LOOKS = {"product": (20, 50, 120), "character": (18, 55, 120), "style": (40, 30, 60)}
+"""Images of a usual set, and the exposures of each that work, at the least and at the most."""
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_values_lie_within_what_practitioners_agree_on(subject: str, length: str):
+    config = compose_config([f"recipe={subject}{length}", *BY_HAND])
+    settings = flat_settings(config)
+    for key, (low, high) in RANGES[subject].items():
+        assert low <= float(settings[key]) <= high, key
+    images, least, most = LOOKS[subject]
+    assert least <= config.train.steps * config.train.batch_size / images <= most
+    assert config.adapter.alpha == config.adapter.rank and config.train.learning_rate * config.train.steps <= 0.25
+    assert config.train.learning_rate <= 1e-4 or config.train.steps <= 1000
+    assert (config.train.preservation > 0) == (subject != "style") == (not config.train.dynamic_shift)
+    assert config.train.save_every * 10 == config.train.steps and config.train.max_grad_norm == 1.0
+    assert config.model.train_guidance == 1.0 and max(config.data.resolution, *config.data.more_resolutions, 0) <= 1024
 
 
 def test_no_recipe_escapes_these_tests():

@@ -274,7 +274,8 @@ def _refuse_unknown_keys(request: Request) -> None:
         if key not in known and key.split("/")[0].split(".")[0] != "hydra":
             raise error_messages.unknown_key(key, groups=sorted(groups))
     if "recipe" not in keys and not request.run:
-        recipes = sorted(file.stem for folder in folders for file in (folder / "recipe").glob("*.yaml"))
+        files = [file for folder in folders for file in (folder / "recipe").glob("*.yaml")]
+        recipes = sorted(file.stem for file in files if "@" not in file.stem)  # frozen ones are for who knows of them
         raise ConfigError("no recipe is named", fix="add one of: " + ", ".join(f"recipe={name}" for name in recipes))
 
 
