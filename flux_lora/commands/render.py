@@ -1,5 +1,6 @@
 """render: images of prompts and seeds with a base, and a LoRA of any tool in it; each PNG says how it was made."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from flux_lora.errors import ConfigError
 from flux_lora.render.kept import render_kept
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.auto_hardware import settled_to_render
 from flux_lora.runs.run import Run
 
 SHEET = "sheet.png"
@@ -21,8 +23,10 @@ SHEET = "sheet.png"
 
 def render(ask: RenderArgs) -> int:
     """Write the images and a sheet, a row a prompt, into a new folder."""
-    terminal, out, run = plain_console(), Path(ask.out), Run(_config(ask), Terminal())
-    _check(ask, out, run)
+    terminal, out, planned = plain_console(), Path(ask.out), _config(ask)
+    _check(ask, out, Run(planned))
+    given = read_contents(Path(ask.adapter)) if ask.adapter else None
+    run = Run(settled_to_render(planned, Terminal(), given.adapter if given else None), Terminal())
     spec = RenderSpec(
         prompts=ask.prompts,
         seeds=ask.seeds,
@@ -33,7 +37,6 @@ def render(ask: RenderArgs) -> int:
         guidance=run.config.model.render_guidance,
     )
     weights = run.weights()
-    given = read_contents(Path(ask.adapter)) if ask.adapter else None
     if given:
         introduce(ask.adapter, given, terminal)
         weights = run.weights(weights_digest(Path(ask.adapter)), ask.strength)
@@ -53,7 +56,7 @@ def render(ask: RenderArgs) -> int:
 
 
 def _config(ask: RenderArgs) -> RunConfig:
-    """The base as recipes/model has it, or at another path."""
+    """The base as recipes/model has it, or at another path; its resolution is a square of as many pixels."""
     places = {
         "path": ask.path,
         "transformer": ask.transformer,
@@ -63,7 +66,9 @@ def _config(ask: RenderArgs) -> RunConfig:
     }
     words = [f"model.{key}={place}" for key, place in places.items() if place]
     config = compose_config(["recipe=photos", f"model={ask.model}", "data.folder=.", *words])
-    return replace(config, hardware=ask.hardware)
+    side = 16 * math.ceil(math.sqrt(max(0, ask.width * ask.height)) / 16)
+    sized = replace(config, data=replace(config.data, resolution=side), preview=replace(config.preview, size=side))
+    return replace(sized, hardware=ask.hardware)
 
 
 def _check(ask: RenderArgs, out: Path, run: Run) -> None:

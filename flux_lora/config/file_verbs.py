@@ -156,7 +156,7 @@ class RenderArgs:
     """Sampling steps."""
     out: str
     """A new folder: a PNG an image, with how it was made in its text, and sheet.png. One that exists is left alone."""
-    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    hardware: HardwareConfig = field(default_factory=lambda: HardwareConfig(auto=True))
 
 
 @dataclass(frozen=True, kw_only=True)

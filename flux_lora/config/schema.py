@@ -265,7 +265,8 @@ class HardwareConfig:
     encode_text_on_cpu: bool = False
     """Encodes captions on the CPU, some seconds each: T5 takes 9 GB of a GPU, and has left it before training."""
     auto: bool = False
-    """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and encode_text_on_cpu for the GPU."""
+    """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and encode_text_on_cpu for the GPU; what is
+    set beside it, other than dtype, is kept."""
     gpu_gb: float = 0.0
     """Memory to choose for and to plan with, in GB as cards are sold; 0 takes that of the GPU here."""
     threads: int = 0

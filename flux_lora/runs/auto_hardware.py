@@ -1,9 +1,13 @@
 """hardware.auto: what a GPU can hold decides how the base is kept, before anything is loaded."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 
+from flux_lora.adapter.layer_types import Adapter
 from flux_lora.config.choices import ComputeDtype, Device, Quantization
 from flux_lora.config.rules import WHOLE_WEIGHTS
 from flux_lora.config.schema import HardwareConfig, RunConfig
@@ -30,6 +34,37 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
 
     Raises ConfigError where no way fits, with what would.
     """
+    return _settled(config, feedback, fastest)
+
+
+def settled_to_render(config: RunConfig, feedback: Feedback, adapter: Adapter | None) -> RunConfig:
+    """The same where images of data.resolution are all that is made, with an adapter in the base.
+
+    Raises ConfigError where no way fits.
+    """
+
+    return _settled(config, feedback, partial(_fastest_to_render, adapter=adapter))
+
+
+def _fastest_to_render(planner: Planner, card: float, *, adapter: Adapter | None) -> Plan:
+    layers = adapter.layers if adapter else {}
+    adapted = sum(layer.down.numel() + layer.up.numel() for layer in layers.values())
+    fixed = any(re.fullmatch(planner.family.modulation, name) for name in layers)
+    ways = [way for way in _ways_asked_for(planner) if not (fixed and way.offload_modulation)]
+    at_once = dict.fromkeys(replace(way, gradient_checkpointing=False) for way in ways)  # there is no backward pass
+    plans = [planner.rendering(way, adapted) for way in at_once]
+    found = next((plan for plan in plans if plan.fits(card)), None)
+    if found:
+        return found
+    smallest, side = min(plans, key=lambda plan: plan.peak.bytes), planner.config.data.resolution
+    raise ConfigError(
+        f"images of {side} x {side} pixels take {smallest.peak.bytes / GIB:.1f} GB at least ({smallest.way}), and "
+        f"{card:.0f} GB are here",
+        fix="render smaller images (width=512 height=512), or on the CPU (hardware.device=cpu)",
+    )
+
+
+def _settled(config: RunConfig, feedback: Feedback, choose: Callable[[Planner, float], Plan]) -> RunConfig:
     hardware = config.hardware
     if not hardware.auto:
         return config
@@ -37,7 +72,7 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
     if not card:
         return replace(config, hardware=replace(hardware, auto=False, dtype=ComputeDtype.fp32))
     planner = planner_of(config)
-    plan = fastest(planner, card)
+    plan = choose(planner, card)
     feedback.say(f"hardware: {in_words(plan, card)}")
     return replace(
         config,
@@ -47,7 +82,7 @@ def settled(config: RunConfig, feedback: Feedback) -> RunConfig:
             quantize=plan.way.quantize,
             offload_modulation=plan.way.offload_modulation,
             gradient_checkpointing=plan.way.gradient_checkpointing,
-            encode_text_on_cpu=plan.encodes_text_on_cpu(card),
+            encode_text_on_cpu=hardware.encode_text_on_cpu or plan.encodes_text_on_cpu(card),
         ),
     )
 
@@ -67,10 +102,23 @@ def fastest(planner: Planner, card: float) -> Plan:
 
 
 def possible_ways(planner: Planner) -> list[Way]:
-    """The fastest first. What is trained cannot wait in host memory, and some kinds of adapter take no 4 bits."""
-    ways = [way for way in WAYS if not (way.offload_modulation and planner.trains_modulation)]
+    """The fastest first, of those that keep what is asked for. What is trained cannot wait in host memory, and some
+    kinds of adapter take no 4 bits."""
+    ways = [way for way in _ways_asked_for(planner) if not (way.offload_modulation and planner.trains_modulation)]
     whole = planner.config.adapter.kind in WHOLE_WEIGHTS
     return [way for way in ways if not (whole and way.quantize is Quantization.nf4)]
+
+
+def _ways_asked_for(planner: Planner) -> list[Way]:
+    """What hardware says beside auto is kept: a quantisation, an offload, checkpointing."""
+    asked = planner.config.hardware
+    return [
+        way
+        for way in WAYS
+        if asked.quantize in (Quantization.none, way.quantize)
+        and way.offload_modulation >= asked.offload_modulation
+        and way.gradient_checkpointing >= asked.gradient_checkpointing
+    ]
 
 
 def _fastest(planner: Planner, card: float) -> Plan | None:

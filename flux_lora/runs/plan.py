@@ -166,20 +166,37 @@ class Planner:
             "adapter": float(self.trained * self._dtype.itemsize),
             "optimizer": float(self.trained * OPTIMIZER_BYTES[self.config.train.optimizer]),
         }
-        computing = {**held, "weight": self._largest_weight(way)}
-        vae = float(bytes_of(self.base.vae))
         stages = (
-            Stage("encode", {"VAE": vae, "context": CONTEXT, "activations": self._encoding.peak}),
-            Stage("train", {**computing, "activations": step.peak}),
-            Stage("sample", {**computing, "activations": self._image.peak}),
-            Stage("decode", {**held, "VAE": vae, "activations": self._decoding.peak}),
+            Stage("encode", {"VAE": self._vae, "context": CONTEXT, "activations": self._encoding.peak}),
+            Stage("train", {**held, "weight": self._largest_weight(way), "activations": step.peak}),
+            *self._images(way, held),
         )
         train = self.config.train
         asked = 1 / train.preservation_every if train.preservation else 0
-        encoders = float(sum(bytes_of(part) for part in self.base.text_encoders))
         batches = train.gradient_accumulation_steps
         flops = step.flops * (batches + asked) + self._answers.flops * batches
-        return Plan(way, stages, flops, encoders + self._caption.peak + CONTEXT)
+        return Plan(way, stages, flops, self._text_encoders)
+
+    def rendering(self, way: Way, adapted: int) -> Plan:
+        """Images alone, of a base with so many numbers of an adapter in it; the work is that of a pass."""
+        held = {"base": self._weights(way), "context": CONTEXT, "adapter": float(adapted * self._dtype.itemsize)}
+        return Plan(way, self._images(way, held), self._image.flops, self._text_encoders)
+
+    def _images(self, way: Way, held: Mapping[str, float]) -> tuple[Stage, Stage]:
+        """Sampling beside what is held, and decoding."""
+        return (
+            Stage("sample", {**held, "weight": self._largest_weight(way), "activations": self._image.peak}),
+            Stage("decode", {**held, "VAE": self._vae, "activations": self._decoding.peak}),
+        )
+
+    @property
+    def _vae(self) -> float:
+        return float(bytes_of(self.base.vae))
+
+    @property
+    def _text_encoders(self) -> float:
+        """Bytes of encoding captions."""
+        return float(sum(bytes_of(part) for part in self.base.text_encoders)) + self._caption.peak + CONTEXT
 
     @property
     def trains_modulation(self) -> bool:

@@ -70,3 +70,11 @@ def test_a_folder_that_is_there_is_left_alone(tiny_flux: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="is there already"):
         answer(asked(tiny_flux, tmp_path))
     assert list(tmp_path.iterdir()) == [] or tiny_flux.parent == tmp_path
+
+
+def test_the_hardware_is_chosen_as_in_training_unless_it_is_named(tiny_flux: Path, tmp_path: Path, capsys):
+    words = asked(tiny_flux, tmp_path / "auto", "hardware.device=auto")
+    assert answer([*words, "hardware.gpu_gb=12"]) == 0
+    assert "hardware: whole base, at most " in capsys.readouterr().err
+    assert answer([*asked(tiny_flux, tmp_path / "said", "hardware.device=auto"), "hardware.auto=false"]) == 0
+    assert "hardware: " not in capsys.readouterr().err

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from flux_lora.adapter.attach import attach
-from flux_lora.adapter.layer_types import tensors_in
+from flux_lora.adapter.layer_types import Adapter, LoRA, tensors_in
 from flux_lora.commands.plan import plan
 from flux_lora.config.choices import AdapterKind, ComputeDtype, OptimizerName, Quantization
 from flux_lora.config.compose import compose_config
@@ -18,7 +18,7 @@ from flux_lora.models.counting import bytes_of
 from flux_lora.models.flux1.load import load_transformer
 from flux_lora.models.frozen_linear import Nf4Linear
 from flux_lora.models.mini import MINI
-from flux_lora.runs.auto_hardware import fastest, planner_of, possible_ways, settled
+from flux_lora.runs.auto_hardware import fastest, planner_of, possible_ways, settled, settled_to_render
 from flux_lora.runs.plan import GIB, Planner, Way
 from flux_lora.runs.run import Silent
 
@@ -196,3 +196,45 @@ def test_the_verb_lists_what_is_trained_by_part_and_rank(capsys: pytest.CaptureF
     assert ["image", "attention", "76", "16", "7,471,104"] in rows
     assert ["single", "attention", "114", "8", "5,603,328"] in rows
     assert ["all", "266", "20,545,536"] in rows
+
+
+def test_what_is_set_beside_auto_is_kept():
+    hardware = settled(recipe("hardware.gpu_gb=80", "hardware.quantize=nf4"), Silent()).hardware
+    assert (hardware.quantize, hardware.gradient_checkpointing) == (Quantization.nf4, True)
+    hardware = settled(recipe("hardware.gpu_gb=80", "hardware.offload_modulation=true"), Silent()).hardware
+    assert hardware.offload_modulation and hardware.quantize is Quantization.int8
+
+
+@pytest.mark.parametrize(
+    ("card", "side", "way"),
+    [
+        (8, 768, Way(Quantization.nf4, offload_modulation=True)),
+        (12, 1024, Way(Quantization.nf4)),
+        (16, 1024, Way(Quantization.int8)),
+        (48, 1024, Way()),
+    ],
+)
+def test_images_alone_are_planned_without_a_backward_pass(card: int, side: int, way: Way):
+    size = (f"preview.size={side}", f"data.resolution={side}")
+    hardware = settled_to_render(recipe(f"hardware.gpu_gb={card}", *size), Silent(), None).hardware
+    assert (hardware.quantize, hardware.offload_modulation) == (way.quantize, way.offload_modulation)
+    assert not hardware.gradient_checkpointing and hardware.dtype is ComputeDtype.bf16
+    planned = planner(*size)
+    assert planned.rendering(way, 0).fits(card)
+    trained = planned.plan(replace(way, gradient_checkpointing=True))
+    assert planned.rendering(way, 0).stages[0].bytes < trained.stage("sample").bytes
+
+
+def test_a_lora_in_the_modulation_keeps_it_on_the_card_and_its_numbers_are_counted():
+    layer = LoRA(torch.zeros(4, 3072), torch.zeros(9216, 4), 4.0)
+    adapter = Adapter({"single_transformer_blocks.0.norm.linear": layer})
+    hardware = settled_to_render(recipe("hardware.gpu_gb=12", "preview.size=1024"), Silent(), adapter).hardware
+    assert not hardware.offload_modulation and hardware.quantize is Quantization.nf4
+    with_it, without = (planner().rendering(Way(), numbers).peak.parts["adapter"] for numbers in (4 * 12288, 0))
+    assert with_it - without == 4 * 12288 * 2
+
+
+def test_images_that_no_way_makes_room_for_are_refused_with_the_way_out():
+    with pytest.raises(ConfigError, match="GB at least .nf4, modulation offloaded., and 4 GB are here") as refused:
+        settled_to_render(recipe("hardware.gpu_gb=4"), Silent(), None)
+    assert "width=512" in refused.value.fix
