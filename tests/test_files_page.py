@@ -13,6 +13,7 @@ from flux_lora.adapter.proof.diffusers_load import shapes_of
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import AdapterTargets, ExportDialect
 from flux_lora.models.flux1.layers import LAYER_GROUPS, flux1_shapes
+from flux_lora.models.flux3.layers import flux3_shapes
 from tests.adapter.loaders.test_flux2 import FILES
 from tests.klein_base import tiny_transformer
 
@@ -24,7 +25,7 @@ def table(text: str) -> list[list[str]]:
     return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
 
 
-FLUX1, FLUX2 = map(table, PAGE.split("## FLUX.2"))
+FLUX1, FLUX2, FLUX3 = map(table, re.split(r"^## FLUX\.[23]$", PAGE, flags=re.MULTILINE))
 PROGRAMS = FLUX1[0][1:]
 ROWS = FLUX1[2:]
 LAYOUTS = (
@@ -38,6 +39,16 @@ LAYOUTS = (
     "bare",
 )
 """Of the page's rows on FLUX.2, in their order."""
+LAYOUTS_OF_FLUX3 = (
+    "own names",
+    "own names with alpha",
+    "BFL, blocks",
+    "BFL, blocks, with alpha",
+    "BFL, down and up, without alpha",
+    "kohya, blocks",
+    "fal",
+    "bare",
+)
 NARROW = 128
 """FLUX.1's widths divided by this."""
 
@@ -79,3 +90,13 @@ def _said(verdict: Compatibility) -> str:
 def test_every_dialect_that_can_be_exported_is_on_the_page():
     assert {row[0] for row in ROWS} | {"xlabs"} == set(ExportDialect)
     assert set(ExportDialect) == {name for name, dialect in DIALECTS.items() if dialect.write is not None}
+
+
+@pytest.mark.parametrize(("row", "layout"), [*zip(FLUX3[2:], LAYOUTS_OF_FLUX3, strict=True)], ids=str)
+def test_the_table_of_flux3_is_what_diffusers_does(row: list[str], layout: str):
+    from tests.adapter.loaders import test_flux3 as files  # here, where it may skip
+
+    shapes = {name: (4, 4) for name in flux3_shapes() if "blocks." in name}
+    found = {each.reader: each for each in compatibility(files.FILES[layout](files.drawn(shapes)), {}, shapes)}
+    assert [_said(found["diffusers"])] == row[1:]
+    assert found["ComfyUI"].takes == "unknown"

@@ -57,13 +57,13 @@ class ModelConfig:
     """The base's licence; the exported file repeats it, because a LoRA inherits its limits."""
     max_sequence_length: int
     """Tokens of a prompt, padding among them: 512 for FLUX.1-dev and FLUX.2. Another length than the base's changes its
-    images."""
+    images. FLUX.3 pads each caption to the next multiple of 80, and to this at most."""
     train_guidance: float = 1.0
     """Guidance embedding in training. 1.0 for a guidance-distilled base: at 3.5 the LoRA unlearns the distillation."""
     render_guidance: float = 3.5
     """Guidance when images are rendered: the embedding's, or real guidance where the base has none."""
     train_distilled: bool = False
-    """Train a base that was distilled to few steps (FLUX.2 klein without `base`) all the same; it then needs more."""
+    """Train a base that was distilled to few steps (klein without `base`) all the same; it then needs more."""
     distilled: str = ""
     """What was distilled from this base and is used in its place (FLUX.2-klein-4B): a folder or a Hugging Face id. The
     chosen checkpoint is then shown and judged on it, too. Empty shows the base alone."""
