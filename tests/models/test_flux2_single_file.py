@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from flux_lora.models.flux1.single_file import open_single_file as open_flux1
 from flux_lora.models.flux2.family import FLUX2_DEV, KLEIN
 from flux_lora.models.flux2.layers import DEV, KLEIN_4B, KLEIN_9B, Size, flux2_shapes, fused_weights
 from flux_lora.models.flux2.load import load_transformer
+from flux_lora.models.flux2.programs import BASE_4B
 from flux_lora.models.flux2.single_file import open_single_file
 from flux_lora.models.flux2.weightless import transformer_settings
 from flux_lora.models.single_file import NORMS, settings_of, tensors_in
@@ -108,6 +110,24 @@ def test_every_tensor_goes_where_diffusers_own_conversion_puts_it_and_tells_the_
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert {name: settings_of(single)[name] for name in transformer_settings(size)} == transformer_settings(size)
+
+
+def test_a_file_of_another_size_than_the_base_is_refused_before_anything_is_encoded(tmp_path: Path):
+    save_file(released(KLEIN_4B), tmp_path / "klein.safetensors")
+    file = str(tmp_path / "klein.safetensors")
+    assert KLEIN[0].transformer_place(ModelSource(BASE_4B.hub, transformer=file)) == Path(file)
+    cpu = torch.device("cpu")
+    for family in (KLEIN[1], FLUX2_DEV):
+        source = ModelSource(family.release.hub, transformer=file)
+        for ask in (
+            partial(family.transformer_place, source),
+            partial(family.weightless_base, source),
+            partial(family.load_transformer, source, PLACE),
+            partial(family.encoders, source, device=cpu, text_device=cpu, dtype=torch.float32),
+        ):
+            with pytest.raises(ModelError, match="reads text of 7680 features") as refused:
+                ask()
+            assert refused.value.fix.startswith("set model=flux2_klein_4b")
 
 
 def test_eight_bit_weights_are_taken_times_their_scale(base: Path, tmp_path: Path):

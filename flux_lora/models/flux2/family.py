@@ -47,9 +47,9 @@ from flux_lora.models.flux2.programs import (
     DISTILLED_9B,
     programs_of,
 )
-from flux_lora.models.flux2.single_file import open_single_file
+from flux_lora.models.flux2.single_file import open_fitting_file
 from flux_lora.models.flux2.text_models import MISTRAL3, QWEN3, TextModel, counting_tokenizer, tokens_around
-from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
+from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder, part_settings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,9 +111,14 @@ class Flux2:
 
     def transformer_place(self, source: Source) -> Path:
         """The file that is named, else transformer/ of the pipeline."""
-        if source.transformer:
-            return open_single_file(source.transformer).file
-        return part_folder(source.path, "transformer", source.revision)
+        return self._own_file(source) or part_folder(source.path, "transformer", source.revision)
+
+    def _own_file(self, source: Source) -> Path | None:
+        """The file that is named, if one is. Raises ModelError where it is of another size than the base."""
+        if not source.transformer:
+            return None
+        text = part_settings(source.path, "text_encoder", self.text.settings(self.size))
+        return open_fitting_file(source.transformer, text.get("text_config", text)["hidden_size"]).file
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
         """The text encoder's. The words around a caption take some of the window."""
@@ -130,6 +135,8 @@ class Flux2:
         from flux_lora.models.flux2.part_files import refuse_unknown_files, text_digest, vae_digest
         from flux_lora.models.flux2.text import encode_text
         from flux_lora.models.flux2.weightless import check_files
+
+        self._own_file(source)
 
         def open_image_encoder() -> EncodeImage:
             vae = load_vae(source, device=device)
@@ -154,6 +161,7 @@ class Flux2:
         """Flux2Transformer2DModel."""
         from flux_lora.models.flux2.load import load_transformer
 
+        self._own_file(source)
         return load_transformer(source, placement)
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
@@ -225,6 +233,7 @@ class Flux2:
         """As the configs on this disk say, else the released one's."""
         from flux_lora.models.flux2.weightless import weightless_base
 
+        self._own_file(source)
         return weightless_base(self.size, self.text, source)
 
     def loads_in_diffusers(self, dialect: str, names: Collection[str], shapes: Shapes) -> bool:  # noqa: ARG002

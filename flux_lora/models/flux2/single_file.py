@@ -3,8 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flux_lora.models.flux2.layers import DEV, HEAD, flux2_shapes, fused_weights
-from flux_lora.models.single_file import DIFFUSERS_MARK, Layout, SingleFile
+from flux_lora.errors import ModelError
+from flux_lora.models.flux2.layers import (
+    DEV,
+    HEAD,
+    KLEIN_4B,
+    KLEIN_9B,
+    TEXT_LAYERS,
+    flux2_shapes,
+    fused_weights,
+)
+from flux_lora.models.single_file import DIFFUSERS_MARK, Layout, SingleFile, settings_of
 from flux_lora.models.single_file import open_single_file as open_file
 from flux_lora.models.weight_file import Sides, blocks_in
 
@@ -16,9 +25,30 @@ TOLD_BY = (
 )
 
 
+RECIPES: Mapping[int, str] = {
+    KLEIN_4B.text_width: "flux2_klein_4b",
+    KLEIN_9B.text_width: "flux2_klein_9b",
+    DEV.text_width: "flux2_dev",
+}
+"""Features of the text encoder's layers -> model= of the base."""
+
+
 def open_single_file(path: str) -> SingleFile:
     """Its header. Raises ModelError where it holds no FLUX.2 transformer that can be read."""
     return open_file(path, LAYOUT)
+
+
+def open_fitting_file(path: str, text_width: int) -> SingleFile:
+    """The same of a transformer that reads what a base's text encoder writes. Raises ModelError where it does not."""
+    single = open_single_file(path)
+    read, written = int(settings_of(single)["joint_attention_dim"]), TEXT_LAYERS * text_width
+    if read != written:
+        recipe = RECIPES.get(read // TEXT_LAYERS, "")
+        raise ModelError(
+            f"{single.file} reads text of {read} features, and the base's text encoder writes {written}",
+            fix=f"set model={recipe}, the size that the file is of" if recipe else "set model= to the file's own base",
+        )
+    return single
 
 
 def _settings(shapes: Sides) -> Mapping[str, Any]:
