@@ -28,14 +28,17 @@ TOKENS = 32
 KONTEXT = FLUX1[1]
 
 
-@pytest.fixture(scope="module")
-def base(tiny_flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny FLUX.1 as the released Kontext is: its index names another pipeline."""
-    folder = tmp_path_factory.mktemp("kontext") / "base"
-    shutil.copytree(tiny_flux, folder)
+def as_kontext(flux: Path, folder: Path) -> Path:
+    """A copy of a FLUX.1 as the released Kontext is: its index names another pipeline."""
+    shutil.copytree(flux, folder)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxKontextPipeline"}))
     return folder
+
+
+@pytest.fixture(scope="module")
+def base(tiny_flux: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return as_kontext(tiny_flux, tmp_path_factory.mktemp("kontext") / "base")
 
 
 @pytest.fixture(scope="module")
