@@ -38,7 +38,9 @@ from flux_lora.train.loop import made_ahead, placed, ready
 from flux_lora.train.preservation import Asked, Preservation, tightening
 
 PRESERVATION_WEIGHT = "preservation_weight"
-"""What a checkpoint calls the weight that it went on with."""
+"""What a checkpoint calls the weight that it went on with,"""
+DRIFT = "preservation"
+"""and what was answered last."""
 DRAWS = 16
 """Points at which a reminder is asked about, at most; then the first comes again."""
 NOISIER = 2.0
@@ -133,11 +135,12 @@ def preservation_of(
 ) -> Preservation:
     """From step `start` on, with the weight that the last checkpoint kept; questions come in the model's dtype."""
     asked = -(-start // config.preservation_every)
-    kept = progress_of(last).get(PRESERVATION_WEIGHT) if last else None
+    kept = progress_of(last) if last else {}
     return Preservation(
         made_ahead(ready(question, dtype) for question in reminder_questions(reminders, start=asked)),
         first=config.preservation,
-        weight=kept or config.preservation,
+        weight=kept.get(PRESERVATION_WEIGHT) or config.preservation,
+        drift=kept.get(DRIFT, 0.0),
         every=config.preservation_every,
         limit=tightening(config.max_drift * reminders.between_prompts, config.steps) if config.max_drift else None,
     )

@@ -24,7 +24,7 @@ from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
-from flux_lora.runs.base_answers import PRESERVATION_WEIGHT, preservation_of, reminders_of
+from flux_lora.runs.base_answers import DRIFT, PRESERVATION_WEIGHT, preservation_of, reminders_of
 from flux_lora.runs.control import ControlFile, Requests
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.early_stop import EarlyStop, stopped_early
@@ -244,7 +244,7 @@ class _Pauses:
         if measured := self._held_out.after(number):
             self._reporter.measured(number, measured)
         if stops or request is Control.save or self.saves(number):
-            progress = {PRESERVATION_WEIGHT: step.preservation_weight}
+            progress = {PRESERVATION_WEIGHT: step.preservation_weight, DRIFT: step.preservation}
             saved = checkpoints.save(self._run.folder.root, number, self._learner, progress)
             self._reporter.saved(saved)
             note(self._run.folder, {"steps": number})

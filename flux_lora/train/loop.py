@@ -130,7 +130,7 @@ def launched_steps(
     `expected` takes sigmas B to the losses that the base has there, B.
     """
     place, launched, together = learner.parameters[0], None, learner.config.gradient_accumulation_steps
-    drift = weight = relative = still = torch.zeros((), device=place.device)
+    relative = still = torch.zeros((), device=place.device)
     questions = made_ahead(_questions(batches, draw, start * together, place.dtype))
     for done in count(start):
         began = perf_counter()
@@ -144,11 +144,12 @@ def launched_steps(
         update = learner.step(done, torch.cat([moved[None], *_losses_and_sigmas(learned)]))
         losses, sigmas = update.numbers[1:].chunk(2)
         if preservation and asks:
-            drift = update.numbers[0]
-            weight = preservation.answered(drift, done)
+            preservation.answered(update.numbers[0], done)
+        drift, weight = (preservation.drift, preservation.weight) if preservation else (still, still)
         each = losses / expected(sigmas) if expected else losses
         relative = each.mean() if expected else relative
-        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), drift, weight, relative, each, sigmas)
+        kept = (drift.to(place.device), weight.to(place.device))
+        numbers = OnTheWay(update.loss, update.grad_norm, losses.mean(), *kept, relative, each, sigmas)
         samples = tuple(number for one in learned for number in one.samples)
         launched = Launched(update.number, update.learning_rate, numbers, samples, began)
         yield launched

@@ -44,14 +44,15 @@ class Preservation:
         *,
         first: float,
         weight: float,
+        drift: float = 0.0,
         every: int = 1,
         limit: Callable[[int], float] | None = None,
     ) -> None:
-        """`first` is the weight that the run began with, and `weight` what it is now. `every`: updates from one
-        question to the next. `limit`: updates done -> the mean squared velocity error that is allowed; None leaves the
-        weight alone."""
+        """`first` is the weight that the run began with, and `weight` what it is now, as `drift` is what was answered
+        last. `every`: updates from one question to the next. `limit`: updates done -> the mean squared velocity error
+        that is allowed; None leaves the weight alone."""
         self._questions, self._every, self._limit = questions, every, limit
-        self._first, self.weight = first, torch.tensor(float(weight))
+        self._first, self.weight, self.drift = first, torch.tensor(float(weight)), torch.tensor(float(drift))
 
     def due(self, done: int) -> bool:
         """Whether the update that follows `done` updates asks a question."""
@@ -67,9 +68,12 @@ class Preservation:
         return self.weight * self._every
 
     def answered(self, drift: Tensor, done: int) -> Tensor:
-        """Follow the limit: more weight above it, less below. All of it on the drift's device, so nothing waits."""
-        self.weight = self.weight.to(drift.device)
+        """Follow the limit: more weight above it, less below; a drift that is not finite changes nothing. All of it on
+        the drift's device, so nothing waits."""
+        known = torch.isfinite(drift)
+        self.weight, self.drift = self.weight.to(drift.device), torch.where(known, drift, self.drift.to(drift.device))
         if self._limit:
             excess = (drift / self._limit(done) - 1).clamp(max=1)
-            self.weight = (self.weight * torch.exp(PACE * excess)).clamp(self._first / SPAN, self._first * SPAN)
+            followed = (self.weight * torch.exp(PACE * excess)).clamp(self._first / SPAN, self._first * SPAN)
+            self.weight = torch.where(known, followed, self.weight)
         return self.weight

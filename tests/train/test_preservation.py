@@ -153,6 +153,19 @@ def test_the_weight_stays_within_its_span_whatever_is_answered(drifts: list[floa
     assert first / SPAN * 0.999 <= preservation.weight.item() <= first * SPAN * 1.001
 
 
+def test_a_step_that_asks_nothing_tells_the_weight_and_the_drift_that_were_resumed():
+    run = tiny_run()
+    reminded = Preservation(iter(()), first=1.0, weight=0.5, drift=0.25, every=2)
+    step = next(training_steps(run.learner, tiny_batches(), counted_draw(0, TIMES), start=1, preservation=reminded))
+    assert (step.preservation_weight, step.preservation) == (0.5, 0.25)
+
+
+def test_a_drift_that_is_not_finite_leaves_the_weight_as_it_was():
+    reminded = Preservation(iter(()), first=1.0, weight=0.5, drift=0.25, limit=lambda _: 0.1)
+    reminded.answered(torch.tensor(float("nan")), 0)
+    assert (reminded.weight.item(), reminded.drift.item()) == (0.5, 0.25)
+
+
 def test_without_a_limit_the_weight_is_what_it_was():
     preservation = Preservation(iter(()), first=2.0, weight=2.0)
     for drift in repeat(5.0, 10):
