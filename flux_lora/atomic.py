@@ -4,6 +4,7 @@ A file is whole or not there, whenever the process ends and whenever the power f
 leaves behind is `<name>.partial`.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 HALF_WRITTEN = ".partial"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} if os.name != "nt" else {errno.ENOSPC}
+"""What a system says where a disk, a quota or the size of a file is used up."""
 
 
 @contextmanager

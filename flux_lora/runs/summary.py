@@ -7,7 +7,7 @@ only the end changes it to `done` or `failed`.
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from flux_lora.errors import UserError
 from flux_lora.runs.folder import RunFolder, write_json
@@ -47,12 +47,14 @@ def stage(folder: RunFolder, name: str, *, continues: bool = False) -> Iterator[
         yield
     except Exception as error:
         problem = error.problem if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        note(folder, {"status": "failed", "problem": problem})
+        with suppress(OSError):  # a full disk is said by what met it first
+            note(folder, {"status": "failed", "problem": problem})
         raise
     finally:
         seconds = read_summary(folder)["seconds"]
         assert isinstance(seconds, dict), "the summary is ours"
         before = float(seconds.get(name, 0.0)) if continues else 0.0
         spent = round(time.monotonic() - began + before, 1)
-        note(folder, {"seconds": {**seconds, name: spent}})
+        with suppress(OSError):
+            note(folder, {"seconds": {**seconds, name: spent}})
     note(folder, {"status": "done"})

@@ -12,6 +12,7 @@ from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_int
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.start import started_from
 from flux_lora.adapter.trainable import trained_ranks
+from flux_lora.atomic import FULL
 from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
@@ -49,9 +50,24 @@ def train_together(run: Run, group: ProcessGroup, *reporters: Reporter) -> RunDa
     with group.if_first(alone_in(folder.root)):
         with group.if_first(stage(folder, "prepare")):
             prepared = encode_together(run, dataset, group)
-        with group.if_first(stage(folder, "train", continues=True)):
+        with group.if_first(stage(folder, "train", continues=True)), _full_disk_in_words(folder.root):
             train_adapter(run, prepared, *reporters, group=group)
     return dataset
+
+
+@contextmanager
+def _full_disk_in_words(root: Path) -> Iterator[None]:
+    """Lines, previews and other small things find no room either; checkpoints speak for themselves."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        last = checkpoints.latest_checkpoint(root)
+        goes_on = f"after step {last.step}" if last else "from the start"
+        raise RunError(
+            f"the disk of {error.filename or root} is full", fix=f"free some; the same command then goes on {goes_on}"
+        ) from error
 
 
 def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: ProcessGroup = ALONE) -> None:
@@ -77,6 +93,8 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: 
     first = start * config.train.gradient_accumulation_steps
     options = _batch_options(config, group.share)
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
+    if group.first:
+        checkpoints.refuse_full_disk(folder.root, learner, left=checkpoints_left(config.train, start))
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         requests = Requests(stop, ControlFile(folder.root), group)
@@ -134,6 +152,11 @@ def _follow(steps: Iterator[Launched], config: TrainConfig, requests: Requests) 
         request = requests.paused() if request is Control.pause else request
         if (request or saves(config, step.number)) and requests.end_together(False):
             return
+
+
+def checkpoints_left(config: TrainConfig, start: int) -> int:
+    """How many are still to be saved after this step."""
+    return sum(saves(config, number) for number in range(start + 1, config.steps + 1))
 
 
 def saves(config: TrainConfig, number: int) -> bool:

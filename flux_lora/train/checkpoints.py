@@ -22,7 +22,8 @@ from torch import Tensor
 from flux_lora.adapter.dialects.module_tensors import to_checkpoint
 from flux_lora.adapter.files import read_adapter, read_header, read_tensors, write_tensors
 from flux_lora.adapter.layer_types import Adapter, tensors_in, type_name
-from flux_lora.atomic import HALF_WRITTEN, sync_folder, write_text
+from flux_lora.atomic import FULL, HALF_WRITTEN, sync_folder, write_text
+from flux_lora.config.choices import OptimizerName
 from flux_lora.errors import AdapterFileError, RunError
 from flux_lora.train.learner import Learner
 
@@ -51,26 +52,72 @@ class Checkpoint:
 
 
 def save(run_dir: Path, step: int, learner: Learner, progress: Mapping[str, float] | None = None) -> Checkpoint:
-    """Write beside, then rename. A checkpoint of the same step is replaced. `progress`: other numbers to go on with."""
+    """Write beside, then rename. A checkpoint of the same step is replaced. `progress`: other numbers to go on with.
+
+    Raises RunError where the disk is full; what was saved before is as it was.
+    """
     folder = run_dir / FOLDER / f"step-{step:06d}"
     half_written = folder.with_name(f"{folder.name}{HALF_WRITTEN}")
     shutil.rmtree(half_written, ignore_errors=True)
-    half_written.mkdir(parents=True)
-    tensors, numbers = _flattened(learner.optimizer.state_dict()["state"])
-    group_tensors, groups = _flattened(_group_progress(learner))
-    tensors |= {f"{GROUPS}/{name}": tensor for name, tensor in group_tensors.items()}
-    write_tensors(to_checkpoint(learner.adapter()), half_written / ADAPTER, {"flux_lora.step": str(step)})
-    write_tensors(tensors, half_written / OPTIMIZER, {})
-    optimizer = learner.config.optimizer.value
-    state = {"version": VERSION, "step": step, "optimizer": optimizer, "numbers": numbers, GROUPS: groups}
-    state[PROGRESS] = dict(progress or {})
-    write_text(json.dumps(state), half_written / STATE)
+    try:
+        half_written.mkdir(parents=True)
+        _write(half_written, step, learner, progress or {})
+    except OSError as error:
+        shutil.rmtree(half_written, ignore_errors=True)
+        if error.errno not in FULL:
+            raise
+        raise _no_room(folder, learner) from error
     shutil.rmtree(folder, ignore_errors=True)
     half_written.rename(folder)
     sync_folder(folder.parent)
     for older in [each for each in _resumable(run_dir) if each.step < step][: 1 - RESUMABLE]:
         _keep_the_adapter_alone(older)
     return Checkpoint(step, folder)
+
+
+def refuse_full_disk(run_dir: Path, learner: Learner, left: int) -> None:
+    """Raises RunError where the checkpoints that are left to save will not fit, before a step is taken in vain."""
+    if not left:
+        return
+    adapter, state = bytes_of_one(learner)
+    needed, free = left * adapter + min(left, RESUMABLE + 1) * state, shutil.disk_usage(run_dir).free
+    if free < needed:
+        raise RunError(
+            f"{left} checkpoints are still to come, which take {_gb(needed)} in {run_dir}; {_gb(free)} are free",
+            fix="free some, raise train.save_every, or set run.dir to a folder on another disk",
+        )
+
+
+def bytes_of_one(learner: Learner) -> tuple[int, int]:
+    """What the adapter and the optimizer's state of a checkpoint take: AdamW's, which no other exceeds but Prodigy."""
+    numbers = sum(master.numel() for master in learner.masters)
+    moments = 4 if learner.config.optimizer is OptimizerName.prodigy else 2
+    return 4 * numbers, 4 * moments * numbers
+
+
+def _no_room(folder: Path, learner: Learner) -> RunError:
+    kept = complete_checkpoints(folder.parent.parent)
+    goes_on = f"after step {kept[-1].step}" if kept else "from the start"
+    return RunError(
+        f"{folder} takes {_gb(sum(bytes_of_one(learner)))}, and {_gb(shutil.disk_usage(folder.parent).free)} are free",
+        fix=f"free some on the disk of {folder.parent.resolve()}; the same command then goes on {goes_on}",
+    )
+
+
+def _gb(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e7 else f"{count / 1e6:.2f} MB"
+
+
+def _write(folder: Path, step: int, learner: Learner, progress: Mapping[str, float]) -> None:
+    tensors, numbers = _flattened(learner.optimizer.state_dict()["state"])
+    group_tensors, groups = _flattened(_group_progress(learner))
+    tensors |= {f"{GROUPS}/{name}": tensor for name, tensor in group_tensors.items()}
+    write_tensors(to_checkpoint(learner.adapter()), folder / ADAPTER, {"flux_lora.step": str(step)})
+    write_tensors(tensors, folder / OPTIMIZER, {})
+    optimizer = learner.config.optimizer.value
+    state = {"version": VERSION, "step": step, "optimizer": optimizer, "numbers": numbers, GROUPS: groups}
+    state[PROGRESS] = dict(progress)
+    write_text(json.dumps(state), folder / STATE)
 
 
 def _keep_the_adapter_alone(checkpoint: Checkpoint) -> None:

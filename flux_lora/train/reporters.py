@@ -1,5 +1,6 @@
 """Reporters receive facts about a run: metrics.jsonl, wandb, tensorboard or trackio through accelerate's trackers."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -115,7 +116,9 @@ class Jsonl:
     def step(self, step: Step) -> None:
         """Append its line."""
         line = asdict(step)
-        os.write(self._descriptor, (json.dumps({"step": line.pop("number"), **line}) + "\n").encode())
+        content = (json.dumps({"step": line.pop("number"), **line}) + "\n").encode()
+        if os.write(self._descriptor, content) < len(content):  # what is written of it is taken out at the next start
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
 
     def saved(self, checkpoint: Checkpoint) -> None:  # noqa: ARG002
         """Lines up to a checkpoint outlive a power cut, as it does."""
