@@ -8,6 +8,7 @@ dataset.py         images, held-out images, prompts, bucket plan, findings
 preflight.py       refuse before anything is encoded what would end worthless
 plan.py            memory by stage, work and time, counted before the start
 auto_hardware.py   the fastest way that fits the GPU
+memory_check.py    a step and a preview before step 0, their memory beside the plan's
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once

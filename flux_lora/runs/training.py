@@ -2,13 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.adapter.attach import adapter_of, attach, linear_layers, load_into, trainable_layers, without_adapter
+from flux_lora.adapter.attach import (
+    adapter_of,
+    attach,
+    detach,
+    linear_layers,
+    load_into,
+    trainable_layers,
+    without_adapter,
+)
 from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.start import started_from
 from flux_lora.adapter.trainable import trained_ranks
@@ -33,6 +42,7 @@ from flux_lora.runs.encoding import PreparedRun, check_together, encode_together
 from flux_lora.runs.hardest import hardest_in_words
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.lock import alone_in
+from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note, stage
@@ -70,10 +80,13 @@ def _full_disk_in_words(root: Path) -> Iterator[None]:
         ) from error
 
 
-def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: ProcessGroup = ALONE) -> None:
+def train_adapter(
+    run: Run, prepared: PreparedRun, *reporters: Reporter, group: ProcessGroup = ALONE, meter: Meter | None = None
+) -> None:
     """Take the steps that are left, keep checkpoints, render previews.
 
     `reporters` come beside metrics.jsonl and the recipe's tracker. Of several processes the first writes and reports.
+    `meter` measures memory in a step and a preview before the first; a GPU has its own.
     """
     config, folder = run.config, run.folder
     if step := stopped_early(run):
@@ -84,6 +97,9 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: 
     with group.first_alone():
         reminders = reminders_of(run, prepared, pipeline, group.share) if config.train.preservation else None
     last = checkpoints.latest_checkpoint(folder.root)
+    draw, options = _draw(run, pipeline), _batch_options(config, group.share)
+    if last is None and (measures := meter or meter_of(run.device.device)):
+        _check_memory(run, prepared, pipeline, partial(step_on_largest, prepared, options, draw), measures, group)
     learner = _learner(run, pipeline, group, begins=last is None)
     start = checkpoints.restore(last, learner) if last else 0
     _refuse_another_start(start, group)
@@ -91,7 +107,6 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: 
     preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
     groups = apart_by_window(prepared.dataset.planned.groups, prepared.encoded.windows())
     first = start * config.train.gradient_accumulation_steps
-    options = _batch_options(config, group.share)
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     if group.first:
         checkpoints.refuse_full_disk(folder.root, learner, left=checkpoints_left(config.train, start))
@@ -99,7 +114,6 @@ def train_adapter(run: Run, prepared: PreparedRun, *reporters: Reporter, group: 
     with _told_how_it_ends(reporter), stop_request() as stop:
         requests = Requests(stop, ControlFile(folder.root), group)
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
-        draw = _draw(run, pipeline)
         expected = pauses.expected_loss if pauses else None
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         left = islice(steps, max(0, config.train.steps - start))
@@ -162,6 +176,21 @@ def checkpoints_left(config: TrainConfig, start: int) -> int:
 def saves(config: TrainConfig, number: int) -> bool:
     """Whether there is a checkpoint after this step."""
     return number % config.save_every == 0 or number == config.steps
+
+
+def _check_memory(
+    run: Run,
+    prepared: PreparedRun,
+    pipeline: Pipeline,
+    step: Callable[[Learner], None],
+    meter: Meter,
+    group: ProcessGroup,
+) -> None:
+    """With a learner that is thrown away."""
+    works = (partial(step, _learner(run, pipeline, group, begins=True)), partial(one_preview, run, prepared, pipeline))
+    with run.feedback.status("trying a step on the largest images, and a preview"):
+        check_memory(run, works if run.config.preview.every else works[:1], meter)
+    detach(pipeline.transformer)
 
 
 @contextmanager
