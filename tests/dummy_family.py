@@ -21,18 +21,16 @@ from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
 from flux_lora.models.family import (
     CaptionTokenizer,
-    ComfyParts,
     Encoders,
     LatentDistribution,
     ModelSource,
     Pipeline,
     Placement,
-    Programs,
     PromptEmbeds,
-    Release,
     Shapes,
     Velocity,
 )
+from flux_lora.models.programs import ComfyParts, Programs, Release
 
 STRIDE, CHANNELS, TEXT_TOKENS, TEXT_WIDTH = 4, 48, 4, 64
 IMAGE_LAYER, TEXT_LAYER = "transformer_blocks.0.attn.to_out.0", "transformer_blocks.0.ff.net.2"

@@ -30,7 +30,7 @@ from flux_lora.adapter.header import LENGTH_BYTES, FileHeader, header_bytes, rea
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.atomic import replacing
 from flux_lora.errors import AdapterFileError
-from flux_lora.models.family import Programs
+from flux_lora.models.programs import Programs
 
 SIDE = 256
 """Pixels of a thumbnail's longer side."""

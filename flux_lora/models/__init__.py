@@ -1,9 +1,10 @@
 """What is true of base models. A family is a package here and a row in registry.py.
 
 family.py        the protocol of a family; prompt embeds, latents, velocity
+programs.py      how other programs name a family, its releases and its parts
 registry.py      which families there are, and whose a base is
 flux1/           FLUX.1
-flux2/           FLUX.2 klein
+flux2/           FLUX.2 klein and dev
 flux3/           FLUX.3 klein, which needs diffusers 0.42
 pipeline_folder.py  where a pipeline and its parts are
 weight_file.py   the tensors of a model's files: headers, shapes, numbers

@@ -20,6 +20,7 @@ early_stop.py      scores while training, and its end where more steps bring not
 training.py        learner, loop, checkpoints, previews; by one process or several
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
+distilled.py       the chosen one on the model that was distilled from the base
 comparison.py      several runs side by side
 exporting.py       the chosen adapter in each dialect, proven
 sharing.py         workflow, snippet, card, zip, upload

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flux_lora.adapter.metadata import is_non_commercial
-from flux_lora.models.family import ModelFamily, Programs, Release
+from flux_lora.models.family import ModelFamily
 from flux_lora.models.hub import HUB_ID
 from flux_lora.models.mini import MINI
+from flux_lora.models.programs import Programs, Release
 
 HUB = "https://huggingface.co"
 OWN_TERMS = "other"

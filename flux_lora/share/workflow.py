@@ -17,7 +17,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flux_lora.models.family import ComfyParts
+from flux_lora.models.programs import ComfyParts
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import BaseModel
 from flux_lora.share.nodes import FIXED, NODES, IntWidget, Value

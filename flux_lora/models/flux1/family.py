@@ -20,9 +20,7 @@ from flux_lora.models.family import (
     Encoders,
     Pipeline,
     Placement,
-    Programs,
     PromptEmbeds,
-    Release,
     Shapes,
     Velocity,
     Weightless,
@@ -42,6 +40,7 @@ from flux_lora.models.flux1.layers import (
 from flux_lora.models.flux1.programs import KONTEXT_PROGRAMS, PROGRAMS, release_like
 from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
+from flux_lora.models.programs import Programs, Release
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flux_lora.models.family import ComfyParts, Programs, Release
+from flux_lora.models.programs import ComfyParts, Programs, Release
 
 HUB = "https://huggingface.co"
 

@@ -19,9 +19,7 @@ from flux_lora.models.family import (
     Encoders,
     Pipeline,
     Placement,
-    Programs,
     PromptEmbeds,
-    Release,
     Shapes,
     Velocity,
     Weightless,
@@ -50,6 +48,7 @@ from flux_lora.models.flux2.programs import (
 from flux_lora.models.flux2.single_file import open_fitting_file
 from flux_lora.models.flux2.text_models import MISTRAL3, QWEN3, TextModel, counting_tokenizer, tokens_around
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder, part_settings
+from flux_lora.models.programs import Programs, Release
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -5,7 +5,7 @@ image_flux2_klein_text_to_image, image_flux2_text_to_image).
 modelspec's names of FLUX.2 are those that musubi-tuner writes and SwarmUI knows.
 """
 
-from flux_lora.models.family import ComfyParts, Programs, Release
+from flux_lora.models.programs import ComfyParts, Programs, Release
 
 HUB = "https://huggingface.co"
 OWN_TERMS = "flux-non-commercial-license"

@@ -21,9 +21,7 @@ from flux_lora.models.family import (
     Encoders,
     Pipeline,
     Placement,
-    Programs,
     PromptEmbeds,
-    Release,
     Shapes,
     Velocity,
     Weightless,
@@ -34,6 +32,7 @@ from flux_lora.models.flux3.layers import LAYER_GROUPS, MODULATION, PIXELS_PER_L
 from flux_lora.models.flux3.programs import BASE, DISTILLED, programs_of
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import first_part_folder, local_folder, part_folder
+from flux_lora.models.programs import Programs, Release
 
 if TYPE_CHECKING:
     from PIL import Image

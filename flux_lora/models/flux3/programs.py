@@ -4,7 +4,7 @@ ComfyUI's file names and nodes are those of its own templates (comfyui-workflow-
 image_flux3_klein_t2i).
 """
 
-from flux_lora.models.family import ComfyParts, Programs, Release
+from flux_lora.models.programs import ComfyParts, Programs, Release
 
 HUB = "https://huggingface.co"
 KOMMUNITY = "flux-kommunity-license"
