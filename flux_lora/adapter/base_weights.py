@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from flux_lora.adapter.dialects.bfl import swap_halves
+from flux_lora.adapter.dialects.flux2_names import is_flux2
+from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.module_names import (
     KEY_IN_BLOCK,
     BFLLocation,
+    DiffusersParts,
     bfl_name,
     diffusers_names,
     is_bfl,
@@ -25,9 +28,9 @@ from flux_lora.adapter.files import DTYPE_NAMES
 from flux_lora.adapter.header import Entry, FileHeader, read_header
 from flux_lora.adapter.layer_types import OFT, Adapter, DoRA, LayerDelta, delta_of, type_with_article
 from flux_lora.errors import AdapterFileError, ModelError
+from flux_lora.models.pipeline_folder import has_index
 from flux_lora.models.weight_stream import weight_files
 
-PIPELINE_INDEX = "model_index.json"
 SHARD_INDEX = "diffusion_pytorch_model.safetensors.index.json"
 CONFIG = "config.json"
 WEIGHT = ".weight"
@@ -58,6 +61,19 @@ class BaseFiles:
         keys = ((file, key) for file, header in self.shards.items() for key in header.tensors)
         return {self.module_of(key): (file, key) for file, key in keys if key.endswith(WEIGHT)}
 
+    @cached_property
+    def flux3(self) -> bool:
+        """Whether it is a FLUX.3."""
+        return is_flux3(self.modules)
+
+    def bfl_name(self, module: str) -> BFLLocation:
+        """Where one of diffusers' modules is under FLUX's own names."""
+        return bfl_name(module, flux3=self.flux3)
+
+    def diffusers_names(self, module: str) -> DiffusersParts:
+        """diffusers' modules of one of FLUX's own."""
+        return diffusers_names(module, flux2=is_flux2(self.modules), flux3=self.flux3)
+
     @property
     def companions(self) -> tuple[Path, ...]:
         """config.json and the shard index, as far as they are there."""
@@ -71,7 +87,7 @@ def open_base(path: Path) -> BaseFiles:
 
     Raises ModelError where it is none of these.
     """
-    root = path / "transformer" if (path / PIPELINE_INDEX).is_file() else path
+    root = path / "transformer" if has_index(path) else path
     files = [root] if root.is_file() else weight_files(root)
     shards = {file: read_header(file) for file in files}
     for key in (key for header in shards.values() for key in header.tensors):
@@ -147,8 +163,9 @@ class WeightDelta:
 def weight_deltas(adapter: Adapter, *, native: bool) -> Mapping[str, Sequence[WeightDelta]]:
     """The deltas by module of the base, which has FLUX's own (native) names or those of diffusers."""
     found: dict[str, list[WeightDelta]] = {}
+    flux3 = is_flux3(adapter.deltas)
     for name, delta in adapter.deltas.items():
-        for module, part in _native(name, delta) if native else _diffusers(name, delta):
+        for module, part in _native(name, delta, flux3=flux3) if native else _diffusers(name, delta):
             found.setdefault(module, []).append(part)
     return found
 
@@ -163,11 +180,11 @@ def delta_on(part: WeightDelta, weight_OI: Tensor) -> Tensor:
     return swap_halves(_of_shape(delta_of(part.delta, swap_halves(rows)), rows, part.name))
 
 
-def _native(name: str, delta: LayerDelta) -> list[tuple[str, WeightDelta]]:
+def _native(name: str, delta: LayerDelta, *, flux3: bool) -> list[tuple[str, WeightDelta]]:
     """FLUX's own module that the delta belongs to, with its share of the rows."""
     if is_bfl(name) or not is_diffusers(name):
         return [(name, WeightDelta(name, delta))]
-    location = bfl_name(name)
+    location = bfl_name(name, flux3=flux3)
     return [(location.module, WeightDelta(name, delta, weight_rows=row_slice(location), swap=location.swap))]
 
 
@@ -210,11 +227,11 @@ def weight_reader(base: BaseFiles) -> Callable[[str], Tensor]:
 
     def weight(name: str) -> Tensor:
         if base.native and is_diffusers(name):
-            location = bfl_name(name)
+            location = base.bfl_name(name)
             rows = row_slice(location).of(_read(base, location.module))
             return swap_halves(rows) if location.swap else rows
         if not base.native and is_bfl(name):
-            modules = diffusers_names(name)
+            modules = base.diffusers_names(name)
             stacked = torch.cat([_read(base, module) for module in modules.names])
             return swap_halves(stacked) if modules.swap else stacked
         return _read(base, name)
@@ -227,7 +244,7 @@ def linear_modules(base: BaseFiles) -> tuple[str, ...]:
     found: list[str] = []
     for module, (file, key) in base.modules.items():
         if len(base.shards[file].tensors[key].shape) == 2:
-            found += diffusers_names(module).names if is_bfl(module) else [module]
+            found += base.diffusers_names(module).names if base.native and is_bfl(module) else [module]
     return tuple(sorted(found))
 
 

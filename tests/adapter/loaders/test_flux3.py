@@ -8,20 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with diffusers 0.42")
 
 from flux_lora.adapter.attach import detach, load_into
-from flux_lora.adapter.dialects.bfl import to_bfl
+from flux_lora.adapter.base_weights import linear_modules, open_base, weight_reader
+from flux_lora.adapter.dialects.bfl import swap_halves, to_bfl
 from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.flux3_names import is_flux3
 from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names, underscored
 from flux_lora.adapter.files import read_contents, write_dialect
+from flux_lora.adapter.fuse import fuse_into_base
 from flux_lora.adapter.inspection import describe
 from flux_lora.adapter.layer_types import Adapter, LoRA, lora_delta
 from flux_lora.adapter.loaders.diffusers import DIFFUSERS
+from flux_lora.adapter.merge_resize import extract_lora
 from flux_lora.adapter.proof.diffusers_load import LoadedBase, load, shapes_of
 from flux_lora.adapter.proof.prove import prove
 from flux_lora.adapter.trainable import matching_layers
@@ -31,7 +34,7 @@ from flux_lora.models.flux2.layers import KLEIN_4B, flux2_shapes
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
 from flux_lora.models.flux3.family import FLUX3
 from flux_lora.models.flux3.layers import LAYER_GROUPS, UNUSED, bfl_weights, flux3_shapes
-from tests.flux3_base import tiny_transformer
+from tests.flux3_base import tiny_transformer, write_flux3
 from tests.klein_base import tiny_transformer as tiny_flux2
 
 RANK, ALPHA = 3, 6.0
@@ -257,3 +260,31 @@ def test_a_lora_for_flux1_or_2_does_not_go_on_flux3_and_the_reverse(transformer:
             load_into(target, drawn(foreign))
     with pytest.raises(AdapterFileError, match="but this base has no such layer"):
         load_into(transformer, drawn({"transformer_blocks.0.ff.net.2": (32, 32)}))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_what_was_fused_into_a_base_is_extracted_from_the_two(native: bool, tmp_path: Path):
+    """A pipeline's folder as it is released, and one file with FLUX's own names."""
+    base = write_flux3(tmp_path / "base")
+    weights = load_file(base / "transformer" / "diffusion_pytorch_model.safetensors")
+    if native:
+        base = tmp_path / "native.safetensors"
+        named = {
+            f"{bfl}.weight": weights[f"{each.parts[0]}.weight"] for bfl, each in bfl_weights(stems(weights)).items()
+        }
+        swapped = "final_layer.image.adaLN_modulation.1.weight"
+        save_file(named | {swapped: swap_halves(named[swapped])}, base)
+    trained = drawn({name: tuple(weights[f"{name}.weight"].shape) for name in (*NAMES, "norm_out.linear")})
+    fuse_into_base(base, trained, tmp_path / "out.safetensors")
+    before, after = open_base(base), open_base(tmp_path / "out.safetensors")
+    found = extract_lora(weight_reader(before), weight_reader(after), linear_modules(before), rank=RANK)
+    assert found.adapter.layers.keys() == trained.layers.keys()
+    for name, layer in found.adapter.layers.items():
+        torch.testing.assert_close(lora_delta(layer), lora_delta(trained.layers[name]), rtol=1e-3, atol=1e-3)
+
+
+NAMES = ("single_transformer_blocks.1.attn.to_q", "mode_blocks.image.0.ff.linear_in", "txt_mode_blocks.1.attn.to_out.0")
+
+
+def stems(weights: Mapping[str, Tensor]) -> set[str]:
+    return {name.removesuffix(".weight") for name in weights}
