@@ -115,6 +115,8 @@ def test_the_workflow_beside_it_is_flux_3_s(finished: Path):
     assert {"CFGGuider", "BasicScheduler", "EmptyFlux2LatentImage"} <= set(nodes)
     assert "flux3" in nodes["CLIPLoader"]["widgets_values"]
     assert "ModelSamplingFlux" not in nodes and "Flux2Scheduler" not in nodes
+    card = (file_of(finished).parent / "README.md").read_text()
+    assert "ComfyUI was not tried with FLUX.3 here" in card and "under a non-commercial licence" in card
 
 
 def test_the_snippet_beside_it_draws_the_picture_that_is_shown(

@@ -45,6 +45,8 @@ class ComfyParts:
     """The same at 4096 image tokens."""
     uses_cfg: bool = False
     """Whether guidance is that of CFGGuider, against an empty prompt; else FluxGuidance's."""
+    untried: str = ""
+    """What to do if a file of ours does nothing there; empty where it was tried."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,7 +84,7 @@ def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float 
         steps=spec.steps,
         width=spec.width,
         height=spec.height,
-    )
+    ) + (f"\n{base.programs.comfy.untried}" if base.programs.comfy.untried else "")
 
 
 def _own_files(base: BaseModel) -> str:

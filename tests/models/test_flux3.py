@@ -15,6 +15,7 @@ pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with dif
 from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
+from flux_lora.config.compose import compose_config
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, PromptEmbeds
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
@@ -26,6 +27,7 @@ from flux_lora.models.flux3.weightless import weightless_base, weightless_transf
 from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.registry import family_of
 from flux_lora.models.weight_stream import Precision
+from flux_lora.runs.plan import GIB, Way, planner_for
 from tests.flux3_base import (
     MOST,
     PLACE,
@@ -92,6 +94,19 @@ def test_a_base_on_this_disk_is_counted_as_it_is(source: ModelSource):
         name: each.shape for name, each in loaded.items()
     }
     assert counted.prompt_embeds["qwen"].shape == (1, MOST, 8 * TEXT_WIDTH)
+
+
+def test_the_plan_leaves_out_what_training_never_reads_and_fits_16_gb_at_1024():
+    words = ["recipe=product", "model=flux3_klein", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug"]
+    config = compose_config([*words, "data.resolution=1024", "hardware.dtype=bf16"])
+    source = ModelSource(config.model.path, max_sequence_length=config.model.max_sequence_length)
+    planner = planner_for(config, family_of(source), source)
+    whole, coarse = (
+        planner.plan(Way(how, gradient_checkpointing=True)) for how in (Quantization.none, Quantization.int8)
+    )
+    assert whole.stage("train").parts["base"] == pytest.approx(2 * (5.538e9 - 0.670e9), rel=2e-3)
+    assert coarse.stage("train").parts["base"] == pytest.approx(4.9e9 + 0.24e9, rel=2e-2)
+    assert whole.stage("train").bytes < 13 * GIB and whole.fits(16) and coarse.fits(12)
 
 
 def test_each_release_is_known_by_its_hub_id_and_each_folder_by_its_contents(base: Path):

@@ -104,6 +104,7 @@ def test_flux3_is_drawn_with_the_nodes_files_and_settings_of_comfyui_s_own_templ
     assert not inputs.keys() & {"FluxGuidance", "ModelSamplingFlux", "T5TokenizerOptions", "Flux2Scheduler"}
     told = comfy_hint(FLUX3, "zubo.safetensors", spec)
     assert "an empty one > negative; cfg 3.5." in told and "Sigmas by" not in told
+    assert "was not tried" in told and "export.dialects=[diffusers,comfyui]" in told
 
 
 def test_schnell_has_no_schedule_of_its_own_and_hears_the_length_that_comfyui_hears():

@@ -28,6 +28,10 @@ DISTILLED = Release(
 )
 
 
+UNTRIED = (
+    "ComfyUI was not tried with FLUX.3 here. If the file changes nothing there, take the one in FLUX's own names: "
+    "export again with export.dialects=[diffusers,comfyui]."
+)
 PROGRAM = """\
 {{imports}}from diffusers import {classes}
 
@@ -73,6 +77,7 @@ def programs_of(release: Release, kind: str) -> Programs:
             vae="flux2-vae.safetensors",
             latent_node="EmptyFlux2LatentImage",
             uses_cfg=guided,
+            untried=UNTRIED,
         ),
         implementation="https://github.com/black-forest-labs/flux-3-image-klein",
         sd_scripts="",
