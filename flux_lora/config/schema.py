@@ -91,8 +91,8 @@ class AdapterConfig:
     targets: AdapterTargets = AdapterTargets.attention_mlp
     """attention is small and leaks least; attention_mlp also holds texture; blocks_all adds the modulation."""
     blocks: tuple[str, ...] = ()
-    """Some blocks or parts of them only: double, single.7, single.20-30.out, as [single.7,double.attn]. Empty takes all
-    of them."""
+    """Some blocks or parts of them only: double, single.7, single.20-30.out, as [single.7,double.attn]; of FLUX.3
+    image, text and single. Empty takes all of them."""
     ranks: tuple[str, ...] = ()
     """Other ranks for some, as [double.attn:16,single:8]; alpha / rank stays. What is not named has adapter.rank."""
     start: str = ""

@@ -177,6 +177,11 @@ def test_a_dialect_that_flux2_s_readers_do_not_take_is_refused(dialect: str, ada
     assert not (tmp_path / "x.safetensors").exists()
 
 
+def test_a_folder_of_peft_s_is_written_and_read(adapter: Adapter, tmp_path: Path):
+    folder = write_dialect(adapter, tmp_path / "x", dialect="peft", metadata={}, dtype=torch.float32)
+    assert read_contents(folder).adapter.deltas.keys() == adapter.deltas.keys()
+
+
 @pytest.mark.parametrize("size", [KLEIN_4B, DEV], ids=["klein", "dev"])
 def test_both_tables_of_names_say_the_same(size: Size):
     names = flux2_shapes(size)
