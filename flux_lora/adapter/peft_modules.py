@@ -73,10 +73,16 @@ class _DoraMagnitude(nn.Module):
         return (self.row_squares + 2 * scale * mixed_O + scale**2 * own_O).clamp_min(0).sqrt()
 
 
+def whole_weight(linear: nn.Linear) -> Tensor:
+    """The weight that a frozen linear layer stands for: OI, float32."""
+    if isinstance(linear, FrozenLinear):
+        return linear.dequantised(torch.float32)
+    return linear.weight.detach().float()
+
+
 def row_squares(linear: nn.Linear) -> Tensor:
     """The squared lengths of a weight's rows: O, float32."""
-    weight_OI = linear.dequantised(torch.float32) if isinstance(linear, FrozenLinear) else linear.weight.detach()
-    return weight_OI.float().square().sum(dim=1)
+    return whole_weight(linear).square().sum(dim=1)
 
 
 PeftConfig = LoraConfig | LoKrConfig | LoHaConfig

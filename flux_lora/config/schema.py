@@ -62,6 +62,9 @@ class ModelConfig:
     """Guidance embedding in training. 1.0 for a guidance-distilled base: at 3.5 the LoRA unlearns the distillation."""
     render_guidance: float = 3.5
     """Guidance when images are rendered: the embedding's, or real guidance where the base has none."""
+    learning_rates: tuple[float, ...] = ()
+    """Lowest and highest effective rate (train.learning_rate * adapter.alpha / adapter.rank) that is known to work with
+    AdamW. Said at the start of a run; empty says the rate alone."""
     train_distilled: bool = False
     """Train a base that was distilled to few steps (klein without `base`) all the same; it then needs more."""
     distilled: str = ""

@@ -14,6 +14,7 @@ regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once
 hardest.py         photos that are learned worst
 held_out.py        the loss on held-out photos while training
+learning_check.py  after a twentieth of a run: whether it learns, and not too fast
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 control.py         requests to a run that trains
 early_stop.py      scores while training, and its end where more steps bring nothing

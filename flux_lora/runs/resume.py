@@ -17,6 +17,7 @@ FIXED = ("model", "data", "adapter", "train")
 JUDGES = (
     *("model.scorer", "model.likeness", "model.distilled", "model.distilled_steps", "model.distilled_guidance"),
     *("data.held_out", "train.evaluate_every", "train.save_every"),
+    "model.learning_rates",
 )
 """Knobs in these sections that only watch or judge what is trained."""
 PARTS = ("model.transformer", "model.vae", "model.text_encoder", "model.text_encoder_2")

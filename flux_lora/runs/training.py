@@ -41,6 +41,7 @@ from flux_lora.runs.early_stop import EarlyStop, stopped_early
 from flux_lora.runs.encoding import PreparedRun, check_together, encode_together, preview_prompts
 from flux_lora.runs.hardest import hardest_in_words
 from flux_lora.runs.held_out import HeldOutLoss
+from flux_lora.runs.learning_check import LearningCheck, rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
 from flux_lora.runs.run import Run, spec_of
@@ -109,7 +110,7 @@ def train_adapter(
     first = start * config.train.gradient_accumulation_steps
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     if group.first:
-        checkpoints.refuse_full_disk(folder.root, learner, left=checkpoints_left(config.train, start))
+        _before_first_step(run, learner, start)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         requests = Requests(stop, ControlFile(folder.root), group)
@@ -122,6 +123,12 @@ def train_adapter(
         shown = [one.sample for one in prepared.dataset.planned.prepared]
         for line in hardest_in_words(read_metrics(folder.metrics), shown):
             run.feedback.say(line)
+
+
+def _before_first_step(run: Run, learner: Learner, start: int) -> None:
+    checkpoints.refuse_full_disk(run.folder.root, learner, left=checkpoints_left(run.config.train, start))
+    if start == 0 and (rate := rate_in_words(run.config)):
+        run.feedback.say(rate)
 
 
 def _reporter(run: Run, more: Sequence[Reporter]) -> Reporter:
@@ -276,6 +283,7 @@ class _Pauses:
         self._previews = _Previews(run, prepared, pipeline)
         self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
         self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
+        self._check = LearningCheck(run.config, prepared.encoded, pipeline.transformer, run.feedback)
 
     @property
     def expected_loss(self) -> Callable[[Tensor], Tensor] | None:
@@ -284,7 +292,8 @@ class _Pauses:
 
     def due(self, number: int) -> bool:
         """Whether anything is done after this step."""
-        return self.saves(number) or self._shows(number) or self._held_out.due(number)
+        saved_or_shown = self.saves(number) or self._shows(number)
+        return saved_or_shown or self._held_out.due(number) or self._check.due(number)
 
     def saves(self, number: int) -> bool:
         """Whether a checkpoint is saved after this step."""
@@ -293,7 +302,7 @@ class _Pauses:
     def take(self, step: Step, request: Control | None) -> bool:
         """Do what is due, and what is asked for. Whether training should end here."""
         number, over, stops = step.number, False, request is Control.stop
-        if measured := self._held_out.after(number):
+        if measured := self._held_out.after(number) | self._check.after(number, self._learner):
             self._reporter.measured(number, measured)
         if stops or request is Control.save or self.saves(number):
             progress = {PRESERVATION_WEIGHT: step.preservation_weight, DRIFT: step.preservation}
