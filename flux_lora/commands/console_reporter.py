@@ -45,7 +45,9 @@ class ConsoleReporter:
         self._progress.start()
 
     def step(self, step: Step) -> None:
-        """Move the line."""
+        """Move the line. A step that was not finite is said by the run, and would spoil the means."""
+        if not step.finite:
+            return
         self._loss = SMOOTHING * self._loss + (1 - SMOOTHING) * step.loss
         self._relative = SMOOTHING * self._relative + (1 - SMOOTHING) * step.relative_loss
         self._weight = SMOOTHING * self._weight + (1 - SMOOTHING)

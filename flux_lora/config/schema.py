@@ -126,6 +126,9 @@ class TrainConfig:
     """AdamW weight decay of the adapter's tensors."""
     max_grad_norm: float = 1.0
     """Max gradient norm; longer gradients are scaled to it."""
+    max_skipped_steps: int = 0
+    """Steps of a run that are skipped because their loss or gradient is not finite; one more stops it. What was asked
+    is in non_finite/ of the run folder."""
     caption_dropout: float = 0.0
     """Share of exposures with an empty caption. At 0.05 the trigger is not the only way to the subject."""
     preservation: float = 0.0

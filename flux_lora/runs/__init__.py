@@ -17,6 +17,7 @@ held_out.py        the loss on held-out photos while training
 learning_check.py  after a twentieth of a run: whether it learns, and not too fast
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 control.py         requests to a run that trains
+non_finite.py      steps that are not finite: written down, skipped or the end
 early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        learner, loop, checkpoints, previews; by one process or several
 candidates.py      checkpoints at strengths, their images, which are judged in full

@@ -46,6 +46,11 @@ class RunFolder:
         return self.root / "metrics.jsonl"
 
     @property
+    def non_finite(self) -> Path:
+        """One file a step whose loss or gradient was not finite: what it was asked."""
+        return self.root / "non_finite"
+
+    @property
     def held_out_loss(self) -> Path:
         """One line each time it was measured: the loss of each held-out photo at each sigma."""
         return self.root / "held_out_loss.jsonl"

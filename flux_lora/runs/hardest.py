@@ -22,7 +22,7 @@ NORMAL = 1.4826
 def mean_losses(steps: Sequence[Mapping[str, Any]]) -> dict[int, float]:
     """Number of an image -> its mean loss in the second half of these lines of metrics.jsonl."""
     found: dict[int, list[float]] = {}
-    for step in steps[len(steps) // 2 :]:
+    for step in (step for step in steps[len(steps) // 2 :] if step.get("finite", True)):
         for sample, loss in zip(step.get("samples", ()), step.get("sample_losses", ()), strict=True):
             found.setdefault(sample, []).append(loss)
     return {sample: mean(losses) for sample, losses in found.items() if len(losses) >= FEWEST_LOOKS}

@@ -208,7 +208,7 @@ def _held_out_loss(folder: RunFolder) -> str:
 def _curve(folder: RunFolder) -> Curve:
     lines = read_metrics(folder.metrics)
     return Curve(
-        losses=tuple((int(line["step"]), line["loss"]) for line in lines),
+        losses=tuple((int(line["step"]), line["loss"]) for line in lines if line["loss"] is not None),
         checkpoints=tuple(each.step for each in complete_checkpoints(folder.root)),
     )
 

@@ -16,7 +16,7 @@ FIXED = ("model", "data", "adapter", "train")
 """The sections that decide what is trained."""
 JUDGES = (
     *("model.scorer", "model.likeness", "model.distilled", "model.distilled_steps", "model.distilled_guidance"),
-    *("data.held_out", "train.evaluate_every", "train.save_every"),
+    *("data.held_out", "train.evaluate_every", "train.save_every", "train.max_skipped_steps"),
     "model.learning_rates",
 )
 """Knobs in these sections that only watch or judge what is trained."""

@@ -44,6 +44,7 @@ from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.learning_check import LearningCheck, rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
+from flux_lora.runs.non_finite import NonFiniteSteps
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note, stage
@@ -152,11 +153,11 @@ def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, requ
     requests.file.clear()
     for step in steps:
         if unread:
-            reporter.step(unread.read())
+            reporter.step(pauses.read(unread))
         unread, request = step, requests.after_step()
         if not (request or pauses.due(step.number)):
             continue
-        facts, unread = step.read(), None
+        facts, unread = pauses.read(step), None
         reporter.step(facts)
         request = requests.paused() if request is Control.pause else request
         over = pauses.take(facts, request)
@@ -284,11 +285,18 @@ class _Pauses:
         self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
         self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
         self._check = LearningCheck(run.config, prepared.encoded, pipeline.transformer, run.feedback)
+        self._non_finite = NonFiniteSteps(run, prepared, start=start)
 
     @property
     def expected_loss(self) -> Callable[[Tensor], Tensor] | None:
         """The base's at a sigma, if it was measured."""
         return self._held_out.expected
+
+    def read(self, launched: Launched) -> Step:
+        """What a step did. Raises RunError where it was not finite, and that is once too often."""
+        step = launched.read()
+        self._non_finite.look_at(step)
+        return step
 
     def due(self, number: int) -> bool:
         """Whether anything is done after this step."""

@@ -8,7 +8,6 @@ Processes that train together each add the gradients of their part of a batch. A
 them those of the whole, and so all of them move by the same.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -22,7 +21,6 @@ from flux_lora.adapter.trainable import TrainableLayer
 from flux_lora.config.schema import TrainConfig
 from flux_lora.data.batches import Batch
 from flux_lora.distributed.processes import ALONE, ProcessGroup
-from flux_lora.errors import RunError
 from flux_lora.flow.points import FlowPoint
 from flux_lora.models.family import Velocity
 from flux_lora.train.optimizers import learning_rate_at, optimizer_for, step_if_finite
@@ -40,15 +38,6 @@ class Update:
     learning_rate: float
     numbers: Tensor = field(compare=False)
     """What was handed in, summed over all processes."""
-
-
-def refuse_non_finite(number: int, loss: float, norm: float) -> None:
-    """Raises RunError where an update's numbers are not finite; such an update has moved nothing."""
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise RunError(
-            f"step {number}: the loss is {loss:g} and the gradient's length {norm:g}; the adapter was not moved",
-            fix="lower train.learning_rate, or set hardware.dtype=fp32; the last checkpoint is sound",
-        )
 
 
 class Learner:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count, islice
+from math import isfinite
 from time import perf_counter
 from typing import TypeVar
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from flux_lora.data.batches import Batch
+from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw, FlowPoint
-from flux_lora.train.learner import Learner, refuse_non_finite
+from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_error, flow_loss, minimised, weighed
 from flux_lora.train.preservation import Asked, Preservation
 
@@ -44,6 +46,8 @@ class Step:
     """The loss of each of them, as a share of the base's at its sigma; as it is where that is not known."""
     sigmas: tuple[float, ...] = ()
     """The noise level at which each was asked about."""
+    finite: bool = True
+    """Whether loss and gradient were. Otherwise nothing has moved."""
 
 
 class OnTheWay:
@@ -81,10 +85,9 @@ class Launched:
     """When the next step began; until then 0."""
 
     def read(self) -> Step:
-        """Raises RunError where the update was not finite, and so moved nothing."""
+        """Wait for its numbers."""
         total, norm, loss, drift, weight, relative, *each = self.numbers.read()
         losses, sigmas = each[: len(each) // 2], each[len(each) // 2 :]
-        refuse_non_finite(self.number, total, norm)
         return Step(
             number=self.number,
             loss=loss,
@@ -97,6 +100,7 @@ class Launched:
             samples=self.samples,
             sample_losses=tuple(losses[: len(self.samples)]),
             sigmas=tuple(sigmas[: len(self.samples)]),
+            finite=isfinite(total) and isfinite(norm),
         )
 
 
@@ -111,9 +115,16 @@ def training_steps(
     """Update the learner once per item taken, and wait for its numbers. The caller decides when to stop.
 
     `start` counts the updates already done; `batches` begins with the first batch of the next one, of which each update
-    takes as many as the learner's config accumulates.
+    takes as many as the learner's config accumulates. Raises RunError at a step that is not finite.
     """
-    return (each.read() for each in launched_steps(learner, batches, draw, start=start, preservation=preservation))
+    for launched in launched_steps(learner, batches, draw, start=start, preservation=preservation):
+        step = launched.read()
+        if not step.finite:
+            raise RunError(
+                f"step {step.number}: the loss is {step.loss:g} and the gradient's length {step.grad_norm:g}",
+                fix="lower the learning rate; the adapter was not moved",
+            )
+        yield step
 
 
 def launched_steps(

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -116,7 +117,8 @@ class Jsonl:
     def step(self, step: Step) -> None:
         """Append its line."""
         line = asdict(step)
-        content = (json.dumps({"step": line.pop("number"), **line}) + "\n").encode()
+        line = _without_non_finite({"step": line.pop("number"), **line})
+        content = (json.dumps(line, allow_nan=False) + "\n").encode()
         if os.write(self._descriptor, content) < len(content):  # what is written of it is taken out at the next start
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
 
@@ -138,6 +140,15 @@ class Jsonl:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
+
+
+def _without_non_finite(value: object) -> Any:
+    """null in the place of numbers that JSON has not."""
+    if isinstance(value, dict):
+        return {key: _without_non_finite(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_without_non_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:
@@ -194,6 +205,8 @@ class _Tracked:
             self._tracker.log({"recipe": table}, step=facts.start)
 
     def step(self, step: Step) -> None:
+        if not step.finite:
+            return
         values = {"loss": step.loss, "preservation": step.preservation, "grad_norm": step.grad_norm}
         values |= {"relative_loss": step.relative_loss, "preservation_weight": step.preservation_weight}
         self._tracker.log({**values, "learning_rate": step.learning_rate, "seconds": step.seconds}, step=step.number)

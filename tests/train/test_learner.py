@@ -10,10 +10,8 @@ from torch import Tensor
 from flux_lora.adapter.attach import adapter_of
 from flux_lora.adapter.layer_types import rounded
 from flux_lora.data.batches import Batch
-from flux_lora.errors import RunError
 from flux_lora.flow.points import FlowPoint, counted_draw
 from flux_lora.flow.sigmas import logit_normal
-from flux_lora.train.learner import refuse_non_finite
 from flux_lora.train.loss import flow_error, flow_loss, weighed
 from tests.train.tiny_run import CONFIG, TinyRun, tiny_batches, tiny_run
 
@@ -71,9 +69,7 @@ def test_a_loss_that_is_not_finite_stops_before_anything_moves(dtype: torch.dtyp
     loss = sum(parameter.float().sum() for parameter in learner.parameters) * float("nan")
     learner.accumulate(loss)
     update = learner.step(1)
-    with pytest.raises(RunError, match="step 2: the loss is nan") as refused:
-        refuse_non_finite(update.number, update.loss.item(), update.grad_norm.item())
-    assert refused.value.exit_code != 0 and "learning_rate" in refused.value.fix
+    assert update.number == 2 and update.loss.isnan()
     for value, old in zip((*learner.masters, *learner.parameters), before, strict=True):
         assert torch.equal(value, old)
     for state, old in zip(learner.optimizer.state.values(), moments, strict=True):
@@ -86,8 +82,7 @@ def test_a_gradient_that_is_not_finite_stops_though_the_loss_is_fine():
     before = learner.adapter()
     learner.accumulate(loss)
     update = learner.step(0)
-    with pytest.raises(RunError, match="gradient's length"):
-        refuse_non_finite(update.number, update.loss.item(), update.grad_norm.item())
+    assert update.loss.isfinite() and not update.grad_norm.isfinite()
     name = next(iter(learner.layers))
     assert torch.equal(learner.adapter().layers[name].up, before.layers[name].up)
 

@@ -72,10 +72,11 @@ def test_a_step_that_is_not_finite_moves_nothing_and_is_said_when_it_is_read():
     steps = launched_steps(run.learner, iter([batch, broken]), draw)
     assert next(steps).read().number == 1
     before = [value.clone() for value in run.learner.masters]
-    launched = next(steps)
+    step = next(steps).read()
     assert all(torch.equal(one, other) for one, other in zip(run.learner.masters, before, strict=True))
-    with pytest.raises(RunError, match="step 2"):
-        launched.read()
+    assert (step.number, step.finite) == (2, False)
+    with pytest.raises(RunError, match="step 1: the loss is nan"):
+        next(training_steps(run.learner, iter([broken]), draw))
 
 
 def test_each_image_of_a_step_is_told_with_its_loss_and_sigma():

@@ -36,7 +36,7 @@ def test_there_is_one_line_a_step_with_its_facts(tmp_path: Path):
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     facts = {"step": 3, "loss": 1 / 3, "grad_norm": 0.5, "learning_rate": 1e-4, "seconds": 0.1}
     facts |= {"preservation": 0.0, "preservation_weight": 0.0, "relative_loss": 0.0}
-    facts |= {"samples": [], "sample_losses": [], "sigmas": []}
+    facts |= {"samples": [], "sample_losses": [], "sigmas": [], "finite": True}
     assert lines[2] == facts
     assert len(lines) == 3
 
