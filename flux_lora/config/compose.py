@@ -51,6 +51,7 @@ PATHS = frozenset(
         "model.text_encoder",
         "model.text_encoder_2",
         "adapter.start",
+        "train.resume",
         "run.dir",
         "export.dir",
         "export.file",

@@ -141,7 +141,7 @@ SYNONYMS = {
     "num_class_images": Synonym("train.class_images"),
     "checkpointing_steps": Synonym("train.save_every"),
     "save_every_n_steps": Synonym("train.save_every"),
-    "resume_from_checkpoint": Synonym(reason="the same command again resumes from the last checkpoint in run.dir"),
+    "resume_from_checkpoint": Synonym("train.resume", "auto, fresh or a folder"),
     # the rest of a run
     "output_dir": Synonym("run.dir"),
     "output_name": Synonym("export.name"),

@@ -143,6 +143,9 @@ class TrainConfig:
     """How much an image of a source with role regularisation counts in the loss, beside one of the subject."""
     class_images: int = 0
     """Class images that the base renders before the first step, for the preservation loss."""
+    resume: str = "auto"
+    """auto goes on after the last checkpoint of the run folder; fresh refuses a folder that has any. The folder of a
+    checkpoint, or of a run, is where a new run begins: with its adapter, optimizer, step and settings."""
     save_every: int = 250
     """Steps between checkpoints. Each is a candidate to choose from, and a run resumes from the last."""
     evaluate_every: int = 0

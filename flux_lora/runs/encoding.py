@@ -15,6 +15,7 @@ from flux_lora.runs.dataset_report import write_run_dataset_report
 from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
+from flux_lora.runs.resume import begun_elsewhere
 from flux_lora.runs.run import Run
 from flux_lora.runs.summary import note
 
@@ -44,6 +45,8 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
     made, prepared = _encoded(run, dataset)
     contents = Contents(prepared.fingerprint, run.transformer_fingerprint)
     refuse_other_contents(folder, contents)
+    if begun := begun_elsewhere(folder.root, run.config.train.resume):
+        refuse_other_contents(begun, contents)
     write_manifest(folder, dataset.planned, made, prepared.class_images, contents)
     if run.config.check.page:
         write_run_dataset_report(run, dataset)

@@ -14,6 +14,7 @@ from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
 from flux_lora.runs.distilled import refuse_other_layers
+from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
 
@@ -32,6 +33,7 @@ def preflight(run: Run) -> RunDataset:
     _refuse_empty_words(run.config.data)
     _refuse_distilled(run)
     refuse_other_layers(run)
+    refuse_resume(run.folder.root, run.config)
     adapter, ranks = run.config.adapter, _trained_ranks(run)
     _refuse_unexportable(ranks, adapter.kind, run.config.export.dialects)
     if adapter.start and not complete_checkpoints(run.folder.root):

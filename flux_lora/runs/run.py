@@ -27,7 +27,7 @@ from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
 from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.resume import refuse_another_recipe
+from flux_lora.runs.resume import AUTO, FRESH, refuse_another_recipe
 
 
 class Feedback(Protocol):
@@ -171,12 +171,17 @@ class Run:
             refuse_another_recipe(folder.root, read_recipe(folder.recipe), self.config, known=knobs_in(folder.recipe))
         try:
             folder.root.mkdir(parents=True, exist_ok=True)
-            write_recipe(self.config, folder.recipe)
+            write_recipe(_gone_on_with(self.config), folder.recipe)
         except OSError as error:
             raise RunError(
                 f"{folder.root} cannot be written to: {error.strerror}",
                 fix="make room there, or set run.dir to a folder that you may write to",
             ) from error
+
+
+def _gone_on_with(config: RunConfig) -> RunConfig:
+    """As a folder keeps it: what was begun fresh is gone on with."""
+    return replace(config, train=replace(config.train, resume=AUTO)) if config.train.resume == FRESH else config
 
 
 def spec_of(

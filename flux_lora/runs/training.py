@@ -45,10 +45,12 @@ from flux_lora.runs.learning_check import LearningCheck, rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
 from flux_lora.runs.non_finite import NonFiniteSteps
+from flux_lora.runs.resume import take_over, where_to_go_on
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note, stage
 from flux_lora.train import checkpoints
+from flux_lora.train.checkpoints import Checkpoint
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import Launched, Step, launched_steps
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
@@ -98,7 +100,7 @@ def train_adapter(
     pipeline = run.load_pipeline()
     with group.first_alone():
         reminders = reminders_of(run, prepared, pipeline, group.share) if config.train.preservation else None
-    last = checkpoints.latest_checkpoint(folder.root)
+    last = where_to_go_on(folder.root, config.train.resume)
     draw, options = _draw(run, pipeline), _batch_options(config, group.share)
     if last is None and (measures := meter or meter_of(run.device.device)):
         _check_memory(run, prepared, pipeline, partial(step_on_largest, prepared, options, draw), measures, group)
@@ -111,7 +113,7 @@ def train_adapter(
     first = start * config.train.gradient_accumulation_steps
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     if group.first:
-        _before_first_step(run, learner, start)
+        _make_ready(run, learner, last)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
     with _told_how_it_ends(reporter), stop_request() as stop:
         requests = Requests(stop, ControlFile(folder.root), group)
@@ -126,9 +128,12 @@ def train_adapter(
             run.feedback.say(line)
 
 
-def _before_first_step(run: Run, learner: Learner, start: int) -> None:
-    checkpoints.refuse_full_disk(run.folder.root, learner, left=checkpoints_left(run.config.train, start))
-    if start == 0 and (rate := rate_in_words(run.config)):
+def _make_ready(run: Run, learner: Learner, last: Checkpoint | None) -> None:
+    folder, train = run.folder, run.config.train
+    if last:
+        take_over(last, folder)
+    checkpoints.refuse_full_disk(folder.root, learner, left=checkpoints_left(train, last.step if last else 0))
+    if not last and (rate := rate_in_words(run.config)):
         run.feedback.say(rate)
 
 

@@ -46,6 +46,11 @@ class Checkpoint:
     folder: Path
 
     @property
+    def run_dir(self) -> Path:
+        """The run that it belongs to."""
+        return self.folder.parent.parent
+
+    @property
     def adapter_file(self) -> Path:
         """The adapter alone, for whoever wants to render or export it."""
         return self.folder / ADAPTER
@@ -160,6 +165,17 @@ def latest_checkpoint(run_dir: Path) -> Checkpoint | None:
             fix="put the later checkpoints back, or set run.dir to a new folder",
         )
     return resumable[-1] if resumable else None
+
+
+def checkpoint_in(folder: Path) -> Checkpoint:
+    """The checkpoint that is this folder. Raises RunError where training cannot go on from it."""
+    match = NAME.fullmatch(folder.resolve().name)
+    problem = _problem(folder) if match and folder.is_dir() else "it is no folder of checkpoints/, such as step-000250"
+    if not problem and _adapter_alone(folder):
+        problem = f"it holds the adapter alone: adapter.start={folder / ADAPTER} begins with that"
+    if problem or not match:
+        raise RunError(f"training cannot go on from {folder}: {problem}", fix="name another checkpoint")
+    return Checkpoint(int(match[1]), folder.resolve())
 
 
 def restore(checkpoint: Checkpoint, learner: Learner) -> int:
