@@ -56,6 +56,7 @@ SYNONYMS = {
     "blocks_to_swap": Synonym(
         reason="the whole base stays on one device; hardware.gradient_checkpointing saves memory"
     ),
+    "torch_compile": Synonym("hardware.compile"),
     "xformers": Synonym(reason="attention is torch's scaled_dot_product_attention, which picks its own kernel"),
     # images and captions
     "instance_data_dir": Synonym("data.folder"),

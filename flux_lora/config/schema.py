@@ -271,6 +271,9 @@ class HardwareConfig:
     """Keeps the modulation layers, a quarter of the weights, in host memory: a copy for each pass of the model."""
     gradient_checkpointing: bool = False
     """Recomputes activations in the backward pass: most of their memory for a third more time."""
+    compile: bool = False
+    """torch.compile of the blocks, after a test that they answer as before; where it fails, it is said and left off. A
+    minute or two at the start. Not measured on a GPU yet."""
     encode_text_on_cpu: bool = False
     """Encodes captions on the CPU, some seconds each: T5 takes 9 GB of a GPU, and has left it before training."""
     auto: bool = False

@@ -19,6 +19,7 @@ device.py        device and dtype of a run
 hub.py           files from the Hugging Face hub; fingerprints of weights
 frozen_linear.py the base's layers in 8 or 4 bits
 weight_stream.py a transformer filled from its files, tensor by tensor
+compiled.py      blocks by torch.compile, after a test
 offload.py       layers whose weights wait in host memory
 counting.py      memory, FLOPs and kernels of work, counted on the meta device
 quantization.py  fp8, Q8_0, Q4_K and NF4: what a weight becomes

@@ -1,11 +1,12 @@
 """Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -25,12 +26,13 @@ from flux_lora.atomic import FULL
 from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
-from flux_lora.data.batches import BatchOptions, apart_by_window, batches_from
+from flux_lora.data.batches import Batch, BatchOptions, apart_by_window, batch_at, batches_from
 from flux_lora.distributed.processes import ALONE, ProcessGroup, ProcessShare
 from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw, Shift, counted_draw
 from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
+from flux_lora.models.compiled import compiled_blocks
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import save_image
 from flux_lora.render.pipeline import render
@@ -52,7 +54,7 @@ from flux_lora.runs.summary import note, stage
 from flux_lora.train import checkpoints
 from flux_lora.train.checkpoints import Checkpoint
 from flux_lora.train.learner import Learner
-from flux_lora.train.loop import Launched, Step, launched_steps
+from flux_lora.train.loop import Launched, Step, launched_steps, placed
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
 
 
@@ -115,7 +117,8 @@ def train_adapter(
     if group.first:
         _make_ready(run, learner, last)
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
-    with _told_how_it_ends(reporter), stop_request() as stop:
+    question = batch_at(prepared.encoded, prepared.empty, options, groups, 0)
+    with _told_how_it_ends(reporter), stop_request() as stop, _compiled(run, pipeline, draw, learner, question):
         requests = Requests(stop, ControlFile(folder.root), group)
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
         expected = pauses.expected_loss if pauses else None
@@ -189,6 +192,20 @@ def checkpoints_left(config: TrainConfig, start: int) -> int:
 def saves(config: TrainConfig, number: int) -> bool:
     """Whether there is a checkpoint after this step."""
     return number % config.save_every == 0 or number == config.steps
+
+
+def _compiled(run: Run, pipeline: Pipeline, draw: Draw, learner: Learner, batch: Batch) -> AbstractContextManager[None]:
+    """With the blocks compiled, by a question about this batch; as they are where that is not asked for."""
+    if not run.config.hardware.compile:
+        return nullcontext()
+
+    def attempt() -> tuple[Tensor, list[Tensor]]:
+        asked, point = placed((batch, draw(batch.latents.float(), 0)), run.device.device, run.device.dtype)
+        answer = learner.predict(point.noisy, point.sigma, asked.prompt_embeds)
+        gradients = torch.autograd.grad((answer - point.velocity).float().square().mean(), learner.parameters)
+        return answer.detach(), list(gradients)
+
+    return compiled_blocks(pipeline.transformer, attempt, run.feedback.say)
 
 
 def _check_memory(
