@@ -39,9 +39,9 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Captions of two windows, and of three with the prompts and the empty one."""
+    """Captions of two windows, and so are the class images that they and the prompts ask for."""
     folder = photo_folder(tmp_path_factory.mktemp("photos"), 5)
-    for number in (1, 2, 4):
+    for number in (0, 2, 4):
         (folder / f"photo_{number}.txt").write_text(f"{LONG.replace('red zorb', 'zorb')} number {number}")
     return folder
 
