@@ -275,7 +275,8 @@ class HardwareConfig:
     """torch.compile of the blocks, after a test that they answer as before; where it fails, it is said and left off. A
     minute or two at the start. Not measured on a GPU yet."""
     encode_text_on_cpu: bool = False
-    """Encodes captions on the CPU, some seconds each: T5 takes 9 GB of a GPU, and has left it before training."""
+    """Keeps text encoders in host memory: FLUX.1's T5 (9 GB) encodes a caption there in some seconds, FLUX.2's weights
+    come to the GPU one by one. Either has left the GPU before training."""
     auto: bool = False
     """Chooses dtype, quantize, offload_modulation, gradient_checkpointing and encode_text_on_cpu for the GPU; what is
     set beside it, other than dtype, is kept."""

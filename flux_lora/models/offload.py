@@ -15,10 +15,10 @@ from torch.func import functional_call
 class OffloadedLinear(nn.Module):
     """A linear layer that is on the device only while it computes. It takes no gradient and passes none on."""
 
-    def __init__(self, inner: nn.Linear) -> None:
+    def __init__(self, inner: nn.Linear, *, pinned: bool = True) -> None:
         super().__init__()
         self.inner = inner
-        if torch.cuda.is_available():  # from page-locked memory a copy takes half as long
+        if pinned and torch.cuda.is_available():  # from page-locked memory a copy takes half as long
             for tensor in (*inner.parameters(), *inner.buffers()):
                 tensor.data = tensor.data.pin_memory()
 
@@ -30,9 +30,9 @@ class OffloadedLinear(nn.Module):
         return functional_call(self.inner, there, (input,))
 
 
-def offload(model: nn.Module, layers: str) -> None:
+def offload(model: nn.Module, layers: str, *, pinned: bool = True) -> None:
     """Make layers (a pattern of whole names), whose weights are in host memory already, come when they are needed."""
     found = {name: each for name, each in model.named_modules() if re.fullmatch(layers, name)}
     for name, layer in found.items():
         assert isinstance(layer, nn.Linear), f"{name} is a linear layer"
-        model.set_submodule(name, OffloadedLinear(layer))
+        model.set_submodule(name, OffloadedLinear(layer, pinned=pinned))

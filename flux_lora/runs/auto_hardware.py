@@ -137,7 +137,7 @@ def card_gib(hardware: HardwareConfig) -> float:
 def in_words(plan: Plan, card: float) -> str:
     """What the plan is, and how much of the card it fills."""
     peak = plan.peak
-    encoders = "; captions are encoded on the CPU" if plan.encodes_text_on_cpu(card) else ""
+    encoders = "; text encoders stay in host memory" if plan.encodes_text_on_cpu(card) else ""
     return f"{plan.way}, at most {peak.bytes / GIB:.1f} of {card:.0f} GB ({peak.name}){encoders}"
 
 

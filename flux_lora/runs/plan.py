@@ -110,7 +110,7 @@ class Plan:
     flops: float
     """Of a step, the question that preserves included."""
     text_encoders: float
-    """Bytes. Captions are encoded before anything else; where this does not fit, on the CPU."""
+    """Bytes. Captions are encoded before anything else; where this does not fit, from host memory."""
 
     @property
     def peak(self) -> Stage:

@@ -19,6 +19,7 @@ from transformers import AutoProcessor
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
 from flux_lora.models.flux2 import mistral_tokenizer
+from flux_lora.models.flux2.decoders import computed_on
 from flux_lora.models.flux2.family import FLUX2_DEV
 from flux_lora.models.flux2.latents import latent_distribution
 from flux_lora.models.flux2.layers import DEV, LAYER_GROUPS, MODULATION, flux2_shapes
@@ -27,6 +28,7 @@ from flux_lora.models.flux2.text import TextEncoder, encode_text
 from flux_lora.models.flux2.text_models import MISTRAL3, Mistral3, tokens_around
 from flux_lora.models.flux2.velocity import pack, unpack, velocity_of
 from flux_lora.models.flux2.weightless import weightless_base, weightless_transformer
+from flux_lora.models.offload import OffloadedLinear
 from flux_lora.models.registry import family_of
 from tests.dev_base import TEXT_LAYERS, TEXT_WIDTH, official_pipeline, write_dev
 from tests.klein_base import captured
@@ -122,6 +124,24 @@ def test_a_neighbouring_layer_or_the_last_norm_would_give_other_prompt_embeds(
     monkeypatch.setattr("flux_lora.models.flux2.load.without_last_norm", lambda model: model)
     normed = load_text_encoder(MISTRAL3, source, torch.float32)
     assert not torch.allclose(encode_text(normed, CAPTIONS, TOKENS)["mistral"], their_embeds)
+
+
+def test_weights_that_wait_in_host_memory_give_the_same_bits(source: ModelSource, embeds: PromptEmbeds):
+    encoder = load_text_encoder(MISTRAL3, source, torch.float32)
+    computed_on("cpu", encoder.model)
+    assert sum(isinstance(each, OffloadedLinear) for each in encoder.model.modules()) == 30 * 7
+    assert torch.equal(encode_text(encoder, CAPTIONS, TOKENS)["mistral"], embeds["mistral"])
+
+
+def test_a_text_encoder_that_waits_in_host_memory_computes_on_the_device_alone(source: ModelSource):
+    """On the device without memory, so that a tensor left on the CPU would stop it."""
+    encoder = load_text_encoder(MISTRAL3, source, torch.float32, computes_on="meta")
+    assert encoder.model.device.type == "meta"
+    linear = [each for each in encoder.model.modules() if isinstance(each, torch.nn.Linear)]
+    assert {each.weight.device.type for each in linear} == {"cpu"}
+    ids, mask = torch.zeros(1, 9, dtype=torch.long, device="meta"), torch.ones(1, 1, 9, 9, device="meta").bool()
+    found = encoder.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, use_cache=False)
+    assert {each.device.type for each in found.hidden_states} == {"meta"}
 
 
 @pytest.mark.parametrize(

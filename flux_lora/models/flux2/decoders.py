@@ -10,6 +10,8 @@ from torch import nn
 from transformers import Mistral3Config, Mistral3Model, MistralConfig, MistralModel, Qwen3Config, Qwen3Model
 from transformers.utils import logging
 
+from flux_lora.models.offload import offload
+
 Place = torch.device | str
 
 
@@ -48,6 +50,17 @@ def empty_mistral3(settings: Mapping[str, Any], layers: int) -> MistralModel:
 def without_last_norm(model: Qwen3Model | MistralModel) -> Qwen3Model | MistralModel:
     """The layers are taken as they are: the norm belongs behind the last layer of the whole model, not of these."""
     model.norm = cast(Any, nn.Identity())
+    return model
+
+
+def computed_on(device: Place, model: Qwen3Model | MistralModel) -> Qwen3Model | MistralModel:
+    """A decoder whose large weights stay where they are, in host memory, and come to the device for each product: one
+    copy of them a caption, and the same bits as on a device that holds them all. Their pages are not locked: of 35 GB
+    that would be too much."""
+    offload(model, r".*_proj", pinned=False)
+    for part in model.modules():
+        if not isinstance(part, nn.Linear) and not list(part.children()):
+            part.to(device)
     return model
 
 

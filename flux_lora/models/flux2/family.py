@@ -142,7 +142,7 @@ class Flux2:
             return lambda pixels: latent_distribution(vae, pixels)
 
         def open_caption_encoder() -> Callable[[str], PromptEmbeds]:
-            encoder = load_text_encoder(self.text, source, dtype, device=text_device)
+            encoder = load_text_encoder(self.text, source, dtype, device=text_device, computes_on=device)
             return lambda caption: encode_text(encoder, [caption], source.max_sequence_length)
 
         refuse_unknown_files(self.text, source)

@@ -5,11 +5,11 @@ Weights go to their device one by one: the host never holds a whole base for a G
 
 import torch
 from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
-from transformers import Qwen3Model
+from transformers import MistralModel, Qwen3Model
 
 from flux_lora.models import pipeline_parts
 from flux_lora.models.family import ModelSource, Placement
-from flux_lora.models.flux2.decoders import empty_qwen3, without_last_norm
+from flux_lora.models.flux2.decoders import computed_on, empty_qwen3, without_last_norm
 from flux_lora.models.flux2.layers import LAYER_GROUPS, MODULATION
 from flux_lora.models.flux2.part_files import QWEN_LAYOUT, VAE_LAYOUT, ships_tokenizer
 from flux_lora.models.flux2.single_file import open_single_file
@@ -55,18 +55,23 @@ def load_vae(source: ModelSource, *, device: Place = "cpu") -> AutoencoderKLFlux
 
 
 def load_text_encoder(
-    text: TextModel, source: ModelSource, dtype: torch.dtype, *, device: Place = "cpu"
+    text: TextModel, source: ModelSource, dtype: torch.dtype, *, device: Place = "cpu", computes_on: Place = ""
 ) -> TextEncoder:
-    """The text encoder up to the last layer that is used, frozen."""
+    """The text encoder up to the last layer that is used, frozen; kept on one device, and computed on it or another."""
     shipped = ships_tokenizer(source)
     tokenizer = text.shipped_tokenizer() if shipped else text.load_tokenizer(source.path, source.revision)
+    model = frozen(without_last_norm(_decoder(text, source, dtype, device)))
+    if computes_on and torch.device(computes_on) != torch.device(device):
+        model = computed_on(computes_on, model)
+    return TextEncoder(text, tokenizer, model)
+
+
+def _decoder(text: TextModel, source: ModelSource, dtype: torch.dtype, device: Place) -> Qwen3Model | MistralModel:
     if source.text_encoder:
-        qwen = _qwen_from_file(text, source.text_encoder, dtype, device)
-        return TextEncoder(text, tokenizer, without_last_norm(qwen))
+        return _qwen_from_file(text, source.text_encoder, dtype, device)
     folder = part_folder(source.path, "text_encoder", source.revision)
     with broken_files_explained(folder):
-        model = text.load(folder, dtype, device)
-    return TextEncoder(text, tokenizer, frozen(without_last_norm(model)))
+        return text.load(folder, dtype, device)
 
 
 def _qwen_from_file(text: TextModel, file: str, dtype: torch.dtype, device: Place) -> Qwen3Model:
