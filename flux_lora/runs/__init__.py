@@ -18,6 +18,9 @@ learning_check.py  after a twentieth of a run: whether it learns, and not too fa
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint
 control.py         requests to a run that trains
 non_finite.py      steps that are not finite: written down, skipped or the end
+slow_steps.py      steps that have become slow
+out_of_memory.py   which setting buys how much memory
+outcome.py         whether training has succeeded
 early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        learner, loop, checkpoints, previews; by one process or several
 candidates.py      checkpoints at strengths, their images, which are judged in full

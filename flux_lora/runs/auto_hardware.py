@@ -1,7 +1,7 @@
 """hardware.auto: what a GPU can hold decides how the base is kept, before anything is loaded."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -154,12 +154,12 @@ def _too_large(planner: Planner, card: float) -> ConfigError:
         f"takes {smallest.peak.bytes / GIB:.1f} GB at least ({smallest.way}), and {card:.0f} GB are here"
     )
     for changes in SMALLER:
-        if _fastest(planner_of(_with(config, changes)), card):
+        if _fastest(planner_of(changed(config, changes)), card):
             return ConfigError(problem, fix="add " + " ".join(f"{key}={value}" for key, value in changes.items()))
     return ConfigError(problem, fix="take a smaller base, or a larger card")
 
 
-def _with(config: RunConfig, changes: dict[str, str]) -> RunConfig:
+def changed(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
     """The recipe with some numbers made smaller, as the command line would."""
     side = min(config.data.resolution, int(changes.get("data.resolution", config.data.resolution)))
     rank = min(config.adapter.rank, int(changes.get("adapter.rank", config.adapter.rank)))

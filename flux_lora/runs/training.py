@@ -47,8 +47,11 @@ from flux_lora.runs.learning_check import LearningCheck, rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
 from flux_lora.runs.non_finite import NonFiniteSteps
+from flux_lora.runs.out_of_memory import memory_in_words
+from flux_lora.runs.outcome import refuse_worthless
 from flux_lora.runs.resume import take_over, where_to_go_on
 from flux_lora.runs.run import Run, spec_of
+from flux_lora.runs.slow_steps import SlowSteps, memory_held
 from flux_lora.runs.stop_request import stop_request
 from flux_lora.runs.summary import note, stage
 from flux_lora.train import checkpoints
@@ -66,16 +69,18 @@ def train_together(run: Run, group: ProcessGroup, *reporters: Reporter) -> RunDa
     with group.if_first(alone_in(folder.root)):
         with group.if_first(stage(folder, "prepare")):
             prepared = encode_together(run, dataset, group)
-        with group.if_first(stage(folder, "train", continues=True)), _full_disk_in_words(folder.root):
+        with group.if_first(stage(folder, "train", continues=True)), _shortage_in_words(run):
             train_adapter(run, prepared, *reporters, group=group)
     return dataset
 
 
 @contextmanager
-def _full_disk_in_words(root: Path) -> Iterator[None]:
-    """Lines, previews and other small things find no room either; checkpoints speak for themselves."""
+def _shortage_in_words(run: Run) -> Iterator[None]:
+    """Of memory, or of room for lines, previews and other small things; checkpoints speak for themselves."""
+    root = run.folder.root
     try:
-        yield
+        with memory_in_words(run):
+            yield
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -125,6 +130,8 @@ def train_adapter(
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         left = islice(steps, max(0, config.train.steps - start))
         _take(left, pauses, reporter, requests) if pauses else _follow(left, config.train, requests)
+        if group.first:
+            refuse_worthless(run)
     if group.first:
         shown = [one.sample for one in prepared.dataset.planned.prepared]
         for line in hardest_in_words(read_metrics(folder.metrics), shown):
@@ -308,6 +315,8 @@ class _Pauses:
         self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
         self._check = LearningCheck(run.config, prepared.encoded, pipeline.transformer, run.feedback)
         self._non_finite = NonFiniteSteps(run, prepared, start=start)
+        self._slow = SlowSteps(run.feedback.say, memory_held)
+        self._buckets = [one.bucket for one in prepared.dataset.planned.prepared]
 
     @property
     def expected_loss(self) -> Callable[[Tensor], Tensor] | None:
@@ -318,6 +327,9 @@ class _Pauses:
         """What a step did. Raises RunError where it was not finite, and that is once too often."""
         step = launched.read()
         self._non_finite.look_at(step)
+        size = tuple(self._buckets[number] for number in step.samples)
+        asks_more = (step.number - 1) % self._run.config.train.preservation_every == 0
+        self._slow.look_at(step.number, (size, asks_more), step.seconds)
         return step
 
     def due(self, number: int) -> bool:

@@ -1,0 +1,51 @@
+"""What a run that did not fit its GPU is told: which setting buys how much, by the plan's numbers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from flux_lora.config.schema import HardwareConfig
+from flux_lora.errors import RunError
+from flux_lora.runs.auto_hardware import SMALLER, changed, planner_of, possible_ways
+from flux_lora.runs.plan import GIB, Planner, Way
+from flux_lora.runs.run import Run
+
+
+@contextmanager
+def memory_in_words(run: Run) -> Iterator[None]:
+    """Raises RunError in place of CUDA's own complaint, which names no setting."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        card = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB
+        raise out_of_memory(planner_of(run.config), way_of(run.config.hardware), card) from error
+
+
+def way_of(hardware: HardwareConfig) -> Way:
+    """How this recipe keeps the base."""
+    return Way(hardware.quantize, hardware.offload_modulation, hardware.gradient_checkpointing)
+
+
+def out_of_memory(planner: Planner, way: Way, card: float) -> RunError:
+    """Every change that takes less, the least of what it costs first, with the peak that the plan counts for it."""
+    plan = planner.plan(way)
+    bought = [f"{' '.join(changes)}: {peak / GIB:.1f} GB" for changes, peak in _cheaper(planner, way, plan.peak.bytes)]
+    return RunError(
+        f"the GPU's {card:.1f} GB did not hold this run, which was planned to take {plan.peak.bytes / GIB:.1f} "
+        f"({plan.peak.name}); other programs on the card count, too",
+        fix="the same command goes on from the last checkpoint, with one of these:\n     " + "\n     ".join(bought)
+        if bought
+        else "take a smaller base, or a larger card",
+    )
+
+
+def _cheaper(planner: Planner, way: Way, now: float) -> Iterator[tuple[tuple[str, ...], float]]:
+    for other in possible_ways(planner):
+        changes = tuple(word for word in other.overrides if word not in way.overrides)
+        if changes and (peak := planner.plan(other).peak.bytes) < now:
+            yield changes, peak
+    for smaller in SMALLER:
+        words = tuple(f"{key}={value}" for key, value in smaller.items())
+        if (peak := planner_of(changed(planner.config, smaller)).plan(way).peak.bytes) < now:
+            yield (*words, "in a new run.dir"), peak
