@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo
 
 VARIANTS = 256
 """Graphs of one block's code, at most."""
@@ -92,8 +93,7 @@ def _raise_limit(device: torch.device) -> None:
     """Here, and on the thread that the device's backward pass has."""
 
     def raised(gradient: Tensor) -> Tensor:
-        torch._dynamo.config.recompile_limit = VARIANTS  # noqa: SLF001
-        torch._dynamo.config.accumulated_recompile_limit = 4 * VARIANTS  # noqa: SLF001
+        dynamo.recompile_limit, dynamo.accumulated_recompile_limit = VARIANTS, 4 * VARIANTS
         return gradient
 
     start = torch.zeros(1, device=device, requires_grad=True)
