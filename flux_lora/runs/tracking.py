@@ -17,7 +17,8 @@ def track_evaluation(run: Run, evaluation: Evaluation) -> None:
     config, choice = run.config, evaluation.choice
     tracker = tracker_for(config.tracker.name, project=config.tracker.project, run_dir=run.folder.root)
     first = min(score.step for score in evaluation.scores)
-    tracker.started(Started(run.folder.root.name, config.train.steps, first, flat_settings(config)))
+    lies = str(run.folder.root.resolve())
+    tracker.started(Started(run.folder.root.name, config.train.steps, first, flat_settings(config), lies))
     for score in sorted(evaluation.scores, key=lambda each: each.step):
         facts = {f"evaluation/{metric.name}/{score.strength:g}": score.of(metric).value for metric in METRICS}
         tracker.measured(score.step, facts)

@@ -121,7 +121,8 @@ def train_adapter(
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     if group.first:
         _make_ready(run, learner, last)
-    reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config)))
+    lies = str(folder.root.resolve())
+    reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config), lies))
     question = batch_at(prepared.encoded, prepared.empty, options, groups, 0)
     with _told_how_it_ends(reporter), stop_request() as stop, _compiled(run, pipeline, draw, learner, question):
         requests = Requests(stop, ControlFile(folder.root), group)

@@ -38,6 +38,8 @@ class Started:
     """Updates done before, by the run that is continued."""
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     """The recipe, flat: train.steps -> 1500."""
+    folder: str = ""
+    """Where the run lies: the way back from a tracker's page."""
 
 
 class Reporter(Protocol):
@@ -167,6 +169,8 @@ def read_metrics(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
+PREVIEWS = "previews"
+"""What wandb shows them under, side by side; each has what it shows as its caption."""
 WANDB_HOST = "https://api.wandb.ai"
 
 
@@ -198,10 +202,11 @@ class _Tracked:
     def started(self, facts: Started) -> None:
         PartialState()  # wandb's and trackio's log through accelerate, which refuses without it
         self._tracker.start()
+        settings = {**facts.settings, "run_folder": facts.folder}
         if not isinstance(self._tracker, TensorBoardTracker):
-            self._tracker.store_init_configuration(dict(facts.settings))
+            self._tracker.store_init_configuration(settings)
         else:  # accelerate's own way makes a second run of it, in a folder named by the clock
-            table = "\n".join(f"    {key}: {value}" for key, value in facts.settings.items())
+            table = "\n".join(f"    {key}: {value}" for key, value in settings.items())
             self._tracker.log({"recipe": table}, step=facts.start)
 
     def step(self, step: Step) -> None:
@@ -220,11 +225,14 @@ class _Tracked:
                 arrays = {label: np.asarray(image.convert("RGB"))[None] for label, image in images.items()}
                 self._tracker.log_images(arrays, step=number, dataformats="NHWC")
             case WandBTracker():
-                self._tracker.log_images({label: [image] for label, image in images.items()}, step=number)
+                from wandb import Image as WandBImage
+
+                captioned = [WandBImage(image, caption=label) for label, image in images.items()]
+                self._tracker.log({PREVIEWS: captioned}, step=number)
             case TrackioTracker():
                 from trackio import Image as TrackioImage
 
-                tracked = {label: TrackioImage(image) for label, image in images.items()}
+                tracked = {label: TrackioImage(image, caption=label) for label, image in images.items()}
                 self._tracker.log(tracked, step=number)
 
     def measured(self, number: int, facts: Mapping[str, float]) -> None:
