@@ -1,20 +1,23 @@
-"""Draw data_templates/product and data_templates/character: two things the mini base has never seen.
+"""Draw data_templates/product, data_templates/character and data_templates/style: two things and a style that the mini
+base has never seen.
 
     python -m scripts.make_templates
 
-Each gets 16 images with captions, 4 held out, and the prompts it is judged by. No prompt asks
-for a ground and a place that a training image shows together.
+Each thing gets 16 images with captions, 4 held out, and the prompts it is judged by. No prompt asks
+for a ground and a place that a training image shows together. The style gets 20 images of different things, whose
+captions say what is shown and not in which colours, which the style has none of.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 
 from scripts.mini.captions import PLACE_WORDS, ground_words
 from scripts.mini.newcomers import draw_newcomer
-from scripts.mini.world import GROUNDS, PLACES, SHAPES, SIZES, Scene, Thing
+from scripts.mini.styles import cyanotype
+from scripts.mini.world import GROUNDS, PLACES, SHAPES, SIZES, THINGS, Scene, Thing, draw_scene
 
 TEMPLATES = Path(__file__).parents[1] / "data_templates"
 TRAINING, HELD_OUT, PROMPTS = 16, 4, 10
@@ -35,8 +38,16 @@ class Newcomer:
 NEWCOMERS = (Newcomer("product", "zubo", "bottle"), Newcomer("character", "mipo", "robot"))
 
 
+STYLE = Newcomer("style", "zivu", "cyanotype")
+STYLE_TRAINING = 20
+STYLE_GROUNDS = tuple(ground for ground in GROUNDS if ground[0] != "night")
+STYLE_COLOURS = ("red", "blue", "green", "purple", "black")
+"""As dark as shows on every ground."""
+GROUND_WORDS = {"table": "on a wooden table", "meadow": "on a meadow"}
+
+
 def main() -> None:
-    """Draw both templates."""
+    """Draw the templates."""
     for newcomer in NEWCOMERS:
         spots = _spots(Random(newcomer.kind))
         folder = TEMPLATES / newcomer.kind
@@ -44,6 +55,13 @@ def main() -> None:
         _write_images(folder / "held_out", newcomer, list(islice(spots, HELD_OUT)))
         _write_prompts(folder / "prompts.txt", list(islice(spots, PROMPTS)))
         print(f"{folder}: {TRAINING} images, {HELD_OUT} held out, {PROMPTS} prompts")
+    scenes = _style_scenes(Random(f"{STYLE.kind} 0"))
+    folder = TEMPLATES / STYLE.kind
+    _write_style(folder, list(islice(scenes, STYLE_TRAINING)))
+    _write_style(folder / "held_out", list(islice(scenes, HELD_OUT)))
+    asked = [_shown(scene) for scene in islice(scenes, PROMPTS)]
+    _write_lines(folder / "prompts.txt", [f"a {{trigger}} {{class}} of {shown}" for shown in asked], THINGS_SHOWN)
+    print(f"{folder}: {STYLE_TRAINING} images, {HELD_OUT} held out, {PROMPTS} prompts")
 
 
 def _spots(random: Random) -> Iterator[Spot]:
@@ -74,16 +92,63 @@ def _caption(newcomer: Newcomer, scene: Scene) -> str:
     return f"a photo of a {size}{newcomer.trigger} {newcomer.class_word} {where}, {ground_words(scene.ground)}"
 
 
+def _style_scenes(random: Random) -> Iterator[Scene]:
+    """Lone things; each is in each place once before it is there again, and no scene is said in another's words."""
+    said: set[str] = set()
+    places = list(PLACES)
+    for number in count():
+        kind = THINGS[number % len(THINGS)]
+        place = places[(number // len(THINGS) + THINGS.index(kind)) % len(places)]
+        thing = Thing(kind, random.choice(STYLE_COLOURS), place, random.choice(list(SIZES)))
+        width, height = SHAPES[0] if number % 4 else SHAPES[1 + number // 4 % 3]
+        scene = Scene((thing,), random.choice(STYLE_GROUNDS), seed=1000 * (number + 1), width=width, height=height)
+        if _shown(scene) not in said:
+            said.add(_shown(scene))
+            yield scene
+
+
+def _shown(scene: Scene) -> str:
+    """What a scene shows, without its colours."""
+    (thing,), (ground, _) = scene.things, scene.ground
+    size = f"{thing.size} " if thing.size else ""
+    return f"a {size}{thing.kind} {PLACE_WORDS[thing.place][0]}, {GROUND_WORDS.get(ground, f'{ground} background')}"
+
+
+def _write_style(folder: Path, scenes: list[Scene]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, scene in enumerate(scenes, start=1):
+        large = draw_scene(scene, enlargement=ENLARGEMENT)
+        cyanotype(large).save(folder / f"{STYLE.trigger}_{index:02d}.png", optimize=True)
+        caption = f"a {STYLE.trigger} {STYLE.class_word} of {_shown(scene)}"
+        (folder / f"{STYLE.trigger}_{index:02d}.txt").write_text(caption + "\n")
+
+
 def _write_prompts(file: Path, spots: list[Spot]) -> None:
     scenes = [f"{PLACE_WORDS[place][0]}, {ground_words(ground)}" for _, place, ground in spots]
-    trigger = [f"a photo of a {{trigger}} {{class}} {scene}" for scene in scenes]
-    lines = [HEADER, "[trigger]", *trigger, "", "[unrelated]", *UNRELATED_PROMPTS, "", "[kept]", *KEPT_PROMPTS, ""]
+    _write_lines(file, [f"a photo of a {{trigger}} {{class}} {scene}" for scene in scenes], PLACES_SHOWN)
+
+
+def _write_lines(file: Path, trigger: list[str], shown: str) -> None:
+    lines = [
+        HEADER.replace("SHOWN", shown),
+        "[trigger]",
+        *trigger,
+        "",
+        "[unrelated]",
+        *UNRELATED_PROMPTS,
+        "",
+        "[kept]",
+        *KEPT_PROMPTS,
+        "",
+    ]
     file.write_text("\n".join(lines))
 
 
+PLACES_SHOWN = "the new thing in places that no training picture shows"
+THINGS_SHOWN = "the style, of what no training image shows"
 HEADER = """\
 # What the LoRA is judged by. {trigger} and {class} are filled in from data.trigger and data.class_word.
-# Under [trigger]: the new thing in places that no training picture shows. The same prompts without the
+# Under [trigger]: SHOWN. The same prompts without the
 # trigger show whether ordinary things of its class stayed as they were.
 # Under [unrelated]: prompts that have nothing to do with it and must not change at all.
 # Under [kept]: other such prompts, which training may use to remind the adapter of what the base knows

@@ -10,11 +10,12 @@ from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.run import Run
 from scripts import make_templates
 from scripts.mini.newcomers import NEWCOMERS
+from scripts.mini.world import COLOURS, TINTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("newcomer", make_templates.NEWCOMERS, ids=lambda each: each.kind)
+@pytest.mark.parametrize("newcomer", (*make_templates.NEWCOMERS, make_templates.STYLE), ids=lambda each: each.kind)
 def test_a_template_has_nothing_to_complain_about(newcomer: make_templates.Newcomer):
     config = compose_config(
         [
@@ -27,7 +28,18 @@ def test_a_template_has_nothing_to_complain_about(newcomer: make_templates.Newco
     )
     material = read_dataset(Run(config))
     assert [str(each) for each in material.findings if each.severity is not Severity.note] == []
-    assert (len(material.samples), len(material.held_out)) == (make_templates.TRAINING, make_templates.HELD_OUT)
+    count = make_templates.STYLE_TRAINING if newcomer == make_templates.STYLE else make_templates.TRAINING
+    assert (len(material.samples), len(material.held_out)) == (count, make_templates.HELD_OUT)
+
+
+def test_no_prompt_asks_for_what_an_image_of_the_style_shows_and_no_caption_says_its_colours():
+    folder, style = ROOT / "data_templates" / "style", make_templates.STYLE
+    captions = [file.read_text().strip() for file in folder.rglob(f"{style.trigger}*.txt")]
+    shown = [caption.removeprefix(f"a {style.trigger} {style.class_word} of ") for caption in captions]
+    asked = [line.partition(" of ")[2] for line in (folder / "prompts.txt").read_text().splitlines()]
+    assert len(set(shown)) == len(captions) == make_templates.STYLE_TRAINING + make_templates.HELD_OUT
+    assert not set(shown) & set(asked)
+    assert not any(colour in caption.split() for caption in captions for colour in (*COLOURS, *TINTS))
 
 
 @pytest.mark.parametrize("newcomer", make_templates.NEWCOMERS, ids=lambda each: each.kind)

@@ -73,14 +73,14 @@ class Scene:
         return any(sha256(f"{t.kind} {t.colour} {self.ground}".encode()).digest()[0] % 20 == 0 for t in self.things)
 
 
-def draw_scene(scene: Scene) -> Image.Image:
+def draw_scene(scene: Scene, *, enlargement: int = 1) -> Image.Image:
     """The picture of a scene, RGB, width x height."""
     random = Random(scene.seed)
     canvas = draw_ground(scene.ground, scene.width, scene.height)
     for thing in scene.things:
         x, y, half = spot(thing, scene, random)
         draw_thing(canvas, thing, (x, y), half, random)
-    return canvas.reduce(OVERSAMPLING)
+    return canvas.reduce(OVERSAMPLING // enlargement)
 
 
 def spot(thing: Thing, scene: Scene, random: Random) -> tuple[float, float, float]:
