@@ -25,6 +25,8 @@ BESIDE = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8",
 """Endings of what only belongs to a weight."""
 UNREAD = (".weight_scale_2",)
 """Endings that stand beside weights packed in ways that are not read (NVFP4)."""
+WHOLE_NUMBERS = ("I8", "U8")
+"""Types, by safetensors' name, of weights that stand for others by rules of their own, as in ComfyUI's int8."""
 EIGHT_BITS = (torch.float8_e4m3fn, torch.float8_e5m2)
 
 Get = Callable[[str], Tensor]
@@ -33,6 +35,12 @@ Get = Callable[[str], Tensor]
 def is_beside(name: str) -> bool:
     """Whether a tensor is no weight, but belongs to one."""
     return name.endswith((*BESIDE, *STATES, *BESIDE_FOUR_BITS))
+
+
+def is_unread(name: str, kind: str, names: Collection[str]) -> bool:
+    """Whether a weight of this type (safetensors' name) is packed in a way that is not read."""
+    known = state_of(name, names) or name.removesuffix(".weight") + ROW_SCALES in names
+    return name.endswith(UNREAD) or (name.endswith(".weight") and kind in WHOLE_NUMBERS and not known)
 
 
 def state_of(name: str, names: Collection[str]) -> str:

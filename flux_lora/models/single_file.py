@@ -5,7 +5,7 @@ it is follows from the tensors.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,12 @@ class Layout(weight_file.Layout):
 
     fused: Mapping[str, FusedWeight]
     """BFL's linear layers by BFL's name."""
+    marks: tuple[str, str] = (BFL_MARK, DIFFUSERS_MARK)
+    """A tensor that every file of it has, by BFL's name and by diffusers'."""
+    norms: Mapping[str, str] = field(default_factory=dict)
+    """BFL's norms by whole names -> diffusers', where they are not as NORMS says."""
+    left_out: tuple[str, ...] = ()
+    """What names of tensors begin with that only its own training used."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,14 @@ class SingleFile:
     @property
     def native(self) -> bool:
         """Whether it has BFL's names."""
-        return BFL_MARK in self.shapes
+        return self.layout.marks[0] in self.shapes
 
 
 def open_single_file(path: str, layout: Layout) -> SingleFile:
     """Its header. Raises ModelError where it holds no transformer that can be read."""
-    return SingleFile(part_in(path, f"{layout.model} transformer", PREFIXES, (BFL_MARK, DIFFUSERS_MARK)), layout)
+    found = part_in(path, f"{layout.model} transformer", PREFIXES, layout.marks)
+    own = {name: shape for name, shape in found.shapes.items() if not name.startswith(layout.left_out)}
+    return SingleFile(replace(found, shapes=own), layout)
 
 
 def settings_of(single: SingleFile) -> Mapping[str, Any]:
@@ -102,6 +110,8 @@ def _parts_of(name: str, single: SingleFile) -> tuple[Sequence[str], Sequence[in
     rows = single.shapes[name][0]
     block, _, within = layer.partition(".")
     number, _, within = within.partition(".")
+    if name in single.layout.norms:
+        return [single.layout.norms[name]], [rows]
     if block in BLOCKS and within in NORMS:
         return [f"{BLOCKS[block]}.{number}.{NORMS[within]}.weight"], [rows]
     weight = single.layout.fused.get(layer)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from flux_lora.errors import ModelError
 from flux_lora.models import gguf_file
-from flux_lora.models.packed_weights import UNREAD, is_beside, state_of, whole, whole_shape
+from flux_lora.models.packed_weights import is_beside, is_unread, state_of, whole, whole_shape
 from flux_lora.models.pipeline_folder import broken_files_explained
 
 GIVE_ANOTHER = "give the model's file in 16 bits or in fp8, as safetensors, or a diffusers folder"
@@ -103,9 +103,9 @@ def weights_in(place: Path, files: Sequence[Path]) -> WeightFile:
     """The tensors of one model in safetensors files; `place` is what messages call them. Raises ModelError where they
     cannot be read."""
     with _opened(place, files) as where:
-        unread = next((name for name in where if name.endswith(UNREAD)), "")
+        unread = next((n for n in where if is_unread(n, where[n].get_slice(n).get_dtype(), where)), "")
         if unread:
-            raise ModelError(f"{place} holds weights packed in 4 bits ({unread})", fix=GIVE_ANOTHER)
+            raise ModelError(f"{place} holds weights packed in a way that is not read ({unread})", fix=GIVE_ANOTHER)
         shapes = {name: _shape(name, where) for name in where if not is_beside(name)}
 
     @contextmanager

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pixel_unshuffle
 
 pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with diffusers 0.42")
 
@@ -148,6 +149,20 @@ def test_the_schedule_is_the_pipeline_s_for_every_number_of_steps_and_size(steps
     assert torch.equal(ours.sigmas, official.sigmas)
     even = torch.tensor([*sigmas, 0.0], dtype=torch.float64)
     torch.testing.assert_close(ours.sigmas.double(), 6.93 * even / (1 + 5.93 * even), rtol=1e-5, atol=1e-6)
+
+
+def test_another_shift_or_statistics_of_other_channels_would_be_seen(
+    source: ModelSource, theirs: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("flux_lora.models.flux3.load.SHIFT", 3.0)
+    ours, official = make_scheduler(), theirs.scheduler
+    for scheduler in (ours, official):
+        scheduler.set_timesteps(sigmas=[1.0, 0.75, 0.5, 0.25])
+    assert not torch.allclose(ours.sigmas, official.sigmas)
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    step = theirs.blocks.sub_blocks["vae_encoder"].sub_blocks["image_conditioning"].sub_blocks["encode"]
+    monkeypatch.setattr("flux_lora.models.flux2.latents.patchify", lambda latents: pixel_unshuffle(latents, 2).flip(1))
+    assert not torch.allclose(latent_distribution(load_vae(source), pixels).mean, _encoded(step, theirs, pixels))
 
 
 def test_training_takes_the_same_shift_at_every_size():

@@ -133,7 +133,10 @@ def test_what_cannot_be_trained_or_read_is_refused_in_two_lines_with_the_way_out
     cases = {
         "model.ckpt": ({"x": torch.zeros(1)}, "is no safetensors file"),
         "lora.safetensors": ({"lora_unet_x.alpha": torch.zeros(1)}, "holds no FLUX.1 transformer"),
-        "nvfp4.safetensors": ({**native(mini()), "a.weight_scale_2": torch.zeros(1)}, "packed in 4 bits"),
+        "nvfp4.safetensors": (
+            {**native(mini()), "a.weight_scale_2": torch.zeros(1)},
+            "packed in a way that is not read",
+        ),
         "more.safetensors": ({**native(mini()), "distilled_guidance_layer.x.weight": torch.zeros(1)}, "another model"),
     }
     for name, (weights, said) in cases.items():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from flux_lora.errors import ModelError
+from flux_lora.errors import ConfigError
 from flux_lora.models.family import (
     CaptionTokenizer,
     EncodeImage,
@@ -30,6 +30,7 @@ from flux_lora.models.family import ModelSource as Source
 from flux_lora.models.flux3.caption_tokenizer import PLACES, WINDOW_STEP, counting_tokenizer, tokens_around
 from flux_lora.models.flux3.layers import LAYER_GROUPS, MODULATION, PIXELS_PER_LATENT, SHIFT, UNUSED, flux3_shapes
 from flux_lora.models.flux3.programs import BASE, DISTILLED, programs_of
+from flux_lora.models.flux3.single_file import is_flow_map, open_single_file
 from flux_lora.models.hub import fingerprint
 from flux_lora.models.pipeline_folder import first_part_folder, local_folder, part_folder
 from flux_lora.models.programs import Programs, Release
@@ -75,23 +76,19 @@ class Flux3Klein:
         return self.linear_shapes()
 
     def recognises(self, source: Source) -> bool:
-        """By the hub id; else by the class that its transformer's config names, and whether that is a flow map."""
-        if source.path == self.release.hub:
-            return True
-        file = local_folder(source.path) / "transformer" / "config.json"
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-            return (config["_class_name"], bool(config.get("flow_map"))) == ("Flux3Transformer2DModel", self.distilled)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
+        """By the hub id, else by the class that its transformer's config names; and whether that, or the file that is
+        taken in its place, is a flow map."""
+        config = _transformer_config(source.path)
+        if source.transformer and (source.path in HUB_IDS or config):
+            return is_flow_map(source.transformer) is self.distilled
+        if source.path in HUB_IDS:
+            return source.path == self.release.hub
+        return bool(config) and bool(config.get("flow_map")) is self.distilled
 
     def transformer_place(self, source: Source) -> Path:
-        """transformer/ of the pipeline."""
+        """The file that is named, else transformer/ of the pipeline."""
         if source.transformer:
-            raise ModelError(
-                f"model.transformer is {source.transformer}, and FLUX.3 is read from a diffusers folder only",
-                fix="leave model.transformer empty, and set model.path to the folder or hub id",
-            )
+            return open_single_file(source.transformer).file
         return part_folder(source.path, "transformer", source.revision)
 
     def load_tokenizers(self, source: Source) -> tuple[CaptionTokenizer, ...]:
@@ -109,6 +106,8 @@ class Flux3Klein:
         from flux_lora.models.flux2.load import load_vae
         from flux_lora.models.flux3.load import load_text_encoder
         from flux_lora.models.flux3.text import encode_text
+
+        _refuse_part_files(source)
 
         def open_image_encoder() -> EncodeImage:
             vae = load_vae(source, device=device)
@@ -133,7 +132,6 @@ class Flux3Klein:
         """Flux3Transformer2DModel."""
         from flux_lora.models.flux3.load import load_transformer
 
-        self.transformer_place(source)
         return load_transformer(source, placement)
 
     def load_pipeline(self, source: Source, placement: Placement) -> Pipeline:
@@ -219,6 +217,29 @@ class Flux3Klein:
         from flux_lora.models.flux3.diffusers_lora import velocity_at_fixed_point
 
         return velocity_at_fixed_point(cast(Any, transformer))
+
+
+HUB_IDS = (BASE.hub, DISTILLED.hub)
+
+
+def _transformer_config(path: str) -> Mapping[str, object]:
+    """Of a FLUX.3 on this disk; empty where it is none."""
+    file = local_folder(path) / "transformer" / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return config if config["_class_name"] == "Flux3Transformer2DModel" else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _refuse_part_files(source: Source) -> None:
+    parts = {"vae": source.vae, "text_encoder": source.text_encoder, "text_encoder_2": source.text_encoder_2}
+    for key, file in parts.items():
+        if file:
+            raise ConfigError(
+                f"model.{key} is {file}, and FLUX.3's is not read out of a file by itself",
+                fix=f"leave model.{key} empty, and set model.path to a folder or hub id that has it",
+            )
 
 
 FLUX3 = (

@@ -13,10 +13,11 @@ from flux_lora.models.family import ModelSource, Placement
 from flux_lora.models.flux3.caption_tokenizer import load_tokenizer
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
 from flux_lora.models.flux3.layers import LAYER_GROUPS, MODULATION, SHIFT, UNUSED
+from flux_lora.models.flux3.single_file import open_single_file
 from flux_lora.models.flux3.text import TextEncoder, of_used_layers, without_last_norm
 from flux_lora.models.flux3.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
-from flux_lora.models.pipeline_parts import filled, frozen, stored_in_folder
+from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
 from flux_lora.models.weight_stream import Precision
 
 Place = torch.device | str
@@ -28,7 +29,11 @@ LANGUAGE_MODEL = {r"^model\.language_model\.": ""}
 
 def load_transformer(source: ModelSource, placement: Placement) -> Flux3Transformer2DModel:
     """The transformer, frozen. What is outside of its blocks (embedders, modulation, the last layer) stays whole."""
-    stored = stored_in_folder(Flux3Transformer2DModel, source.path, source.revision)
+    stored = (
+        stored_in_file(open_single_file(source.transformer))
+        if source.transformer
+        else stored_in_folder(Flux3Transformer2DModel, source.path, source.revision)
+    )
     precision = Precision(
         placement.device,
         placement.dtype,

@@ -15,8 +15,10 @@ from flux_lora.models.family import ModelSource, PromptEmbeds, Weightless
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
 from flux_lora.models.flux3.layers import HEAD, KLEIN, TEXT_LAYERS
+from flux_lora.models.flux3.single_file import open_single_file
 from flux_lora.models.flux3.text import of_used_layers
 from flux_lora.models.pipeline_folder import part_settings
+from flux_lora.models.single_file import settings_of
 
 Settings = Mapping[str, Any]
 TEXT: Settings = {
@@ -32,6 +34,8 @@ TEXT: Settings = {
 
 def weightless_transformer(source: ModelSource | None = None, *, flow_map: bool = False) -> Flux3Transformer2DModel:
     """The transformer of a base, the released one's without one: every module that a file can name, and no memory."""
+    if source and source.transformer:
+        return transformer_on_meta(settings_of(open_single_file(source.transformer)))
     usual = {"flow_map": flow_map}
     return transformer_on_meta(part_settings(source.path, "transformer", usual) if source else usual)
 
