@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from flux_lora.adapter.files import read_adapter
-from flux_lora.adapter.layer_types import Adapter, LoRA, all_finite, map_tensors
+from flux_lora.adapter.layer_types import Adapter, LayerDelta, LoHa, LoKr, LoRA, all_finite, map_tensors
 from flux_lora.errors import RunError
 from flux_lora.runs.early_stop import stopped_early
 from flux_lora.runs.run import Run
@@ -29,11 +29,24 @@ def _refuse_worthless(last: Checkpoint) -> None:
             f"{last.adapter_file} holds numbers that are not finite",
             fix="lower train.learning_rate, and set run.dir to a new folder",
         )
-    if not any(bool(change.up.any()) if isinstance(change, LoRA) else True for change in adapter.deltas.values()):
+    if all(map(_is_nothing, adapter.deltas.values())):
         raise RunError(
             f"{last.adapter_file} changes nothing: all of it is zero, as it was at the start",
             fix="see non_finite/ for steps that were skipped, or raise train.learning_rate",
         )
+
+
+def _is_nothing(change: LayerDelta) -> bool:
+    """Whether a factor that began at zero still is; a DoRA's lengths may have moved all the same."""
+    match change:
+        case LoRA():
+            return not change.up.any()
+        case LoHa():
+            return not change.w2_b.any()
+        case LoKr():
+            return not change.factors[1].any()
+        case _:
+            return False
 
 
 def _tensors(adapter: Adapter) -> list[Tensor]:

@@ -32,7 +32,7 @@ SPARE = 0.03
 """Share of a card that is left alone: the allocator's gaps."""
 OPTIMIZER_BYTES: Mapping[OptimizerName, int] = {
     OptimizerName.adamw: 16, OptimizerName.adamw8bit: 10, OptimizerName.adafactor: 8, OptimizerName.muon: 12,
-    OptimizerName.prodigy: 24,
+    OptimizerName.lion: 12, OptimizerName.prodigy: 24,
 }  # fmt: skip
 """For each number trained: a float32 master and gradient, and the optimizer's state. AdamW has two moments, in float32
 or in 8 bits; Adafactor a row and a column of each tensor, which count for nothing; Muon and Lion one; Prodigy four."""
