@@ -77,11 +77,15 @@ def overview() -> str:
 
 
 def group_lines() -> str:
-    """Each group with the names that ship with the package."""
-    return "\n".join(
-        f"  {group:<10}{', '.join(sorted(file.stem for file in (asset_folder('recipes') / group).glob('*.yaml')))}"
-        for group in GROUPS
-    )
+    """Each group with the names that ship with the package; a frozen version has its recipe's name and @1."""
+    lines = []
+    for group in GROUPS:
+        names = sorted(file.stem for file in (asset_folder("recipes") / group).glob("*.yaml"))
+        now = [name for name in names if "@" not in name]
+        frozen = "; as they were in their first version: product@1" if len(now) < len(names) else ""
+        first, *more = wrap(", ".join(now) + frozen, WIDTH - 12)
+        lines += [f"  {group:<10}{first}", *(" " * 12 + line for line in more)]
+    return "\n".join(lines)
 
 
 def verb_help(verb: str) -> str:

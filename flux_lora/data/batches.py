@@ -199,7 +199,7 @@ def batch_at(
     mine = share_of_rank(len(members), feed.rank, feed.world_size)
     places = mine or (0,)  # a process with nothing to do answers a question that counts for nothing
     samples = [encoded[members[place]] for place in places]
-    window = _drawn(encoded[members[0]].prompt_embeds, variants[0]).window
+    window = _drawn(samples[0].prompt_embeds, variants[0]).window  # all of a batch have captions of the same windows
     alike = empty.window == window
     kept = [bool(chances[place if alike else 0] >= feed.caption_dropout) for place in places]
     drawn = [_said(sample, window, variants[place]) for place, sample in zip(places, samples, strict=True)]
