@@ -73,13 +73,7 @@ class ProcessGroup:
         if self.alone:
             return code
         codes = torch.tensor([code])
-        try:
-            processes.all_reduce(codes, op=processes.ReduceOp.MAX)
-        except RuntimeError as error:
-            raise OtherFailedError(
-                f"one of the {self.share.world_size} processes was killed",
-                fix="see what it said, and whether its machine had memory left; the same command continues",
-            ) from error
+        self._reduce(codes, processes.ReduceOp.MAX)
         return int(codes)
 
     def agree(self, code: int) -> int:
@@ -97,7 +91,16 @@ class ProcessGroup:
         """Put the sum over all processes in place of these numbers, on any device."""
         self.agree(0)
         if not self.alone:
-            processes.all_reduce(numbers)
+            self._reduce(numbers, processes.ReduceOp.SUM)
+
+    def _reduce(self, numbers: Tensor, how: processes.ReduceOp.RedOpType) -> None:
+        try:
+            processes.all_reduce(numbers, op=how)
+        except RuntimeError as error:
+            raise OtherFailedError(
+                f"one of the {self.share.world_size} processes was killed",
+                fix="see what it said, and whether its machine had memory left; the same command continues",
+            ) from error
 
     def broadcast(self, said: str) -> str:
         """What the first one says, as all hear it."""
