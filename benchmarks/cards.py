@@ -21,7 +21,13 @@ SIZES: dict[int, str] = {8: "RTX 4060", 12: "RTX 3060", 16: "RTX 4060 Ti", 24: "
 """GB -> the card whose seconds are told."""
 WORDS = ("recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug")
 SMALLER = ("adapter.rank=16",)
-BASES = {"FLUX.1-dev": "flux_dev", "FLUX.2 klein base 4B": "flux2_klein_4b", "FLUX.2 klein base 9B": "flux2_klein_9b"}
+BASES = {
+    "FLUX.1-dev": "flux_dev",
+    "FLUX.2 klein base 4B": "flux2_klein_4b",
+    "FLUX.2 klein base 9B": "flux2_klein_9b",
+    "FLUX.2-dev": "flux2_dev",
+    "FLUX.3 klein base": "flux3_klein",
+}
 """What the tables call a base -> its model= recipe."""
 
 
@@ -40,11 +46,13 @@ def with_table(page: str, text: str) -> str:
 
 
 def table() -> str:
-    """Of each base: a row a card, a column a size."""
-    return "\n".join(_of_base(base, f"model={recipe}") for base, recipe in BASES.items())
+    """Of all bases."""
+    return "\n".join(map(table_of, BASES))
 
 
-def _of_base(base: str, model: str) -> str:
+def table_of(base: str) -> str:
+    """A row a card, a column a size."""
+    model = f"model={BASES[base]}"
     planners = [_planner(side, model) for side in SIDES]
     smaller = [_planner(side, model, *SMALLER) for side in SIDES]
     rows = [f"| {base} | {' | '.join(f'{side} x {side}' for side in SIDES)} |", "| --- " * (len(SIDES) + 1) + "|"]

@@ -41,7 +41,10 @@ UNLIKE = 0.2
 ONE_SCENE = 0.6
 """Correlation of two images' tiles from which they are one scene in other light, and share their detail by right."""
 PLACES = 3
-"""Windows in which a mark is seen."""
+"""Windows in which the same images agree: by chance others do in each."""
+FLAT = 0.4
+"""Share of an image without any detail, from which it is a drawing, or empty, and is not compared: patterns that were
+drawn agree, whatever their colours. Of 158 photos one in ten has as much."""
 COMPARED = 200
 """Images of one shape that are compared; of more, as many are taken at even distances."""
 
@@ -88,8 +91,8 @@ def detail_of(image: Image.Image) -> Detail:
 def find_shared_marks(details: Sequence[Detail]) -> Iterator[SharedMark]:
     """A mark for each shape of images that has one."""
     for shape in sorted({each.shape for each in details}):
-        members = [number for number, each in enumerate(details) if each.shape == shape]
-        members = members[:: -(-len(members) // COMPARED)]
+        members = [number for number, each in enumerate(details) if each.shape == shape and not _is_flat(each)]
+        members = members[:: max(1, -(-len(members) // COMPARED))]
         if len(members) >= FEWEST and min(shape) >= 2 * STEP:
             yield from _marks([details[n] for n in members], members)
 
@@ -108,11 +111,26 @@ def _marks(details: Sequence[Detail], members: Sequence[int]) -> Iterator[Shared
         )
         if len(group):
             seen.append(((top + STEP) / height, (left + STEP) / width, group))
-    counts = np.bincount(np.concatenate([group for *_, group in seen]), minlength=len(fine)) if seen else np.zeros(0)
-    found = np.flatnonzero(counts >= PLACES)
+    together = np.zeros((len(fine), len(fine)), np.int64)
+    for *_, group in seen:
+        together[np.ix_(group, group)] += 1
+    found = _all_together(together >= PLACES)
     if len(found) >= FEWEST:
         own = [(down, across) for down, across, group in seen if len(np.intersect1d(group, found)) >= FEWEST]
         yield SharedMark(tuple(members[int(n)] for n in found), _in_words(np.array(own)))
+
+
+def _all_together(often_NN: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Images of which each agrees with each other one, most agreeing first."""
+    found: list[int] = []
+    for number in np.argsort(-often_NN.sum(axis=1), kind="stable"):
+        if often_NN[number, [*found, number]].all():
+            found.append(int(number))
+    return np.array(sorted(found), np.intp)
+
+
+def _is_flat(detail: Detail) -> bool:
+    return float((detail.fine == 0).mean()) > FLAT
 
 
 def _correlation(values_ND: Floats) -> Floats:
