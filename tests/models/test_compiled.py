@@ -32,7 +32,7 @@ def mini(how: Quantization = Quantization.none) -> FluxTransformer2DModel:
     layers = flux1_layers(made, AdapterTargets.attention_mlp)
     attach(made, layers, rank=2, alpha=2.0, generator=torch.Generator().manual_seed(0))
     for layer in trainable_layers(made).values():
-        nn.init.normal_(layer.up, std=0.02, generator=torch.Generator().manual_seed(1))
+        nn.init.normal_(layer.held.up, std=0.02, generator=torch.Generator().manual_seed(1))
     made.enable_gradient_checkpointing()
     return made
 

@@ -15,7 +15,8 @@ from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.layers import KLEIN_4B, KLEIN_9B
 from flux_lora.models.flux2.load import load_scheduler, load_text_encoder, load_vae
 from flux_lora.models.flux2.part_files import QWEN_LAYOUT, VAE_LAYOUT
-from flux_lora.models.flux2.weightless import text_settings, weightless_base
+from flux_lora.models.flux2.text_models import QWEN3
+from flux_lora.models.flux2.weightless import weightless_base
 from flux_lora.models.vae_file import diffusers_names
 from tests.klein_base import write_klein
 from tests.models.test_part_files import equal, full_size
@@ -58,7 +59,7 @@ def native(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def test_two_files_are_the_folders_parts_to_the_last_bit(base: Path, source: ModelSource):
     folder = ModelSource(str(base), max_sequence_length=40)
     assert equal(load_vae(source), load_vae(folder))
-    ours, theirs = (load_text_encoder(each, torch.float32) for each in (source, folder))
+    ours, theirs = (load_text_encoder(QWEN3, each, torch.float32) for each in (source, folder))
     assert equal(ours.model, theirs.model)
     encoders = [KLEIN[0].encoders(each, device=CPU, text_device=CPU, dtype=torch.float32) for each in (source, folder)]
     one, other = (each.open_caption_encoder()("a red cup")["qwen"] for each in encoders)
@@ -72,7 +73,7 @@ def test_released_files_tell_their_sizes_and_names() -> None:
     with torch.device("meta"):
         vae = AutoencoderKLFlux2()
         qwen = {
-            size: Qwen3ForCausalLM(Qwen3Config(**text_settings(size), num_hidden_layers=36))
+            size: Qwen3ForCausalLM(Qwen3Config(**QWEN3.settings(size), num_hidden_layers=36))
             for size in (KLEIN_4B, KLEIN_9B)
         }
     told = VAE_LAYOUT.settings(full_size(vae))
@@ -87,7 +88,7 @@ def test_released_files_tell_their_sizes_and_names() -> None:
     for size, model in qwen.items():
         shapes = {name.removeprefix("model."): shape for name, shape in full_size(model).items()}
         settings = QWEN_LAYOUT.settings(shapes)
-        known = text_settings(size)
+        known = QWEN3.settings(size)
         assert {name: settings[name] for name in known} == dict(known)
         assert settings["num_hidden_layers"] == 36 and settings["rope_parameters"]["rope_theta"] == 1e6
 
@@ -99,7 +100,7 @@ def test_a_smaller_decoder_is_told_by_its_widths() -> None:
 
 
 def test_qwen_of_the_other_size_a_second_encoder_and_flux1s_vae_are_refused(source: ModelSource, tmp_path: Path):
-    wider = Qwen3Config(**{**text_settings(KLEIN_4B), "vocab_size": 8, "intermediate_size": 8}, num_hidden_layers=1)
+    wider = Qwen3Config(**{**QWEN3.settings(KLEIN_4B), "vocab_size": 8, "intermediate_size": 8}, num_hidden_layers=1)
     config = Qwen3ForCausalLM(wider).state_dict()
     file = str(
         written(tmp_path / "qwen.safetensors", {name: each for name, each in config.items() if "lm" not in name})
@@ -108,7 +109,7 @@ def test_qwen_of_the_other_size_a_second_encoder_and_flux1s_vae_are_refused(sour
     with pytest.raises(ModelError, match="qwen.safetensors is 2560 wide, and the transformer takes 16"):
         KLEIN[0].encoders(other, device=CPU, text_device=CPU, dtype=torch.float32)
     with pytest.raises(ModelError, match="takes 16"):
-        weightless_base(KLEIN_4B, other)
+        weightless_base(KLEIN_4B, QWEN3, other)
     with pytest.raises(ConfigError, match="has one text encoder"):
         second = ModelSource(source.path, text_encoder_2=file)
         KLEIN[0].encoders(second, device=CPU, text_device=CPU, dtype=torch.float32)

@@ -28,8 +28,8 @@ STEP = 12
 """Pixels from one window to the next; a window is twice as wide and high."""
 FLOOR = 1.0
 """Mean square of detail that is added to each window's: what is flat agrees with nothing."""
-FEWEST = 4
-"""Images with the mark."""
+FEWEST, SHARE = 4, 1 / 8
+"""Images with the mark, and their share of those that are compared: among many, some agree by chance."""
 AGREES = 0.2
 """Correlation of two images' windows from which they may have a mark in common."""
 SURE = 0.15
@@ -115,7 +115,7 @@ def _marks(details: Sequence[Detail], members: Sequence[int]) -> Iterator[Shared
     for *_, group in seen:
         together[np.ix_(group, group)] += 1
     found = _all_together(together >= PLACES)
-    if len(found) >= FEWEST:
+    if len(found) >= max(FEWEST, SHARE * len(details)):
         own = [(down, across) for down, across, group in seen if len(np.intersect1d(group, found)) >= FEWEST]
         yield SharedMark(tuple(members[int(n)] for n in found), _in_words(np.array(own)))
 

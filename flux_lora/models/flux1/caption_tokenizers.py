@@ -5,7 +5,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, CLIPTokenizer, PreTrainedTokenizerBase
 
 from flux_lora.models.family import ModelSource
-from flux_lora.models.pipeline_folder import broken_files_explained, is_here, part_folder
+from flux_lora.models.pipeline_folder import broken_files_explained, is_here, model_folder, part_folder
 
 TOKENIZERS = Path(__file__).parent / "tokenizers"
 """FLUX.1's own two, which every release and derivative of it shares; licences in NOTICE."""
@@ -14,8 +14,10 @@ Tokenizers = tuple[CLIPTokenizer, PreTrainedTokenizerBase]
 
 
 def load_tokenizers(path: str) -> Tokenizers:
-    """CLIP's and T5's tokenizers alone, enough to count tokens: of a base on this disk, else those of FLUX.1 itself."""
-    return _opened(*(part_folder(path, part) if is_here(path) else TOKENIZERS / part for part in FOLDERS))
+    """CLIP's and T5's tokenizers alone, enough to count tokens: of a base on this disk, else those of FLUX.1 itself.
+    Raises ModelError where the path is neither on this disk nor on the hub."""
+    here = Path(model_folder(path)).is_dir()
+    return _opened(*(part_folder(path, part) if here else TOKENIZERS / part for part in FOLDERS))
 
 
 def tokenizer_folders(source: ModelSource) -> tuple[Path, ...]:
