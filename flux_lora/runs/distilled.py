@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flux_lora.config.schema import ModelConfig, RunConfig
-from flux_lora.errors import ConfigError
+from flux_lora.config.schema import RunConfig
 from flux_lora.evaluate.baseline import Judges, measure_baseline, sort_images
 from flux_lora.evaluate.choice import choose_checkpoint, score_of
 from flux_lora.evaluate.scores import Score, score
@@ -32,32 +31,6 @@ class OnDistilled:
     """Folders of images under evaluation/: the distilled model's own, then one for each strength."""
 
 
-def distilled_run(run: Run) -> Run:
-    """The same run with the distilled model in place of the base."""
-    model = run.config.model
-    own = ModelConfig(
-        name=Path(model.distilled).name,
-        path=model.distilled,
-        max_sequence_length=model.max_sequence_length,
-        render_guidance=model.distilled_guidance,
-        scorer=model.scorer,
-        likeness=model.likeness,
-    )
-    return Run(replace(run.config, model=own), run.feedback, run.families)
-
-
-def refuse_other_layers(run: Run) -> None:
-    """Raises ConfigError where model.distilled has other layers than the base, and ModelError where it is no model."""
-    if not run.config.model.distilled:
-        return
-    base, other = run.family, distilled_run(run).family
-    if base.linear_shapes() != other.linear_shapes():
-        raise ConfigError(
-            f"model.distilled is {run.config.model.distilled}, {other.name}, whose layers are not those of {base.name}",
-            fix="set it to what was distilled from this base, or to nothing",
-        )
-
-
 def judge_on_distilled(
     run: Run, dataset: RunDataset, judges: Judges, chosen: Candidate, spec: RenderSpec
 ) -> OnDistilled:
@@ -68,7 +41,7 @@ def judge_on_distilled(
     The base is let go before, and the other one after it: a card need not hold both.
     """
     run.release()
-    other, config, suite = distilled_run(run), run.config, dataset.suite
+    other, config, suite = run.distilled(), run.config, dataset.suite
     few = replace(spec, steps=config.model.distilled_steps, guidance=config.model.distilled_guidance)
     candidates, scores = [replace(chosen, strength=strength) for strength in config.evaluate.strengths], []
     drawer = Drawer(other, few, prefix=PREFIX)

@@ -13,7 +13,6 @@ from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
-from flux_lora.runs.distilled import refuse_other_layers
 from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
@@ -32,7 +31,7 @@ def preflight(run: Run) -> RunDataset:
     refuse_unknown_rules(run.config.check)
     _refuse_empty_words(run.config.data)
     _refuse_distilled(run)
-    refuse_other_layers(run)
+    _refuse_other_layers(run)
     refuse_resume(run.folder.root, run.config)
     adapter, ranks = run.config.adapter, _trained_ranks(run)
     _refuse_unexportable(ranks, adapter.kind, run.config.export.dialects)
@@ -76,6 +75,18 @@ def _refuse_distilled(run: Run) -> None:
         raise ConfigError(
             f"{run.config.model.path} is {run.family.name}, which is distilled to a few steps: training undoes that",
             fix=f"train its base, model={instead}, whose LoRA fits both; or set model.train_distilled=true",
+        )
+
+
+def _refuse_other_layers(run: Run) -> None:
+    """ModelError where model.distilled is no model."""
+    if not run.config.model.distilled:
+        return
+    base, other = run.family, run.distilled().family
+    if base.linear_shapes() != other.linear_shapes():
+        raise ConfigError(
+            f"model.distilled is {run.config.model.distilled}, {other.name}, whose layers are not those of {base.name}",
+            fix="set it to what was distilled from this base, or to nothing",
         )
 
 

@@ -16,7 +16,7 @@ import torch
 
 from flux_lora.config.choices import Quantization
 from flux_lora.config.compose import knobs_in, read_recipe, write_recipe
-from flux_lora.config.schema import RunConfig
+from flux_lora.config.schema import ModelConfig, RunConfig
 from flux_lora.data.cache import encode_captions
 from flux_lora.data.progress import Progress, no_progress
 from flux_lora.errors import RunError
@@ -142,6 +142,19 @@ class Run:
 
         detach(self._pipeline.transformer)
         return self._pipeline
+
+    def distilled(self) -> "Run":
+        """The same run with the distilled model of the recipe in place of the base."""
+        model = self.config.model
+        own = ModelConfig(
+            name=Path(model.distilled).name,
+            path=model.distilled,
+            max_sequence_length=model.max_sequence_length,
+            render_guidance=model.distilled_guidance,
+            scorer=model.scorer,
+            likeness=model.likeness,
+        )
+        return Run(replace(self.config, model=own), self.feedback, self.families)
 
     def release(self) -> None:
         """Let the base go, for another to take its place; it is loaded again when it is asked for."""

@@ -1,6 +1,8 @@
 """check, as a person and as CI see it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -118,3 +120,10 @@ def test_a_dataset_with_columns_of_its_own_is_judged_as_the_only_source(
     columns = ("data.image_column=shot", "data.caption_column=said", "check.page=false")
     assert check(compose_config(asked(tmp_path / "photos", f"data.folder={table}", *columns))) == 0
     assert "no-caption" not in capsys.readouterr().out
+
+
+def test_check_starts_without_the_libraries_of_training():
+    """They take seconds to import."""
+    program = "import sys, flux_lora.commands.check; print({'peft', 'diffusers', 'bitsandbytes'} & set(sys.modules))"
+    seen = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert seen.stdout.strip() == "set()"
