@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.cards import BASES, BEGIN, END, README, table_of
 
-LONG = ("FLUX.2 klein base 9B", "FLUX.2-dev")
-"""Half a minute each; the others go through the same code."""
+LONG = ("FLUX.1-dev", "FLUX.2 klein base 9B", "FLUX.2-dev")
+"""Half a minute each and more; the others go through the same code."""
 
 
 @pytest.mark.parametrize(
