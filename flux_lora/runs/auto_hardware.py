@@ -102,9 +102,15 @@ def fastest(planner: Planner, card: float) -> Plan:
 
 
 def possible_ways(planner: Planner) -> list[Way]:
-    """The fastest first, of those that keep what is asked for. What is trained cannot wait in host memory, and some
-    kinds of adapter take no 4 bits."""
-    ways = [way for way in _ways_asked_for(planner) if not (way.offload_modulation and planner.trains_modulation)]
+    """The fastest first, of those that can train and that keep what is asked for."""
+    asked_for = _ways_asked_for(planner)
+    return [way for way in ways_that_train(planner) if way in asked_for]
+
+
+def ways_that_train(planner: Planner) -> list[Way]:
+    """The fastest first, whatever hardware says. What is trained cannot wait in host memory, and some kinds of adapter
+    take no 4 bits."""
+    ways = [way for way in WAYS if not (way.offload_modulation and planner.trains_modulation)]
     whole = planner.config.adapter.kind in WHOLE_WEIGHTS
     return [way for way in ways if not (whole and way.quantize is Quantization.nf4)]
 

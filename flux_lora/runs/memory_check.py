@@ -15,8 +15,10 @@ from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw
 from flux_lora.models.family import Pipeline
 from flux_lora.render.pipeline import images_at_once, render
+from flux_lora.runs.auto_hardware import ways_that_train
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
-from flux_lora.runs.plan import CONTEXT, GIB, WAYS, Plan, Planner, Way, planner_for
+from flux_lora.runs.out_of_memory import way_of
+from flux_lora.runs.plan import CONTEXT, GIB, Plan, Planner, Way, planner_for
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import launched_steps
@@ -84,8 +86,7 @@ def meter_of(device: torch.device) -> Meter | None:
 def check_memory(run: Run, works: Sequence[Callable[[], None]], meter: Meter) -> None:
     """Do the works, and say what they took beside what was planned. Raises RunError where one has no room."""
     planner = planner_for(run.config, run.family, run.source)
-    hardware = run.config.hardware
-    way = Way(hardware.quantize, hardware.offload_modulation, hardware.gradient_checkpointing)
+    way = way_of(run.config.hardware)
     meter.begin()
     try:
         for work in works:
@@ -116,8 +117,7 @@ def memory_in_words(taken: Memory, plan: Plan, way_out: str) -> Iterator[str]:
 def _way_out(planner: Planner, way: Way) -> str:
     """The first way that takes less, else fewer pixels."""
     now, side = planner.plan(way).peak.bytes, planner.config.data.resolution // SIDE * 3 // 4 * SIDE
-    possible = (each for each in WAYS if not (each.offload_modulation and planner.trains_modulation))
-    less = next((each for each in possible if planner.plan(each).peak.bytes < now), None)
+    less = next((each for each in ways_that_train(planner) if planner.plan(each).peak.bytes < now), None)
     changes = " ".join(less.overrides) if less else f"data.resolution={side}"
     return f"begin again, in a new run.dir, with {changes}"
 

@@ -7,7 +7,7 @@ import torch
 
 from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import RunError
-from flux_lora.runs.auto_hardware import SMALLER, changed, planner_of, possible_ways
+from flux_lora.runs.auto_hardware import SMALLER, changed, planner_of, ways_that_train
 from flux_lora.runs.plan import GIB, Planner, Way
 from flux_lora.runs.run import Run
 
@@ -41,7 +41,7 @@ def out_of_memory(planner: Planner, way: Way, card: float) -> RunError:
 
 
 def _cheaper(planner: Planner, way: Way, now: float) -> Iterator[tuple[tuple[str, ...], float]]:
-    for other in possible_ways(planner):
+    for other in ways_that_train(planner):
         changes = tuple(word for word in other.overrides if word not in way.overrides)
         if changes and (peak := planner.plan(other).peak.bytes) < now:
             yield changes, peak

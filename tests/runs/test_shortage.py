@@ -36,6 +36,11 @@ def test_what_each_setting_buys_is_what_the_plan_counts():
     assert any("data.resolution=512" in changes or "hardware." in changes for changes in bought), bought
 
 
+def test_a_recipe_that_was_settled_on_int8_is_told_what_nf4_buys():
+    planner = planner_of(compose_config(["recipe=demo", "hardware.quantize=int8"]))
+    assert "hardware.quantize=nf4" in out_of_memory(planner, Way(Quantization.int8), 0.5).fix
+
+
 def test_the_way_of_a_recipe_is_that_of_its_hardware():
     hardware = replace(HardwareConfig(), quantize=Quantization.int8, gradient_checkpointing=True)
     assert way_of(hardware) == Way(Quantization.int8, gradient_checkpointing=True)
