@@ -79,7 +79,8 @@ def sigmas_at(even: Tensor, quantile: Quantile, shift: float, unshifted_share: f
     plain = inside < unshifted_share
     below, above = max(unshifted_share, 1e-9), max(1 - unshifted_share, 1e-9)
     within = torch.where(plain, inside / below, (inside - unshifted_share) / above)
-    return torch.where(plain, quantile(within), shifted(quantile(within), shift)).float().clamp(*ENDS)
+    drawn = quantile(within)
+    return torch.where(plain, drawn, shifted(drawn, shift)).float().clamp(*ENDS)
 
 
 def systematic(first: int, count: int, generator: Generator) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from flux_lora.adapter.attach import adapter_modules, set_strength
+from flux_lora.adapter.attach import adapter_modules, without_adapter
 from flux_lora.adapter.inspection import norm_of
 from flux_lora.adapter.layer_types import Adapter, delta_of
 from flux_lora.adapter.peft_modules import whole_weight
@@ -106,10 +106,10 @@ def moved_by(learner: Learner, samples: Sequence[EncodedSample], transformer: nn
     """What the adapter as it is now does to the base."""
     parameter = learner.parameters[0]
     questions = [_question(number, sample) for number, sample in enumerate(samples)]
-    with_it = [_answer(learner.predict, each, noise, parameter) for each, noise in questions]
-    set_strength(transformer, 0.0)
-    without = [_answer(learner.predict, each, noise, parameter) for each, noise in questions]
-    set_strength(transformer, 1.0)
+    base = without_adapter(transformer, learner.predict)
+    with_it, without = (
+        [_answer(predict, each, noise, parameter) for each, noise in questions] for predict in (learner.predict, base)
+    )
     change = sum(float((one - other).square().mean()) for one, other in zip(with_it, without, strict=True))
     whole = sum(float(one.square().mean()) for one in without)
     return Moved(relative_update(transformer, learner.adapter()), (change / whole) ** 0.5)

@@ -7,7 +7,8 @@ from statistics import median
 
 import torch
 
-GIB = 2**30
+from flux_lora.runs.plan import GIB
+
 OWN_STATUS = Path("/proc/self/status")
 USUAL = 20
 """Steps of a size of which the median is what is usual."""

@@ -123,8 +123,8 @@ def train_adapter(
         _make_ready(run, learner, last)
     lies = str(folder.root.resolve())
     reporter.started(Started(folder.root.name, config.train.steps, start, flat_settings(config), lies))
-    question = batch_at(prepared.encoded, prepared.empty, options, groups, 0)
-    with _told_how_it_ends(reporter), stop_request() as stop, _compiled(run, pipeline, draw, learner, question):
+    first_batch = partial(batch_at, prepared.encoded, prepared.empty, options, groups, 0)
+    with _told_how_it_ends(reporter), stop_request() as stop, _compiled(run, pipeline, draw, learner, first_batch):
         requests = Requests(stop, ControlFile(folder.root), group)
         pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
         expected = pauses.expected_loss if pauses else None
@@ -202,10 +202,13 @@ def saves(config: TrainConfig, number: int) -> bool:
     return number % config.save_every == 0 or number == config.steps
 
 
-def _compiled(run: Run, pipeline: Pipeline, draw: Draw, learner: Learner, batch: Batch) -> AbstractContextManager[None]:
+def _compiled(
+    run: Run, pipeline: Pipeline, draw: Draw, learner: Learner, first_batch: Callable[[], Batch]
+) -> AbstractContextManager[None]:
     """With the blocks compiled, by a question about this batch; as they are where that is not asked for."""
     if not run.config.hardware.compile:
         return nullcontext()
+    batch = first_batch()
 
     def attempt() -> tuple[Tensor, list[Tensor]]:
         asked, point = placed((batch, draw(batch.latents.float(), 0)), run.device.device, run.device.dtype)

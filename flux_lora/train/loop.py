@@ -15,7 +15,7 @@ from flux_lora.data.batches import Batch
 from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw, FlowPoint
 from flux_lora.train.learner import Learner
-from flux_lora.train.loss import flow_error, flow_loss, minimised, weighed
+from flux_lora.train.loss import flow_error, flow_loss, minimised
 from flux_lora.train.preservation import Asked, Preservation
 
 Item = TypeVar("Item")
@@ -179,10 +179,9 @@ def _learned(learner: Learner, question: Asked, place: Tensor) -> _Learned:
     """Add a batch's gradients. Its graph is gone before the next: activations are those of one question."""
     batch, point = placed(question, place.device, place.dtype)
     error = flow_error(learner.predict, batch, learner.answered_outside(batch, point))
-    wrong = minimised(error, batch, point.sigma, learner.config)
+    wrong, losses = minimised(error, batch, point.sigma, learner.config)
     learner.accumulate(_reduced(wrong, batch) / learner.config.gradient_accumulation_steps)
-    losses = weighed(error.detach().square(), batch.loss_weights)
-    return _Learned(batch.spread(losses), batch.spread(point.sigma), batch.samples)
+    return _Learned(batch.spread(losses.detach()), batch.spread(point.sigma), batch.samples)
 
 
 def _losses_and_sigmas(learned: Sequence[_Learned]) -> list[Tensor]:

@@ -3,6 +3,8 @@
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -37,12 +39,12 @@ def weighed(errors_BCHW: Tensor, weights_B1HW: Tensor | None) -> Tensor:
     return (errors_BCHW.mean(dim=1, keepdim=True) * weights).sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))
 
 
-def minimised(error_BCHW: Tensor, batch: Batch, sigma: Tensor, config: TrainConfig) -> Tensor:
-    """What a recipe makes small, per image: B. Without other settings the flow-matching loss."""
-    huber = config.loss_type is LossType.huber
-    penalty_BCHW = pseudo_huber(error_BCHW, config.huber_c) if huber else error_BCHW.square()
-    each = weighed(penalty_BCHW, batch.loss_weights)
-    return each * bell(sigma) if config.loss_weighting is LossWeighting.bell else each
+def minimised(error_BCHW: Tensor, batch: Batch, sigma: Tensor, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """What a recipe makes small, per image, B; and the flow-matching loss, which it is without other settings."""
+    loss = each = weighed(error_BCHW.square(), batch.loss_weights)
+    if config.loss_type is LossType.huber:
+        each = weighed(pseudo_huber(error_BCHW, config.huber_c), batch.loss_weights)
+    return each * bell(sigma) if config.loss_weighting is LossWeighting.bell else each, loss
 
 
 def pseudo_huber(error: Tensor, c: float) -> Tensor:
@@ -58,5 +60,4 @@ def bell(sigma: Tensor) -> Tensor:
 
     exp(-2 (sigma - 1/2)^2) less its value at both ends, as the `weighted` timesteps of ai-toolkit.
     """
-    raised = torch.exp(-2 * (sigma - 0.5).square()) - torch.exp(torch.tensor(-0.5, device=sigma.device))
-    return raised / BELL_MEAN
+    return (torch.exp(-2 * (sigma - 0.5).square()) - math.exp(-0.5)) / BELL_MEAN

@@ -60,7 +60,8 @@ def test_a_plain_recipe_makes_the_flow_matching_loss_small():
     answer = POINT.velocity + torch.randn(2, 16, 4, 4)
     masked = replace(BATCH, loss_weights=torch.rand(2, 1, 4, 4))
     error = flow_error(lambda *_: answer, masked, POINT)
-    made_small = minimised(error, masked, POINT.sigma, TrainConfig(steps=1))
+    made_small, reported = minimised(error, masked, POINT.sigma, TrainConfig(steps=1))
+    assert torch.equal(made_small, reported)
     assert torch.equal(made_small, flow_loss(lambda *_: answer, masked, POINT))
 
 
@@ -71,7 +72,9 @@ def test_huber_is_squared_where_errors_are_small_and_straight_where_they_are_lar
     assert far == pytest.approx(2 * 0.1 * (50 - 0.1), rel=1e-4)
     error = torch.full((2, 16, 4, 4), 50.0)
     huber = TrainConfig(steps=1, loss_type=LossType.huber)
-    assert minimised(error, BATCH, POINT.sigma, huber).tolist() == pytest.approx([far, far])
+    made_small, reported = minimised(error, BATCH, POINT.sigma, huber)
+    assert made_small.tolist() == pytest.approx([far, far])
+    assert reported.tolist() == [2500.0, 2500.0]
 
 
 def test_the_bell_counts_the_middle_most_the_ends_not_at_all_and_one_on_average():
@@ -80,4 +83,4 @@ def test_the_bell_counts_the_middle_most_the_ends_not_at_all_and_one_on_average(
     assert bell(even).argmax().item() in (4999, 5000)
     assert bell(torch.tensor([0.0, 1.0])).tolist() == pytest.approx([0, 0], abs=1e-6)
     error, config = torch.ones(2, 16, 4, 4), TrainConfig(steps=1, loss_weighting=LossWeighting.bell)
-    assert torch.equal(minimised(error, BATCH, POINT.sigma, config), bell(POINT.sigma))
+    assert torch.equal(minimised(error, BATCH, POINT.sigma, config)[0], bell(POINT.sigma))
