@@ -22,7 +22,8 @@ slow_steps.py      steps that have become slow
 out_of_memory.py   which setting buys how much memory
 outcome.py         whether training has succeeded
 early_stop.py      scores while training, and its end where more steps bring nothing
-training.py        learner, loop, checkpoints, previews; by one process or several
+training.py        the learner and its steps; by one process or several
+pauses.py          between two steps: checkpoints, previews, the held-out loss, what looks amiss
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
 distilled.py       the chosen one on the model that was distilled from the base

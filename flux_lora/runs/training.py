@@ -1,17 +1,15 @@
-"""Train the adapter of a run: the steps that are left, checkpoints, previews, reporters."""
+"""Train the adapter of a run: the learner, the steps that are left, and who does what between them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from flux_lora.adapter.attach import (
-    adapter_of,
     attach,
     detach,
     linear_layers,
@@ -19,7 +17,6 @@ from flux_lora.adapter.attach import (
     trainable_layers,
     without_adapter,
 )
-from flux_lora.adapter.files import adapter_digest
 from flux_lora.adapter.start import started_from
 from flux_lora.adapter.trainable import trained_ranks
 from flux_lora.atomic import FULL
@@ -34,30 +31,26 @@ from flux_lora.flow.randomness import generator_for
 from flux_lora.flow.sigmas import Quantile, beta, logit_normal, mode, uniform
 from flux_lora.models.compiled import compiled_blocks
 from flux_lora.models.family import Pipeline
-from flux_lora.render.kept import save_image
-from flux_lora.render.pipeline import render
-from flux_lora.runs.base_answers import DRIFT, PRESERVATION_WEIGHT, preservation_of, reminders_of
+from flux_lora.runs.base_answers import preservation_of, reminders_of
 from flux_lora.runs.control import ControlFile, Requests
 from flux_lora.runs.dataset import RunDataset
-from flux_lora.runs.early_stop import EarlyStop, stopped_early
-from flux_lora.runs.encoding import PreparedRun, check_together, encode_together, preview_prompts
+from flux_lora.runs.early_stop import stopped_early
+from flux_lora.runs.encoding import PreparedRun, check_together, encode_together
 from flux_lora.runs.hardest import hardest_in_words
-from flux_lora.runs.held_out import HeldOutLoss
-from flux_lora.runs.learning_check import LearningCheck, rate_in_words
+from flux_lora.runs.learning_check import rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
-from flux_lora.runs.non_finite import NonFiniteSteps
 from flux_lora.runs.out_of_memory import memory_in_words
 from flux_lora.runs.outcome import refuse_worthless
+from flux_lora.runs.pauses import Pauses, checkpoints_left, saves
 from flux_lora.runs.resume import take_over, where_to_go_on
-from flux_lora.runs.run import Run, spec_of
-from flux_lora.runs.slow_steps import SlowSteps, memory_held
+from flux_lora.runs.run import Run
 from flux_lora.runs.stop_request import stop_request
-from flux_lora.runs.summary import note, stage
+from flux_lora.runs.summary import stage
 from flux_lora.train import checkpoints
 from flux_lora.train.checkpoints import Checkpoint
 from flux_lora.train.learner import Learner
-from flux_lora.train.loop import Launched, Step, launched_steps, placed
+from flux_lora.train.loop import Launched, launched_steps, placed
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
 
 
@@ -126,7 +119,7 @@ def train_adapter(
     first_batch = partial(batch_at, prepared.encoded, prepared.empty, options, groups, 0)
     with _told_how_it_ends(reporter), stop_request() as stop, _compiled(run, pipeline, draw, learner, first_batch):
         requests = Requests(stop, ControlFile(folder.root), group)
-        pauses = _Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
+        pauses = Pauses(run, prepared, pipeline, learner, reporter, start=start) if group.first else None
         expected = pauses.expected_loss if pauses else None
         steps = launched_steps(learner, batches, draw, start=start, preservation=preservation, expected=expected)
         left = islice(steps, max(0, config.train.steps - start))
@@ -163,7 +156,7 @@ def _refuse_another_start(start: int, group: ProcessGroup) -> None:
         )
 
 
-def _take(steps: Iterator[Launched], pauses: "_Pauses", reporter: Reporter, requests: Requests) -> None:
+def _take(steps: Iterator[Launched], pauses: Pauses, reporter: Reporter, requests: Requests) -> None:
     """A step is reported once the next is under way, or where there is a pause after it."""
     unread: Launched | None = None
     requests.file.clear()
@@ -190,16 +183,6 @@ def _follow(steps: Iterator[Launched], config: TrainConfig, requests: Requests) 
         request = requests.paused() if request is Control.pause else request
         if (request or saves(config, step.number)) and requests.end_together(False):
             return
-
-
-def checkpoints_left(config: TrainConfig, start: int) -> int:
-    """How many are still to be saved after this step."""
-    return sum(saves(config, number) for number in range(start + 1, config.steps + 1))
-
-
-def saves(config: TrainConfig, number: int) -> bool:
-    """Whether there is a checkpoint after this step."""
-    return number % config.save_every == 0 or number == config.steps
 
 
 def _compiled(
@@ -305,85 +288,3 @@ def _learner(run: Run, pipeline: Pipeline, group: ProcessGroup, *, begins: bool)
     predict = family.velocity(transformer, guidance=config.model.train_guidance)
     base = without_adapter(transformer, predict)
     return Learner(predict, start, trainable_layers(transformer), config.train, group, base=base)
-
-
-class _Pauses:
-    """What is done between two steps: the held-out loss, checkpoints and their scores, previews."""
-
-    def __init__(
-        self, run: Run, prepared: PreparedRun, pipeline: Pipeline, learner: Learner, reporter: Reporter, *, start: int
-    ) -> None:
-        self._run, self._learner, self._reporter = run, learner, reporter
-        self._previews = _Previews(run, prepared, pipeline)
-        self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
-        self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
-        self._check = LearningCheck(run.config, prepared.encoded, pipeline.transformer, run.feedback)
-        self._non_finite = NonFiniteSteps(run, prepared, start=start)
-        self._slow = SlowSteps(run.feedback.say, memory_held)
-        self._buckets = [one.bucket for one in prepared.dataset.planned.prepared]
-
-    @property
-    def expected_loss(self) -> Callable[[Tensor], Tensor] | None:
-        """The base's at a sigma, if it was measured."""
-        return self._held_out.expected
-
-    def read(self, launched: Launched) -> Step:
-        """What a step did. Raises RunError where it was not finite, and that is once too often."""
-        step = launched.read()
-        self._non_finite.look_at(step)
-        size = tuple(self._buckets[number] for number in step.samples)
-        asks_more = (step.number - 1) % self._run.config.train.preservation_every == 0
-        self._slow.look_at(step.number, (size, asks_more), step.seconds)
-        return step
-
-    def due(self, number: int) -> bool:
-        """Whether anything is done after this step."""
-        saved_or_shown = self.saves(number) or self._shows(number)
-        return saved_or_shown or self._held_out.due(number) or self._check.due(number)
-
-    def saves(self, number: int) -> bool:
-        """Whether a checkpoint is saved after this step."""
-        return saves(self._run.config.train, number)
-
-    def take(self, step: Step, request: Control | None) -> bool:
-        """Do what is due, and what is asked for. Whether training should end here."""
-        number, over, stops = step.number, False, request is Control.stop
-        if measured := self._held_out.after(number) | self._check.after(number, self._learner):
-            self._reporter.measured(number, measured)
-        if stops or request is Control.save or self.saves(number):
-            progress = {PRESERVATION_WEIGHT: step.preservation_weight, DRIFT: step.preservation}
-            saved = checkpoints.save(self._run.folder.root, number, self._learner, progress)
-            self._reporter.saved(saved)
-            note(self._run.folder, {"steps": number})
-            over = self.saves(number) and not stops and self._early_stop.after(saved)
-        if not stops and (request is Control.sample or self._shows(number)):
-            self._previews.show(number, self._reporter)
-        return over
-
-    def _shows(self, number: int) -> bool:
-        every = self._run.config.preview.every
-        return bool(every) and number % every == 0
-
-
-class _Previews:
-    """The same prompts and noise at each preview, so that two differ by what was learned."""
-
-    def __init__(self, run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
-        config, prompts = run.config, preview_prompts(run, prepared.dataset)
-        self._run = run
-        self._pipeline = pipeline
-        self._embeds = run.encode_prompts(prompts)
-        self._spec = spec_of(
-            config, prompts, (config.preview.seed,), steps=config.preview.steps, side=config.preview.size
-        )
-
-    def show(self, number: int, reporter: Reporter) -> None:
-        """Render and keep the previews of a step."""
-        rendered = render(self._pipeline, self._embeds, self._spec)
-        images: Mapping[str, Image.Image] = dict(zip(self._spec.prompts, rendered, strict=True))
-        folder = self._run.folder.samples / f"step-{number:06d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        specs = self._spec.images(self._run.weights(adapter_digest(adapter_of(self._pipeline.transformer))))
-        for index, (image, spec) in enumerate(zip(rendered, specs, strict=True)):
-            save_image(image, folder / f"{index:02d}.png", spec)
-        reporter.previewed(number, images)
