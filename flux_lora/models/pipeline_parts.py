@@ -1,6 +1,6 @@
 """What families do alike with the parts of a pipeline: a transformer filled, the schedule, latents to images.
 
-Shape letters: B batch, C latent channels, H W latent height and width.
+Shape letters: B batch, C latent channels, H W latent height and width, T text tokens, D width of the prompt embeds.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
 from diffusers import ConfigMixin, FlowMatchEulerDiscreteScheduler, ModelMixin
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
+from flux_lora.models.family import PromptEmbeds, Velocity
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder, without_packing
 from flux_lora.models.single_file import SingleFile, settings_of, tensors_in
 from flux_lora.models.weight_file import tensors_of, weights_in
 from flux_lora.models.weight_stream import Precision, fill, weight_files
 
 Part = TypeVar("Part", bound=nn.Module)
+TEXT_TOKENS, LATENT_SIDE, SIGMA = 16, 8, 0.7
+"""Of the fixed point at which models of one kind of prompt embeds are compared."""
 ABSENT: Any = None
 """A part the pipeline does without; diffusers allows that and its annotations do not."""
 
@@ -60,6 +64,18 @@ def loras_in_dtype_of(transformer: ModelMixin) -> None:
     for name, parameter in transformer.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.to(dtype)
+
+
+@torch.inference_mode()
+def velocity_at_fixed_point(transformer: ModelMixin, predict: Velocity, embeds: str) -> Tensor:
+    """The velocity at one fixed random point: BCHW with B 1, float32. `embeds`: name of the prompt embeds."""
+    generator, settings = Generator().manual_seed(0), transformer.config
+    noisy_BCHW = torch.randn(1, settings["in_channels"], LATENT_SIDE, LATENT_SIDE, generator=generator)
+    text_BTD = torch.randn(1, TEXT_TOKENS, settings["joint_attention_dim"], generator=generator)
+    parameter = next(transformer.parameters())
+    sigma = torch.tensor([SIGMA], device=parameter.device)
+    said = PromptEmbeds({embeds: text_BTD}).to(parameter.device, parameter.dtype)
+    return predict(noisy_BCHW.to(parameter), sigma, said).float()
 
 
 def load_scheduler(path: str, *, revision: str = "") -> FlowMatchEulerDiscreteScheduler:

@@ -1,24 +1,32 @@
 """Qwen3 and Mistral Small 3 as far as FLUX.2 reads them: no layer above the last one used, no last norm, no eyes."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
-from transformers import Mistral3Config, Mistral3Model, MistralConfig, MistralModel, Qwen3Config, Qwen3Model
-from transformers.utils import logging
+from transformers import (
+    Mistral3Config,
+    Mistral3Model,
+    MistralConfig,
+    MistralModel,
+    Qwen3Config,
+    Qwen3Model,
+    Qwen3VLTextModel,
+)
 
 from flux_lora.models.offload import offload
+from flux_lora.models.text_file import quiet_transformers
 
 Place = torch.device | str
+Decoder = TypeVar("Decoder", bound=Qwen3Model | MistralModel | Qwen3VLTextModel)
 
 
 def open_qwen3(folder: Path, layers: int, dtype: torch.dtype, device: Place) -> Qwen3Model:
     """Its first layers."""
     read = cast(Qwen3Config, Qwen3Config.from_pretrained(folder))
-    with _silent():
+    with quiet_transformers():
         return Qwen3Model.from_pretrained(
             folder, config=_shortened(read, layers), dtype=dtype, use_safetensors=True, device_map={"": device}
         )
@@ -29,7 +37,7 @@ def open_mistral3(folder: Path, layers: int, dtype: torch.dtype, device: Place) 
     read = cast(Mistral3Config, Mistral3Config.from_pretrained(folder))
     _shortened(cast(MistralConfig, read.text_config), layers)
     cast(Any, read.vision_config).num_hidden_layers = 0
-    with _silent():
+    with quiet_transformers():
         whole = Mistral3Model.from_pretrained(
             folder, config=read, dtype=dtype, use_safetensors=True, device_map={"": device}
         )
@@ -47,7 +55,7 @@ def empty_mistral3(settings: Mapping[str, Any], layers: int) -> MistralModel:
     return MistralModel(_shortened(MistralConfig(**text), layers))
 
 
-def without_last_norm(model: Qwen3Model | MistralModel) -> Qwen3Model | MistralModel:
+def without_last_norm(model: Decoder) -> Decoder:
     """The layers are taken as they are: the norm belongs behind the last layer of the whole model, not of these."""
     model.norm = cast(Any, nn.Identity())
     return model
@@ -70,14 +78,3 @@ def _shortened(read: Qwen3Config | MistralConfig, layers: int) -> Any:
     if isinstance(read, Qwen3Config):
         read.layer_types = (read.layer_types or [])[:layers]
     return read
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """transformers warns of what is left out."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)

@@ -7,17 +7,18 @@ stays in its file, mapped.
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from transformers import Qwen3VLConfig, Qwen3VLTextModel
-from transformers.utils import logging
 
 from flux_lora.models.family import ModelSource, Placement
+from flux_lora.models.flux2.decoders import without_last_norm
 from flux_lora.models.flux3.caption_tokenizer import load_tokenizer
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
 from flux_lora.models.flux3.layers import LAYER_GROUPS, MODULATION, SHIFT, UNUSED
 from flux_lora.models.flux3.single_file import open_single_file
-from flux_lora.models.flux3.text import TextEncoder, of_used_layers, without_last_norm
+from flux_lora.models.flux3.text import TextEncoder, of_used_layers
 from flux_lora.models.flux3.weightless import transformer_on_meta
 from flux_lora.models.pipeline_folder import broken_files_explained, part_folder
 from flux_lora.models.pipeline_parts import filled, frozen, stored_in_file, stored_in_folder
+from flux_lora.models.text_file import quiet_transformers
 from flux_lora.models.weight_stream import Precision
 
 Place = torch.device | str
@@ -56,9 +57,7 @@ def load_text_encoder(source: ModelSource, dtype: torch.dtype, *, device: Place 
     folder = part_folder(source.path, "text_encoder", source.revision)
     with broken_files_explained(folder):
         config = of_used_layers(Qwen3VLConfig.from_pretrained(folder).to_dict()["text_config"])
-        level = logging.get_verbosity()
-        logging.set_verbosity_error()  # it warns of the layers that are left out
-        try:
+        with quiet_transformers():
             model = Qwen3VLTextModel.from_pretrained(
                 folder,
                 config=config,
@@ -67,6 +66,4 @@ def load_text_encoder(source: ModelSource, dtype: torch.dtype, *, device: Place 
                 device_map={"": device},
                 key_mapping=LANGUAGE_MODEL,
             )
-        finally:
-            logging.set_verbosity(level)
     return TextEncoder(load_tokenizer(source.path, source.revision), frozen(without_last_norm(model)))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen3VLTextConfig, Qwen3VLTextModel
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextRMSNorm
 
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.models.flux3.caption_tokenizer import as_message, window_of
@@ -32,12 +31,6 @@ def of_used_layers(settings: Mapping[str, Any]) -> Qwen3VLTextConfig:
     """A text encoder without the layers above the last one used, which are never loaded: four of thirty-six."""
     fewer: dict[str, Any] = {**settings, "num_hidden_layers": max(TEXT_LAYERS)}
     return Qwen3VLTextConfig(**fewer)
-
-
-def without_last_norm(model: Qwen3VLTextModel) -> Qwen3VLTextModel:
-    """The layers are taken as they are: the norm belongs behind the last layer of the whole model, not of these."""
-    model.norm = cast(Qwen3VLTextRMSNorm, nn.Identity())
-    return model
 
 
 @torch.no_grad()
