@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.header import read_header
@@ -13,6 +12,7 @@ from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.share.validate import workflow_faults
 from tests.dev_base import official_pipeline, write_dev
+from tests.family_path import assert_drawn_otherwise, assert_every_key_is_used, file_of
 from tests.test_path import photo_folder, settings
 
 TOKENS = 288
@@ -35,40 +35,15 @@ def finished(tiny_flux: Path, dev: Path, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def file_of(finished: Path) -> Path:
-    return Path(json.loads((finished / "summary.json").read_text())["files"][0]["file"])
-
-
 def test_photos_become_a_file_of_which_diffusers_uses_every_key(finished: Path):
-    (shipped,) = json.loads((finished / "summary.json").read_text())["files"]
-    readers = {each["reader"]: each for each in shipped["verification"]["readers"]}
-    assert set(readers) == {"diffusers", "ComfyUI"}
-    assert all((each["unused"], each["missing"]) == (0, 0) for each in readers.values())
-    assert readers["diffusers"]["how"] == "loaded"
-    assert shipped["verification"]["output_error"] < 1e-3
+    assert_every_key_is_used(finished, "diffusers", "ComfyUI")
 
 
-@torch.no_grad()
 def test_the_official_pipeline_draws_otherwise_with_the_file_and_as_before_without(finished: Path, dev: Path):
     pipeline = official_pipeline(dev)
-
-    def draw() -> torch.Tensor:
-        return pipeline(
-            prompt="a zorb mug",
-            height=64,
-            width=64,
-            num_inference_steps=2,
-            max_sequence_length=TOKENS,
-            generator=torch.Generator().manual_seed(0),
-            output_type="pt",
-        ).images
-
-    before = draw()
-    pipeline.load_lora_weights(str(file_of(finished)))
-    changed = draw()
-    pipeline.unload_lora_weights()
-    assert not torch.equal(before, changed)
-    assert torch.equal(before, draw())
+    assert_drawn_otherwise(
+        pipeline, file_of(finished), lambda **asked: pipeline(**asked, max_sequence_length=TOKENS).images
+    )
 
 
 def test_the_file_names_its_base_and_its_licence(finished: Path):

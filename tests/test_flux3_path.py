@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import transformers
 from PIL import Image
 
@@ -26,6 +25,7 @@ from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.share.validate import workflow_faults
 from flux_lora.train.reporters import read_metrics
+from tests.family_path import assert_drawn_otherwise, assert_every_key_is_used, file_of
 from tests.flux3_base import LONG, Processor, official_pipeline, qwen_tokenizer, write_flux3
 from tests.test_path import photo_folder, settings
 
@@ -61,41 +61,14 @@ def finished(tiny_flux: Path, base: Path, photos: Path, tmp_path_factory: pytest
     return folder
 
 
-def file_of(finished: Path) -> Path:
-    return Path(json.loads((finished / "summary.json").read_text())["files"][0]["file"])
-
-
 def test_photos_become_a_file_of_which_diffusers_uses_every_key(finished: Path):
-    (shipped,) = json.loads((finished / "summary.json").read_text())["files"]
-    readers = {each["reader"]: each for each in shipped["verification"]["readers"]}
-    assert set(readers) == {"diffusers"}, "what ComfyUI does with FLUX.3 is not known"
-    assert (readers["diffusers"]["unused"], readers["diffusers"]["missing"]) == (0, 0)
-    assert readers["diffusers"]["how"] == "loaded"
-    assert shipped["verification"]["output_error"] < 1e-3
+    assert_every_key_is_used(finished, "diffusers")  # what ComfyUI does with FLUX.3 is not known
     assert len(read_metrics(finished / "metrics.jsonl")) > 0
 
 
-@torch.no_grad()
 def test_the_official_pipeline_draws_otherwise_with_the_file_and_as_before_without(finished: Path, base: Path):
     pipeline = official_pipeline(base)
-
-    def draw() -> torch.Tensor:
-        return pipeline(
-            prompt="a zorb mug",
-            height=64,
-            width=64,
-            num_inference_steps=2,
-            generator=torch.Generator().manual_seed(0),
-            output_type="pt",
-            output="images",
-        )
-
-    before = draw()
-    pipeline.load_lora_weights(str(file_of(finished)))
-    changed = draw()
-    pipeline.unload_lora_weights()
-    assert not torch.equal(before, changed)
-    assert torch.equal(before, draw())
+    assert_drawn_otherwise(pipeline, file_of(finished), lambda **asked: pipeline(**asked, output="images"))
 
 
 def test_the_file_names_its_base_and_leaves_out_what_only_references_use(finished: Path):

@@ -16,6 +16,7 @@ from flux_lora.adapter.loaders.result import (
     LoadResult,
     metadata_alpha,
     stopped,
+    without_dora,
 )
 from flux_lora.models.flux2.layers import fused_weights
 from flux_lora.models.fused_weight import FusedWeight
@@ -29,12 +30,7 @@ LOKR = (OWN, BFL, "lycoris_")
 
 def load_flux2(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:
     """What it does with a file, on a transformer with these linear layers."""
-    kept = {key: tensor for key, tensor in tensors.items() if "dora_scale" not in key}
-    result = _loaded(kept, metadata, names)
-    if len(kept) == len(tensors):
-        return result
-    wrong = result.wrong or ("leaves DoRA's dora_scale out and applies a plain LoRA" if result.deltas else "")
-    return replace(result, unused=tuple(sorted({*result.unused, *(set(tensors) - set(kept))})), wrong=wrong)
+    return without_dora(tensors, lambda kept: _loaded(kept, metadata, names))
 
 
 def _loaded(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], names: Collection[str]) -> LoadResult:

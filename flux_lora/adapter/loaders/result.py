@@ -56,6 +56,16 @@ def stopped(reason: str, tensors: Mapping[str, Tensor]) -> LoadResult:
     return LoadResult(unused=tuple(sorted(tensors)), stopped=reason)
 
 
+def without_dora(tensors: Mapping[str, Tensor], loaded: Callable[[Mapping[str, Tensor]], LoadResult]) -> LoadResult:
+    """What a program does that leaves DoRA's magnitudes out; `loaded` says it of all other tensors."""
+    kept = {key: tensor for key, tensor in tensors.items() if "dora_scale" not in key}
+    result = loaded(kept)
+    if len(kept) == len(tensors):
+        return result
+    wrong = result.wrong or ("leaves DoRA's dora_scale out and applies a plain LoRA" if result.deltas else "")
+    return replace(result, unused=tuple(sorted({*result.unused, *(set(tensors) - set(kept))})), wrong=wrong)
+
+
 def without_trained_alpha(result: LoadResult, scales: Iterable[tuple[float, float]]) -> LoadResult:
     """The result, marked wrong where the program applies another scale than was trained; `scales` are such pairs."""
     off = [(applied, trained) for applied, trained in scales if not math.isclose(applied, trained, rel_tol=CLOSE)]

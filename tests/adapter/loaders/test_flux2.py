@@ -13,8 +13,7 @@ from torch import Tensor
 
 from flux_lora.adapter.attach import detach
 from flux_lora.adapter.dialects import flux2_names
-from flux_lora.adapter.dialects.bfl import to_bfl
-from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names, underscored
+from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names
 from flux_lora.adapter.files import read_contents, write_dialect
 from flux_lora.adapter.layer_types import Adapter, LoRA, lora_delta
 from flux_lora.adapter.loaders.comfyui import COMFYUI
@@ -24,10 +23,10 @@ from flux_lora.adapter.proof.prove import prove
 from flux_lora.errors import AdapterFileError
 from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.layers import DEV, KLEIN_4B, LAYER_GROUPS, Size, flux2_shapes, fused_weights
+from tests.adapter.loaders.layouts import bfl_names, blocks_of, drawn, own_names
 from tests.dev_base import tiny_transformer as tiny_dev
 from tests.klein_base import tiny_transformer
 
-RANK, ALPHA = 3, 6.0
 STOPS = (ValueError, KeyError, IndexError)
 
 
@@ -42,39 +41,7 @@ def transformer(request: pytest.FixtureRequest) -> Flux2Transformer2DModel:
 def adapter(transformer: Flux2Transformer2DModel) -> Adapter:
     """Every linear layer, at twice its scale."""
     detach(transformer)
-    generator = torch.Generator().manual_seed(1)
-    drawn = {}
-    for name, (outputs, inputs) in shapes_of(transformer).items():
-        factors = (torch.randn(side, generator=generator) for side in ((RANK, inputs), (outputs, RANK)))
-        drawn[name] = LoRA(*factors, ALPHA)
-    return Adapter(drawn)
-
-
-def blocks_of(adapter: Adapter) -> Adapter:
-    return Adapter({name: delta for name, delta in adapter.deltas.items() if "blocks." in name})
-
-
-def own_names(adapter: Adapter, prefix: str = "transformer.") -> dict[str, Tensor]:
-    """diffusers' names, the scale in `up`."""
-    found = {}
-    for name, layer in adapter.layers.items():
-        found[f"{prefix}{name}.lora_A.weight"] = layer.down
-        found[f"{prefix}{name}.lora_B.weight"] = layer.up * layer.scale
-    return found
-
-
-def bfl_names(adapter: Adapter, prefix: str = "diffusion_model.", ends: str = "AB") -> dict[str, Tensor]:
-    """Black Forest Labs' names: as ai-toolkit (A, B), or with down, up and alpha."""
-    below, above = ("lora_A", "lora_B") if ends == "AB" else ("lora_down", "lora_up")
-    found = {}
-    for module, layer in to_bfl(adapter):
-        assert isinstance(layer, LoRA)
-        name = underscored(module) if prefix == "lora_unet_" else module
-        scale = layer.scale if ends == "AB" else 1.0
-        found[f"{prefix}{name}.{below}.weight"], found[f"{prefix}{name}.{above}.weight"] = layer.down, layer.up * scale
-        if ends != "AB":
-            found[f"{prefix}{name}.alpha"] = torch.tensor(layer.alpha)
-    return found
+    return drawn(shapes_of(transformer))
 
 
 FILES = {

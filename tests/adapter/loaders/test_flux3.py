@@ -15,10 +15,10 @@ pytest.importorskip("diffusers", minversion="0.42", reason="FLUX.3 came with dif
 
 from flux_lora.adapter.attach import detach, load_into
 from flux_lora.adapter.base_weights import linear_modules, open_base, weight_reader
-from flux_lora.adapter.dialects.bfl import swap_halves, to_bfl
+from flux_lora.adapter.dialects.bfl import swap_halves
 from flux_lora.adapter.dialects.flux2_names import is_flux2
 from flux_lora.adapter.dialects.flux3_names import is_flux3
-from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names, underscored
+from flux_lora.adapter.dialects.module_names import bfl_name, diffusers_names
 from flux_lora.adapter.files import read_contents, write_dialect
 from flux_lora.adapter.fuse import fuse_into_base
 from flux_lora.adapter.inspection import describe
@@ -34,10 +34,10 @@ from flux_lora.models.flux2.layers import KLEIN_4B, flux2_shapes
 from flux_lora.models.flux3.diffusers_classes import Flux3Transformer2DModel
 from flux_lora.models.flux3.family import FLUX3
 from flux_lora.models.flux3.layers import LAYER_GROUPS, UNUSED, bfl_weights, flux3_shapes
+from tests.adapter.loaders.layouts import RANK, bfl_names, blocks_of, drawn, own_names
 from tests.flux3_base import tiny_transformer, write_flux3
 from tests.klein_base import tiny_transformer as tiny_flux2
 
-RANK, ALPHA = 3, 6.0
 STOPS = (ValueError, KeyError, IndexError, TypeError)
 
 
@@ -54,44 +54,8 @@ def adapter(transformer: Flux3Transformer2DModel) -> Adapter:
     return drawn(shapes_of(transformer))
 
 
-def drawn(shapes: Mapping[str, tuple[int, int]]) -> Adapter:
-    generator = torch.Generator().manual_seed(1)
-    made = {}
-    for name, (outputs, inputs) in shapes.items():
-        factors = (torch.randn(side, generator=generator) for side in ((RANK, inputs), (outputs, RANK)))
-        made[name] = LoRA(*factors, ALPHA)
-    return Adapter(made)
-
-
-def blocks_of(adapter: Adapter) -> Adapter:
-    return Adapter({name: delta for name, delta in adapter.deltas.items() if "blocks." in name})
-
-
 def outside_of(adapter: Adapter) -> Adapter:
     return Adapter({name: delta for name, delta in adapter.deltas.items() if "blocks." not in name})
-
-
-def own_names(adapter: Adapter, prefix: str = "transformer.") -> dict[str, Tensor]:
-    """diffusers' names, the scale in `up`."""
-    found = {}
-    for name, layer in adapter.layers.items():
-        found[f"{prefix}{name}.lora_A.weight"] = layer.down
-        found[f"{prefix}{name}.lora_B.weight"] = layer.up * layer.scale
-    return found
-
-
-def bfl_names(adapter: Adapter, prefix: str = "diffusion_model.", ends: str = "AB") -> dict[str, Tensor]:
-    """Black Forest Labs' names: as ai-toolkit (A, B), or with down, up and alpha."""
-    below, above = ("lora_A", "lora_B") if ends == "AB" else ("lora_down", "lora_up")
-    found = {}
-    for module, layer in to_bfl(adapter):
-        assert isinstance(layer, LoRA)
-        name = underscored(module) if prefix == "lora_unet_" else module
-        scale = layer.scale if ends == "AB" else 1.0
-        found[f"{prefix}{name}.{below}.weight"], found[f"{prefix}{name}.{above}.weight"] = layer.down, layer.up * scale
-        if ends != "AB":
-            found[f"{prefix}{name}.alpha"] = torch.tensor(layer.alpha)
-    return found
 
 
 FILES = {
