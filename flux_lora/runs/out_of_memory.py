@@ -9,7 +9,11 @@ from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import RunError
 from flux_lora.runs.auto_hardware import SMALLER, changed, planner_of, ways_that_train
 from flux_lora.runs.plan import GIB, Planner, Way
+from flux_lora.runs.resume import decides_the_steps
 from flux_lora.runs.run import Run
+
+GOES_ON = "the same command goes on from the last checkpoint, with one of these:"
+BEGINS_AGAIN = "it begins again in a new run.dir, with one of these:"
 
 
 @contextmanager
@@ -30,13 +34,15 @@ def way_of(hardware: HardwareConfig) -> Way:
 def out_of_memory(planner: Planner, way: Way, card: float) -> RunError:
     """Every change that takes less, the least of what it costs first, with the peak that the plan counts for it."""
     plan = planner.plan(way)
-    bought = [f"{' '.join(changes)}: {peak / GIB:.1f} GB" for changes, peak in _cheaper(planner, way, plan.peak.bytes)]
+    bought: dict[str, list[str]] = {GOES_ON: [], BEGINS_AGAIN: []}
+    for changes, peak in _cheaper(planner, way, plan.peak.bytes):
+        another_run = any(decides_the_steps(word.partition("=")[0]) for word in changes)
+        bought[BEGINS_AGAIN if another_run else GOES_ON].append(f"{' '.join(changes)}: {peak / GIB:.1f} GB")
+    told = ["\n       ".join((head, *lines)) for head, lines in bought.items() if lines]
     return RunError(
         f"the GPU's {card:.1f} GB did not hold this run, which was planned to take {plan.peak.bytes / GIB:.1f} "
         f"({plan.peak.name}); other programs on the card count, too",
-        fix="the same command goes on from the last checkpoint, with one of these:\n     " + "\n     ".join(bought)
-        if bought
-        else "take a smaller base, or a larger card",
+        fix="\n     ".join(told) or "take a smaller base, or a larger card",
     )
 
 
@@ -48,4 +54,4 @@ def _cheaper(planner: Planner, way: Way, now: float) -> Iterator[tuple[tuple[str
     for smaller in SMALLER:
         words = tuple(f"{key}={value}" for key, value in smaller.items())
         if (peak := planner_of(changed(planner.config, smaller)).plan(way).peak.bytes) < now:
-            yield (*words, "in a new run.dir"), peak
+            yield words, peak

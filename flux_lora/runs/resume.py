@@ -97,16 +97,21 @@ def refuse_another_recipe(root: Path, before: RunConfig, now: RunConfig, known: 
         )
 
 
+def decides_the_steps(key: str) -> bool:
+    """Whether steps before and after a change of this knob belong to different runs."""
+    fixed = key.split(".")[0] in FIXED or key == PRECISION
+    return fixed and key not in {*JUDGES, *PATHS}
+
+
 def _changed(before: RunConfig, now: RunConfig, known: Container[str]) -> list[str]:
     return [line for key, line in _changes(before, now) if key in known]
 
 
 def _changes(before: RunConfig, now: RunConfig) -> Iterator[tuple[str, str]]:
     old, new = flat_settings(before), flat_settings(now)
-    may_change = {*JUDGES, *PATHS}
-    if before.train.lr_scheduler == now.train.lr_scheduler == LRScheduler.constant:
-        may_change.add(PROLONGED)  # the rate of a step does not depend on how many will follow
+    prolonged = before.train.lr_scheduler == now.train.lr_scheduler == LRScheduler.constant
     for key, value in new.items():
-        fixed = key.split(".")[0] in FIXED or key == PRECISION
-        if fixed and key not in may_change and value != old.get(key):
+        if key == PROLONGED and prolonged:
+            continue  # the rate of a step does not depend on how many will follow
+        if decides_the_steps(key) and value != old.get(key):
             yield key, f"{key} was {old.get(key)!r} and is now {value!r}"

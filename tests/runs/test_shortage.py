@@ -4,17 +4,19 @@ No GPU runs out of memory here: the words are tested, and that torch's own error
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from flux_lora.config.choices import Quantization
-from flux_lora.config.compose import compose_config
+from flux_lora.config.compose import compose_config, flat_settings
 from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import RunError
 from flux_lora.runs.auto_hardware import planner_of, possible_ways
-from flux_lora.runs.out_of_memory import memory_in_words, out_of_memory, way_of
+from flux_lora.runs.out_of_memory import BEGINS_AGAIN, GOES_ON, memory_in_words, out_of_memory, way_of
 from flux_lora.runs.plan import GIB, Way
+from flux_lora.runs.resume import refuse_another_recipe
 from flux_lora.runs.run import Run
 from flux_lora.runs.slow_steps import USUAL, SlowSteps, memory_held
 
@@ -25,7 +27,7 @@ def test_what_each_setting_buys_is_what_the_plan_counts():
     said = out_of_memory(planner, Way(), 0.5)
     assert said.problem.startswith("the GPU's 0.5 GB did not hold this run")
     assert f"planned to take {now / GIB:.1f}" in said.problem
-    lines = [line.strip() for line in said.fix.splitlines()[1:]]
+    lines = [line.strip() for line in said.fix.splitlines() if not line.endswith(":")]
     bought = {line.rpartition(": ")[0]: line.rpartition(": ")[2] for line in lines}
     for way in possible_ways(planner):
         changes = " ".join(word for word in way.overrides if word not in Way().overrides)
@@ -39,6 +41,22 @@ def test_what_each_setting_buys_is_what_the_plan_counts():
 def test_a_recipe_that_was_settled_on_int8_is_told_what_nf4_buys():
     planner = planner_of(compose_config(["recipe=demo", "hardware.quantize=int8"]))
     assert "hardware.quantize=nf4" in out_of_memory(planner, Way(Quantization.int8), 0.5).fix
+
+
+def test_what_goes_on_from_the_checkpoint_is_told_apart_from_what_resume_refuses(tmp_path: Path):
+    begun = compose_config(["recipe=demo"])
+    goes_on, begins_again = out_of_memory(planner_of(begun), Way(), 0.5).fix.split(BEGINS_AGAIN)
+    head, *kept = goes_on.strip().splitlines()
+    assert head == GOES_ON and kept
+    for line in kept:
+        words = line.rpartition(": ")[0].split()
+        refuse_another_recipe(tmp_path, begun, compose_config(["recipe=demo", *words]), flat_settings(begun))
+    refused = begins_again.strip().splitlines()
+    assert any("hardware.quantize" in line for line in refused) and any("data." in line for line in refused)
+    for line in refused:
+        words = line.rpartition(": ")[0].split()
+        with pytest.raises(RunError, match="begun with other settings"):
+            refuse_another_recipe(tmp_path, begun, compose_config(["recipe=demo", *words]), flat_settings(begun))
 
 
 def test_the_way_of_a_recipe_is_that_of_its_hardware():
