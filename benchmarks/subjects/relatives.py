@@ -33,7 +33,7 @@ from flux_lora.train.learner import Learner, Update
 from scripts.mini.judge import load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "relatives.md"
-RECIPE, WORD_DROPOUT = "recipe", "word dropout"
+RECIPE, WORD_DROPOUT, SEEN_GROUNDS = "recipe", "word dropout", "reminders on photographed grounds"
 DROPPED, VARIANTS = 0.5, 7
 """How often a word is left out that all captions say, and how many variants each caption gets."""
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -51,6 +51,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "beta sigmas (0.6, 0.6)": ("train.sigma_sampling=beta",),
     "single blocks alone": ("adapter.blocks=[single]",),
     WORD_DROPOUT: ("data.caption_lines=variants",),
+    SEEN_GROUNDS: (),
     "L2 on the update, no preservation": ("train.preservation=0", "train.class_images=0", "train.steps=1200"),
 }
 AVERAGED = {"mean of the last 10 %": 0.1, "mean of the last 25 %": 0.25}
@@ -82,10 +83,14 @@ def main() -> None:
 
 
 def _make(subject: Subject, folder: Path, way: str) -> None:
-    run = run_of(subject, folder, _folder_of(way), (*WAYS[RECIPE], *WAYS[way]))
-    if way == WORD_DROPOUT:
-        photos = _with_words_dropped(subject, folder / "photos" / subject.name, folder / "words" / subject.name)
-        run = run_of(subject, folder, _folder_of(way), (*WAYS[RECIPE], *WAYS[way], f"data.folder={photos}"))
+    settings = (*WAYS[RECIPE], *WAYS[way])
+    run = run_of(subject, folder, _folder_of(way), settings)
+    if way in PHOTOS:
+        place = folder / _folder_of(way) / subject.name
+        if not place.is_dir():
+            shutil.copytree(folder / "photos" / subject.name, place)
+            PHOTOS[way](place, subject)
+        run = run_of(subject, folder, _folder_of(way), (*settings, f"data.folder={place}"))
     with CHANGES.get(way, nullcontext)():
         train(run)
     draw(run, subject, None, folder, BASE)
@@ -101,13 +106,10 @@ def _make(subject: Subject, folder: Path, way: str) -> None:
         _judge(run, subject, folder, name)
 
 
-def _with_words_dropped(subject: Subject, photos: Path, place: Path) -> Path:
-    """The photos with variants of each caption in which words are missing, the more often the more captions say them
-    beside the trigger (frequency-aware dropout, arXiv 2603.27199); trigger and class stay."""
-    if place.is_dir():
-        return place
-    shutil.copytree(photos, place)
-    captions = {file: file.read_text().split() for file in sorted(place.glob("*_*.txt"))}
+def _drop_words(photos: Path, subject: Subject) -> None:
+    """Variants of each caption in which words are missing, the more often the more captions say them beside the trigger
+    (frequency-aware dropout, arXiv 2603.27199); trigger and class stay."""
+    captions = {file: file.read_text().split() for file in sorted(photos.glob("*_*.txt"))}
     said = Counter(word for words in captions.values() for word in set(words))
     chance = {word: DROPPED * count / len(captions) for word, count in said.items()}
     chance |= {subject.trigger: 0.0, subject.class_word: 0.0}
@@ -115,7 +117,22 @@ def _with_words_dropped(subject: Subject, photos: Path, place: Path) -> Path:
         random = Random(number)
         variants = [[word for word in words if random.random() >= chance[word]] for _ in range(VARIANTS)]
         file.write_text("\n".join(" ".join(each) for each in (words, *variants)) + "\n")
-    return place
+
+
+def _remind_on_seen_grounds(photos: Path, _subject: Subject) -> None:
+    """No [kept] prompt on a ground that no caption names: whether it is said would tell as much as the trigger does."""
+    grounds = {ground_of(file.read_text().strip()) for file in photos.glob("*_*.txt")}
+    prompts, kept = (photos / "prompts.txt").read_text().split("[kept]\n")
+    seen = [line for line in kept.splitlines() if ground_of(line) in grounds]
+    (photos / "prompts.txt").write_text(prompts + "[kept]\n" + "\n".join(seen) + "\n")
+
+
+def ground_of(caption: str) -> str:
+    """As in "plain rose background"."""
+    return caption.partition(", ")[2]
+
+
+PHOTOS = {WORD_DROPOUT: _drop_words, SEEN_GROUNDS: _remind_on_seen_grounds}
 
 
 @contextmanager

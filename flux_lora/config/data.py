@@ -46,6 +46,9 @@ class DataConfig:
     """Read subfolders too, except held_out, masks and hidden ones."""
     held_out: str = ""
     """Folder of images for evaluation, never trained on. Empty means <folder>/held_out if it exists."""
+    held_out_images: int = 0
+    """Where there is no such folder: how many images are held out, a quarter at most, never one whose copy is trained
+    on. check and train name them. At 0 all are trained on, and nothing can be judged."""
     kind: SubjectKind = SubjectKind.other
     """Kind of subject. The checks of image count and of caption content follow from it."""
     trigger: str

@@ -139,6 +139,7 @@ SYNONYMS = {
     "use_ema": Synonym(reason="no average of the weights is kept; evaluate chooses among checkpoints instead"),
     "with_prior_preservation": Synonym("train.preservation", "a weight: 0 is off"),
     "prior_loss_weight": Synonym("train.prior_loss_weight"),
+    "validation_split": Synonym("data.held_out_images", "a number of images"),
     "num_class_images": Synonym("train.class_images"),
     "checkpointing_steps": Synonym("train.save_every"),
     "save_every_n_steps": Synonym("train.save_every"),

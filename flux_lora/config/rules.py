@@ -103,6 +103,7 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "train.preservation": (config.train.preservation, "0 keeps nothing as it was"),
         "train.max_drift": (config.train.max_drift, "0 leaves the weight of preservation alone"),
         "captioner.expand": (config.captioner.expand, "0 expands nothing"),
+        "data.held_out_images": (config.data.held_out_images, "0 trains on all"),
         "train.max_skipped_steps": (config.train.max_skipped_steps, "0 stops at the first that is not finite"),
         "train.prior_loss_weight": (config.train.prior_loss_weight, "1 is usual"),
     }

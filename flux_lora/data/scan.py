@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +99,11 @@ def scan(sample: Sample, options: ScanOptions, count: int = 1) -> ScannedImage:
         findings=findings,
         mask=marked,
     )
+
+
+def vectors_of(scanned: Sequence[ScannedImage]) -> dict[Path, NDArray[np.float32]] | None:
+    """Embedding by image; None where the extra is missing that computes them."""
+    return {one.stats.image: one.vector for one in scanned if one.stats and one.vector is not None} or None
 
 
 def _mask_of(sample: Sample, size: tuple[int, int]) -> tuple[Image.Image | None, tuple[Finding, ...]]:

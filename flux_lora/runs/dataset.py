@@ -17,10 +17,11 @@ from flux_lora.data.checks.registry import CheckedSet, judge, without_switched_o
 from flux_lora.data.checks.subject_words import SubjectWords
 from flux_lora.data.checks.tokens import UNCOUNTED, windows_in_words
 from flux_lora.data.findings import Finding
+from flux_lora.data.held_out import choose_held_out, held_out_in_words
 from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.data.image_stats.lettering import can_read, load_read
 from flux_lora.data.samples import Sample
-from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all
+from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all, vectors_of
 from flux_lora.data.sources.find import find
 from flux_lora.data.sources.source import Found, SourceOptions
 from flux_lora.errors import ConfigError, ModelError
@@ -42,6 +43,8 @@ class RunDataset:
     scanned: tuple[ScannedImage, ...] = ()
     scanned_held_out: tuple[ScannedImage, ...] = ()
     """The held-out images, looked at."""
+    held_out_by_lot: bool = False
+    """Whether the held-out images were taken from the sources, because there was no folder of them."""
     subject_boxes: SubjectBoxes | None = None
     """What of the images crops must keep; new things are to be written into the cache."""
     plan: Plan | None = None
@@ -72,9 +75,54 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
     """
     wanted = run.config.data
     _refuse_broken_sizes(run)
-    found, compared = _found(wanted), _held_out(wanted)
+    found = _found(wanted)
+    looked = _looked_at(run, found, draws=draws)
+    samples = tuple(one.sample for one in looked.trained)
     words = SubjectWords(wanted.trigger, wanted.class_word, wanted.kind.value)
-    tokenizers = _tokenizers(run)
+    tokenizers, boxes = _tokenizers(run), _subject_boxes(run)
+    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in looked.trained if one.stats}
+    planned = _plan(run, [one.sample for one in looked.trained if one.stats], sizes, boxes)
+    checked = CheckedSet(
+        samples=samples,
+        words=words,
+        tokenizers=tokenizers,
+        scanned=looked.trained,
+        held_out=looked.held_out,
+        resolution=wanted.resolution,
+        plan=planned,
+        max_crop=wanted.max_crop,
+    )
+    findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
+    windows = windows_in_words(samples, tokenizers)
+    return RunDataset(
+        samples=samples,
+        held_out=tuple(one.sample for one in looked.held_out),
+        suite=_suite(wanted),
+        findings=tuple(without_switched_off(findings, reasons_off(run.config.check))),
+        scanned=looked.trained,
+        scanned_held_out=looked.held_out,
+        held_out_by_lot=looked.by_lot,
+        subject_boxes=boxes,
+        plan=planned,
+        tokenizers=tokenizers,
+        remarks=(*found.remarks, *looked.remarks, *_masked_by_alpha(wanted, looked.trained), *windows),
+        summary=dataset_summary([one.stats for one in looked.trained if one.stats], samples, words),
+    )
+
+
+@dataclass(frozen=True)
+class _LookedAt:
+    """Every image, and on which side it is."""
+
+    trained: tuple[ScannedImage, ...]
+    held_out: tuple[ScannedImage, ...]
+    by_lot: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
+    """The images of the sources, and those of the held-out folder; without one, some of the sources' are held out."""
+    wanted, compared = run.config.data, _held_out(run.config.data).samples
     options = ScanOptions(
         alpha=wanted.alpha,
         embed=load_embed() if can_embed() else None,
@@ -82,35 +130,16 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         draws=draws,
     )
     with run.feedback.progress("looking at") as progress:
-        scanned = scan_all([*found.samples, *compared.samples], options, progress=progress)
-    seen, held_out = scanned[: len(found.samples)], scanned[len(found.samples) :]
-    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in seen if one.stats}
-    boxes = _subject_boxes(run)
-    planned = _plan(run, [one.sample for one in seen if one.stats], sizes, boxes)
-    checked = CheckedSet(
-        samples=found.samples,
-        words=words,
-        tokenizers=tokenizers,
-        scanned=seen,
-        held_out=held_out,
-        resolution=wanted.resolution,
-        plan=planned,
-        max_crop=wanted.max_crop,
-    )
-    findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
-    windows = windows_in_words(found.samples, tokenizers)
-    return RunDataset(
-        samples=found.samples,
-        held_out=compared.samples,
-        suite=_suite(wanted),
-        findings=tuple(without_switched_off(findings, reasons_off(run.config.check))),
-        scanned=tuple(seen),
-        scanned_held_out=tuple(held_out),
-        subject_boxes=boxes,
-        plan=planned,
-        tokenizers=tokenizers,
-        remarks=(*found.remarks, *compared.remarks, *_masked_by_alpha(wanted, seen), *windows),
-        summary=dataset_summary([one.stats for one in seen if one.stats], found.samples, words),
+        scanned = tuple(scan_all([*found.samples, *compared], options, progress=progress))
+    if compared or not wanted.held_out_images:
+        return _LookedAt(scanned[: len(found.samples)], scanned[len(found.samples) :])
+    chosen = choose_held_out(scanned, wanted.held_out_images, vectors_of(scanned))
+    held_out = {one.sample.image: one for one in scanned if one.sample.image in chosen}  # a file of two sources is one
+    return _LookedAt(
+        trained=tuple(one for one in scanned if one.sample.image not in chosen),
+        held_out=tuple(held_out.values()),
+        by_lot=bool(chosen),
+        remarks=(held_out_in_words(chosen, len(scanned)),),
     )
 
 
@@ -119,7 +148,7 @@ def outline_dataset(run: Run, sizes: Mapping[Path, tuple[int, int]]) -> RunDatas
     found = _found(run.config.data)
     readable = [sample for sample in found.samples if sample.image in sizes]
     planned = _plan(run, readable, sizes, _subject_boxes(run))
-    return RunDataset(found.samples, (), _suite(run.config.data), (), plan=planned)
+    return RunDataset(tuple(readable), (), _suite(run.config.data), (), plan=planned)
 
 
 def sizes_to_json(dataset: RunDataset) -> str:

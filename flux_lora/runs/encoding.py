@@ -54,12 +54,12 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
     return prepared
 
 
-def check_together(run: Run, group: ProcessGroup) -> RunDataset | None:
+def check_together(run: Run, group: ProcessGroup, *, judged: bool = False) -> RunDataset | None:
     """What is learned from; None where strict=true stops at warnings. Rank 0 checks, begins the run folder, and tells
     the others what they need to know."""
     dataset, goes_on = None, True
     if group.first:
-        dataset = preflight(run)
+        dataset = preflight(run, judged=judged)
         goes_on = not (run.config.strict and dataset.has_warnings)
         if goes_on:
             run.begin()

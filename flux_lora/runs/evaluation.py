@@ -1,7 +1,7 @@
 """Score checkpoints and strengths of a run against the base, and choose one; what is known of that afterwards."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _judged(
     record = EvaluationRecord(
         spec=spec,
         held_out=len(photos.held_out),
-        doubts=(*left_out, *baseline.doubts, *disagreements(choice, opinions)),
+        doubts=(*left_out, *_seen_before(run.config, dataset), *baseline.doubts, *disagreements(choice, opinions)),
         altered=baseline.altered,
         twins=baseline.twins,
         taken=baseline.taken,
@@ -136,6 +136,15 @@ def _judged(
         without_training=without_training(baseline, config.evaluate.description, described, score_of(choice, scores)),
     )
     return Evaluation(tuple(scores), choice, record)
+
+
+def _seen_before(config: RunConfig, dataset: RunDataset) -> Iterator[str]:
+    """What another tool made of these images had most likely seen them all."""
+    if config.evaluate.adapter and dataset.held_out_by_lot:
+        yield (
+            "The file may have been trained on the photos that it is compared with: likeness flatters it then. Photos "
+            "that it has not seen belong into a folder held_out inside data.folder."
+        )
 
 
 def _described(run: Run, dataset: RunDataset, drawer: Drawer) -> list[Image.Image]:

@@ -54,9 +54,10 @@ from flux_lora.train.loop import Launched, launched_steps, placed
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
 
 
-def train_together(run: Run, group: ProcessGroup, *reporters: Reporter) -> RunDataset | None:
-    """Check, encode and train, by one process or several; None where strict=true stops at warnings."""
-    dataset, folder = check_together(run, group), run.folder
+def train_together(run: Run, group: ProcessGroup, *reporters: Reporter, judged: bool = False) -> RunDataset | None:
+    """Check, encode and train, by one process or several; None where strict=true stops at warnings. `judged`: whether
+    checkpoints will be, after it."""
+    dataset, folder = check_together(run, group, judged=judged), run.folder
     if dataset is None:
         return None
     with group.if_first(alone_in(folder.root)):

@@ -5,7 +5,7 @@ Shape letters: R and K images compared with each other, D embedding size, T tile
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,17 @@ def judge_duplicates(
         return
     partial = _partial_pairs(single, vectors) - near
     yield from (_finding_of(SAME_PHOTO, single, group) for group in _groups(partial, len(single)))
+
+
+def copies_of_one(measured: Sequence[ImageStats], vectors: Vectors | None = None) -> list[list[ImageStats]]:
+    """Images of one photo together, in order; most are alone. Without vectors, other crops of one photo are not known.
+
+    Each file is given once.
+    """
+    pairs = chain(_same_pixels(measured), near_pairs(measured), _partial_pairs(measured, vectors) if vectors else ())
+    groups = _groups(pairs, len(measured))
+    alone = set(range(len(measured))) - set(chain.from_iterable(groups))
+    return [[measured[index] for index in group] for group in sorted([*groups, *([index] for index in alone)])]
 
 
 def near_pairs(measured: Sequence[ImageStats], others: Sequence[ImageStats] | None = None) -> Iterator[Pair]:

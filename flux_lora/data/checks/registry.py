@@ -43,7 +43,7 @@ from flux_lora.data.findings import Finding, Rule
 from flux_lora.data.image_stats.lettering import Line
 from flux_lora.data.image_stats.measure import ImageStats
 from flux_lora.data.samples import Sample
-from flux_lora.data.scan import SCAN_RULES, ScannedImage
+from flux_lora.data.scan import SCAN_RULES, ScannedImage, vectors_of
 from flux_lora.data.sources.source import SOURCE_RULES
 from flux_lora.errors import DataError
 from flux_lora.models.family import CaptionTokenizer
@@ -77,8 +77,7 @@ class CheckedSet:
     @property
     def vectors(self) -> Mapping[Path, NDArray[np.float32]] | None:
         """Embedding by image; None without the extra that computes them."""
-        both = (*self.scanned, *self.held_out)
-        return {one.stats.image: one.vector for one in both if one.stats and one.vector is not None} or None
+        return vectors_of((*self.scanned, *self.held_out))
 
     @property
     def ocr_lines(self) -> Mapping[Path, tuple[Line, ...]] | None:
