@@ -86,10 +86,16 @@ class StageSeconds:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A training image and its caption."""
+    """A training image and its caption, and how well it was learned."""
 
     image: Image.Image
     caption: str
+    name: str = ""
+    """Of its file."""
+    left: float | None = None
+    """What is left of the base's loss on it, as a share; None where that was not measured."""
+    times: float = 0.0
+    """How many times as much as of the median photo's, where that stands out."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ memory_check.py    a step and a preview before step 0, their memory beside the p
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once
-hardest.py         photos that are learned worst
+hardest.py         photos whose loss stands out
+photo_losses.py    what each photo taught: its loss beside the base's
 held_out.py        the loss on held-out photos while training
 learning_check.py  after a twentieth of a run: whether it learns, and not too fast
 stop_request.py    Ctrl-C and SIGTERM wait for a checkpoint

@@ -56,6 +56,11 @@ class RunFolder:
         return self.root / "held_out_loss.jsonl"
 
     @property
+    def photo_losses(self) -> Path:
+        """The loss of each photo after the last step, beside the base's."""
+        return self.root / "photo_losses.json"
+
+    @property
     def samples(self) -> Path:
         """Previews made while training."""
         return self.root / "samples"

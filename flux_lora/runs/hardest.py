@@ -1,14 +1,8 @@
-"""Which photos are learned worst: a caption of another photo, or another subject, shows in the loss.
+"""Which photos stand out by their loss: by the median photo and the median deviation from it."""
 
-Taken is the second half of a run, and each image's losses as shares of the base's at their sigmas: what sigma does to a
-loss is far more than what a wrong caption does. A photo stands out by the median and its absolute deviation.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, median
 from typing import Any
-
-from flux_lora.data.samples import Sample
 
 FEWEST_IMAGES, FEWEST_LOOKS = 8, 6
 DEVIATIONS = 4.0
@@ -20,7 +14,8 @@ NORMAL = 1.4826
 
 
 def mean_losses(steps: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Number of an image -> its mean loss in the second half of these lines of metrics.jsonl."""
+    """Number of an image -> its mean loss in the second half of these lines of metrics.jsonl, as a share of the base's
+    at its sigmas: what sigma does to a loss is far more than what a wrong caption does."""
     found: dict[int, list[float]] = {}
     for step in (step for step in steps[len(steps) // 2 :] if step.get("finite", True)):
         for sample, loss in zip(step.get("samples", ()), step.get("sample_losses", ()), strict=True):
@@ -37,12 +32,3 @@ def hardest(means: Mapping[int, float]) -> list[tuple[int, float]]:
     bound = max(middle + DEVIATIONS * deviation, WORSE * middle)
     out = [(sample, each / middle) for sample, each in means.items() if each > bound]
     return sorted(out, key=lambda pair: -pair[1])
-
-
-def hardest_in_words(steps: Sequence[Mapping[str, Any]], samples: Sequence[Sample]) -> Iterator[str]:
-    """A sentence for each photo that stands out."""
-    for sample, times in hardest(mean_losses(steps)):
-        yield (
-            f"{samples[sample].image.name} is learned worst: its loss is {times:.1f} times the median photo's. See "
-            "whether its caption says what it shows, and whether it shows the subject"
-        )

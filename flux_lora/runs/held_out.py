@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from flux_lora.atomic import write_text
 from flux_lora.data.batches import Batch
@@ -65,15 +65,23 @@ class HeldOutLoss:
         text = "".join(f"{each.to_json()}\n" for each in self._tables)
         write_text(text, self._file)
 
-    @torch.no_grad()
     def _measured(self, step: int) -> LossTable:
-        return LossTable(step, torch.stack([self._losses(number, each) for number, each in enumerate(self._photos)]))
+        losses = [
+            losses_at(SIGMAS, photo, self._predict, generator_for(0, number, "held-out loss"), self._run)
+            for number, photo in enumerate(self._photos)
+        ]
+        return LossTable(step, torch.stack(losses))
 
-    def _losses(self, number: int, photo: EncodedSample) -> Tensor:
-        """S."""
-        device, dtype = self._run.device.device, self._run.device.dtype
-        latents = photo.latent[None].expand(len(SIGMAS), -1, -1, -1)
-        noise = torch.randn(latents.shape, generator=generator_for(0, number, "held-out loss"))
-        batch = Batch(latents, stack_prompt_embeds([photo.prompt_embeds[0]] * len(SIGMAS))).to(device, dtype)
-        point = point_at(batch.latents, noise.to(device), torch.tensor(SIGMAS))
-        return flow_loss(self._predict, batch, point).cpu()
+
+@torch.no_grad()
+def losses_at(sigmas: Sequence[float], photo: EncodedSample, predict: Velocity, noise: Generator, run: Run) -> Tensor:
+    """The flow loss of a photo at each sigma with its first caption, S on the CPU; where it has a mask, weighed as in
+    training."""
+    latents = photo.latent[None].expand(len(sigmas), -1, -1, -1)
+    floor, weights = run.config.data.mask_floor, None
+    if photo.mask is not None:
+        weights = (floor + (1 - floor) * photo.mask.float()).expand(len(sigmas), -1, -1, -1)
+    embeds = stack_prompt_embeds([photo.prompt_embeds[0]] * len(sigmas))
+    batch = Batch(latents, embeds, loss_weights=weights).to(run.device.device, run.device.dtype)
+    end = torch.randn(latents.shape, generator=noise).to(run.device.device)
+    return flow_loss(predict, batch, point_at(batch.latents, end, torch.tensor(sigmas))).cpu()

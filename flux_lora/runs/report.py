@@ -35,6 +35,7 @@ from flux_lora.runs.encoding import preview_prompts
 from flux_lora.runs.evaluation import Evaluation, evaluation_spec, rendered_images, specs_of_images
 from flux_lora.runs.exporting import Exported
 from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.photo_losses import read_photo_losses, standing_out
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import base_of
 from flux_lora.runs.summary import read_summary
@@ -65,7 +66,7 @@ def write_run_report(
         when=f"{datetime.now():%d %B %Y, %H:%M}",
         scorer=config.model.scorer,
         stages=_stages(folder),
-        dataset=_dataset(config, dataset),
+        dataset=_dataset(config, dataset, folder),
         trios=_trios(config, dataset, spec, base, lora, specs_of_images(folder, chosen, spec)),
         pairs=_pairs(dataset, spec, base, lora, evaluation),
         scores=evaluation.scores,
@@ -101,11 +102,25 @@ def _stages(folder: RunFolder) -> tuple[StageSeconds, ...]:
     return tuple(StageSeconds(name, float(spent)) for name, spent in seconds.items())
 
 
-def _dataset(config: RunConfig, dataset: RunDataset) -> Dataset:
-    shown = dataset.samples[:MOST_THUMBNAILS]
+def _dataset(config: RunConfig, dataset: RunDataset, folder: RunFolder) -> Dataset:
+    """The photos, those that were learned worst first."""
+    losses = read_photo_losses(folder.photo_losses)
+    left = {each.image: each.left for each in sorted(losses, key=lambda each: each.left)}  # the worst of its buckets
+    times = {each.image: factor for each, factor in standing_out(losses)}
+    shown = sorted(dataset.samples, key=lambda sample: -left.get(str(sample.image), 0.0))[:MOST_THUMBNAILS]
+    thumbnails = (
+        Thumbnail(
+            image=open_image(sample.image, config.data.alpha),
+            caption=sample.caption,
+            name=sample.image.name,
+            left=left.get(str(sample.image)),
+            times=times.get(str(sample.image), 0.0),
+        )
+        for sample in shown
+    )
     return Dataset(
         count=len(dataset.samples),
-        thumbnails=tuple(Thumbnail(open_image(each.image, config.data.alpha), each.caption) for each in shown),
+        thumbnails=tuple(thumbnails),
         findings=tuple(f"{finding.file.name} {finding.problem}; {finding.fix}" for finding in dataset.findings),
     )
 

@@ -36,13 +36,13 @@ from flux_lora.runs.control import ControlFile, Requests
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.early_stop import stopped_early
 from flux_lora.runs.encoding import PreparedRun, check_together, encode_together
-from flux_lora.runs.hardest import hardest_in_words
 from flux_lora.runs.learning_check import rate_in_words
 from flux_lora.runs.lock import alone_in
 from flux_lora.runs.memory_check import Meter, check_memory, meter_of, one_preview, step_on_largest
 from flux_lora.runs.out_of_memory import memory_in_words
 from flux_lora.runs.outcome import refuse_worthless
 from flux_lora.runs.pauses import Pauses, checkpoints_left, saves
+from flux_lora.runs.photo_losses import measure_photos, worst_in_words
 from flux_lora.runs.resume import take_over, where_to_go_on
 from flux_lora.runs.run import Run
 from flux_lora.runs.stop_request import stop_request
@@ -51,7 +51,7 @@ from flux_lora.train import checkpoints
 from flux_lora.train.checkpoints import Checkpoint
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import Launched, launched_steps, placed
-from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, read_metrics, tracker_for
+from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
 
 
 def train_together(run: Run, group: ProcessGroup, *reporters: Reporter, judged: bool = False) -> RunDataset | None:
@@ -128,8 +128,7 @@ def train_adapter(
         if group.first:
             refuse_worthless(run)
     if group.first:
-        shown = [one.sample for one in prepared.dataset.planned.prepared]
-        for line in hardest_in_words(read_metrics(folder.metrics), shown):
+        for line in worst_in_words(measure_photos(run, learner, prepared)):
             run.feedback.say(line)
 
 

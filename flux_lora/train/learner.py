@@ -68,13 +68,18 @@ class Learner:
         self._losses: list[Tensor] = []
         self.load(start)
 
+    @property
+    def base(self) -> Velocity:
+        """The same model without the adapter."""
+        assert self._base, "nobody asks a learner for its base that was not given one"
+        return self._base
+
     @torch.no_grad()
     def answered_outside(self, batch: Batch, point: FlowPoint) -> FlowPoint:
         """The question with the base's own answer where the batch's masks leave a photo out."""
         if batch.masks is None:
             return point
-        assert self._base, "masks need the base's answer"
-        own = self._base(point.noisy, point.sigma, batch.prompt_embeds).float()
+        own = self.base(point.noisy, point.sigma, batch.prompt_embeds).float()
         return replace(point, velocity=torch.lerp(own, point.velocity, batch.masks))
 
     def accumulate(self, loss: Tensor) -> None:

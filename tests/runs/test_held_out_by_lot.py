@@ -1,4 +1,4 @@
-"""A folder of photos and nothing else is judged, too: some are held out, and too few are refused before the first step."""
+"""A folder of photos alone is judged, too: some are held out, and too few are refused before the first step."""
 
 import json
 import shutil
