@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from flux_lora.adapter.attach import load_into
 from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.header import read_header
 from flux_lora.adapter.layer_types import lora_delta
 from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
@@ -189,6 +190,13 @@ def test_photos_become_a_file_that_diffusers_loads_with_equal_output(finished: P
 
     page = (finished / "report.html").read_text()
     assert "zorb" in page and "<script" not in page
+
+
+def test_card_and_metadata_count_the_photos_and_not_what_the_base_made_to_be_held_to(finished: Path):
+    """Five photos and 24 class images: a card once said 29 photos."""
+    file = Path(json.loads((finished / "summary.json").read_text())["files"][0]["file"])
+    assert read_header(file).metadata["ss_num_train_images"] == "5"
+    assert "5 photos at 64 x 64 pixels" in (finished / "export" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("how", ["int8", "nf4"])

@@ -23,6 +23,7 @@ from flux_lora.errors import ModelError, RunError
 from flux_lora.evaluate.choice import Verdict
 from flux_lora.runs.evaluation import chosen_images_folder, chosen_scores
 from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.manifest import fingerprint_in, images_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import bundle_place, write_shared_files
 from flux_lora.runs.summary import note, read_summary
@@ -137,7 +138,6 @@ def _check_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) 
 
 def _label(run: Run, title: str) -> Label:
     config, folder, family = run.config, run.folder, run.family
-    manifest = folder.manifest.read_text(encoding="utf-8").splitlines() if folder.manifest.is_file() else ["{}"]
     drawn = _chosen_image(folder)
     return Label(
         title=title,
@@ -151,10 +151,10 @@ def _label(run: Run, title: str) -> Label:
         resolution=config.data.resolution,
         licence=config.model.licence,
         recipe=json.dumps(asdict(config), default=str),
-        dataset=str(json.loads(manifest[0]).get("fingerprint", "")),
+        dataset=fingerprint_in(folder),
         versions={"flux_lora": __version__, **{name: version(name) for name in PACKAGES}},
         scores=json.dumps(chosen_scores(folder)),
-        images=len(manifest) - 1,
+        images=images_trained_on(folder),
         thumbnail=thumbnail(drawn) if drawn else "",
     )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 
 from flux_lora.atomic import write_text
+from flux_lora.config.choices import SourceRole
 from flux_lora.data.bucketing.plan import Plan, Prepared
 from flux_lora.data.cache import EncodeResult, EntryNames
 from flux_lora.errors import RunError
@@ -59,6 +60,22 @@ def write_manifest(
     lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
     lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
     write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), folder.manifest)
+
+
+def images_trained_on(folder: RunFolder) -> int:
+    """How many images of the subject a run was prepared from, each once however many buckets it is in; 0 where it was
+    not prepared."""
+    if not folder.manifest.is_file():
+        return 0
+    lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
+    return len({line["image"] for line in lines if line.get("role") == SourceRole.subject})
+
+
+def fingerprint_in(folder: RunFolder) -> str:
+    """The digest of what a run was prepared from; empty where it was not."""
+    if not folder.manifest.is_file():
+        return ""
+    return str(json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0]).get("fingerprint", ""))
 
 
 def _line(one: Prepared) -> dict[str, object]:

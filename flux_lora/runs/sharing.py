@@ -19,6 +19,7 @@ from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
 from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.manifest import images_trained_on
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import read_summary
 from flux_lora.share.base_models import BaseModel, base_model, with_part_files
@@ -129,7 +130,7 @@ def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
 def _training(config: RunConfig, folder: RunFolder) -> Training:
     chosen = read_summary(folder)["chosen"]
     return Training(
-        photos=len(folder.manifest.read_text(encoding="utf-8").splitlines()) - 1 if folder.manifest.is_file() else 0,
+        photos=images_trained_on(folder),
         steps=int(chosen["step"]) if isinstance(chosen, dict) else config.train.steps,
         batch_size=config.train.batch_size,
         learning_rate=config.train.learning_rate,

@@ -13,7 +13,13 @@ from flux_lora.data.cache import EntryNames
 from flux_lora.data.samples import Box, Sample
 from flux_lora.errors import RunError
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents
+from flux_lora.runs.manifest import (
+    Contents,
+    fingerprint_in,
+    fingerprint_of,
+    images_trained_on,
+    refuse_other_contents,
+)
 
 KEYS = (
     EntryNames(latent="latent-00", texts=("text-00",), plains=("text-01",)),
@@ -55,6 +61,22 @@ def test_a_fingerprint_is_what_it_has_been_since_version_0():
 def test_another_entry_another_order_and_another_exposure_are_another_fingerprint():
     others = [(planned(1, 4), KEYS), (planned(1, 3), KEYS[::-1]), (planned(1, 3), (KEYS[0], KEYS[0]))]
     assert len({OLD_FOLDERS_SAY, *(fingerprint_of(plan, keys) for plan, keys in others)}) == 4
+
+
+def test_an_image_in_two_buckets_counts_once_and_ordinary_images_not_at_all(tmp_path: Path):
+    folder, subject, ordinary = RunFolder(tmp_path), SourceRole.subject.value, SourceRole.regularisation.value
+    lines = [
+        {"fingerprint": "f"},
+        *(
+            {"image": name, "role": role}
+            for name, role in (("a", subject), ("a", subject), ("b", subject), ("c", ordinary))
+        ),
+        {"memory": "a mug", "seed": 1},
+    ]
+    assert images_trained_on(folder) == 0 and fingerprint_in(folder) == ""
+    folder.manifest.parent.mkdir()
+    folder.manifest.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert images_trained_on(folder) == 2 and fingerprint_in(folder) == "f"
 
 
 def test_going_on_asks_for_the_same_images_and_the_same_base_wherever_they_are(tmp_path: Path):
