@@ -10,7 +10,7 @@ from flux_lora.data.checks.registry import refuse_errors
 from flux_lora.runs.auto_hardware import open_run
 from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
-from flux_lora.runs.preflight import refuse_unjudged
+from flux_lora.runs.later_stages import refuse_unjudged
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.summary import stage
 from flux_lora.runs.tracking import track_evaluation
@@ -21,7 +21,7 @@ def evaluate(config: RunConfig) -> int:
     run = open_run(config, Terminal())
     dataset = read_dataset(run)
     refuse_errors(dataset.findings)
-    refuse_unjudged(dataset)
+    refuse_unjudged(run, dataset)
     for line in dataset.remarks:
         run.feedback.say(line)
     if config.evaluate.adapter:

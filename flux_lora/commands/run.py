@@ -24,7 +24,7 @@ def run(config: RunConfig) -> int:
     """
     with process_group() as group, group.fail_together():
         run = open_run(config, Terminal() if group.first else Silent())
-        dataset = train_together(run, group, ConsoleReporter(), judged=True)
+        dataset = train_together(run, group, ConsoleReporter(), ships=True)
     if dataset is None:
         return WARNED
     return _judged_and_exported(run, dataset) if group.first else 0

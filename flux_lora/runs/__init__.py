@@ -13,6 +13,7 @@ encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once
 hardest.py         photos whose loss stands out
+later_stages.py    what evaluation, export and upload need, asked before the first step
 photo_losses.py    what each photo taught: its loss beside the base's
 held_out.py        the loss on held-out photos while training
 learning_check.py  after a twentieth of a run: whether it learns, and not too fast

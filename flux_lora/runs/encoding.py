@@ -12,6 +12,7 @@ from flux_lora.distributed.processes import ProcessGroup
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
 from flux_lora.runs.dataset_report import write_run_dataset_report
+from flux_lora.runs.later_stages import refuse_unexported, refuse_unjudged
 from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
@@ -54,12 +55,16 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
     return prepared
 
 
-def check_together(run: Run, group: ProcessGroup, *, judged: bool = False) -> RunDataset | None:
+def check_together(run: Run, group: ProcessGroup, *, ships: bool = False) -> RunDataset | None:
     """What is learned from; None where strict=true stops at warnings. Rank 0 checks, begins the run folder, and tells
-    the others what they need to know."""
+    the others what they need to know. `ships`: whether it will be judged and exported."""
     dataset, goes_on = None, True
     if group.first:
-        dataset = preflight(run, judged=judged)
+        dataset = preflight(run)
+        if ships or run.config.train.evaluate_every:
+            refuse_unjudged(run, dataset)
+        if ships:
+            refuse_unexported(run)
         goes_on = not (run.config.strict and dataset.has_warnings)
         if goes_on:
             run.begin()

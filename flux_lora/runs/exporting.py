@@ -69,7 +69,7 @@ def export_run(run: Run) -> Exported:
     checkpoint, strength = _chosen(folder)
     adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
     wanted = export_paths(config.export, folder.export, config.data.trigger)
-    _check_places(config, folder, tuple(wanted.values()))
+    refuse_taken_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), DTYPES[config.export.dtype], (run.family,))
     label = _label(run, config.export.name or config.data.trigger)
     pipeline = run.load_pipeline()
@@ -123,7 +123,7 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
     return kept[chosen["step"]], float(chosen["strength"])
 
 
-def _check_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
+def refuse_taken_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
     """The run's own files are made anew; another's, in a folder that others use too, are left alone."""
     files = read_summary(folder)["files"]
     ours = {Path(each["file"]).resolve() for each in files} if isinstance(files, list) else set()

@@ -10,9 +10,8 @@ from flux_lora.config.choices import AdapterKind, ExportDialect, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
 from flux_lora.data.checks.bucket_fit import steps_in_words
 from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
-from flux_lora.data.held_out import FEWEST
 from flux_lora.data.report.formats import counted
-from flux_lora.errors import ConfigError, DataError
+from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset
 from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
@@ -24,8 +23,8 @@ LAYER_TYPES: Mapping[AdapterKind, str] = {
 """By what layer_types.py calls them."""
 
 
-def preflight(run: Run, *, judged: bool = False) -> RunDataset:
-    """The dataset that may be trained on, its warnings said. `judged`: whether checkpoints will be.
+def preflight(run: Run) -> RunDataset:
+    """The dataset that may be trained on, its warnings said.
 
     Raises ConfigError or DataError where anything stands in the way.
     """
@@ -40,8 +39,6 @@ def preflight(run: Run, *, judged: bool = False) -> RunDataset:
         read_start(Path(adapter.start).expanduser(), set(ranks.values()))
     dataset = read_dataset(run, draws=run.config.check.page)
     refuse_errors(dataset.findings)
-    if judged or run.config.train.evaluate_every:
-        refuse_unjudged(dataset)
     for finding in dataset.findings:
         if finding.severity is Severity.warning:
             run.feedback.say(f"{finding.file} {finding.problem} -> {finding.fix}")
@@ -51,17 +48,6 @@ def preflight(run: Run, *, judged: bool = False) -> RunDataset:
     for line in (*dataset.remarks, steps):
         run.feedback.say(line)
     return dataset
-
-
-def refuse_unjudged(dataset: RunDataset) -> None:
-    """Raises DataError where there are too few held-out images to judge by: the time to say so is before hours of
-    training."""
-    if len(dataset.held_out) < FEWEST:
-        raise DataError(
-            f"held-out images: {len(dataset.held_out)}, and judging takes {FEWEST} at least",
-            fix="set data.held_out_images=3, or move 3 or 4 images into a folder held_out inside data.folder; to go "
-            "without a judgement: flux-lora train, then flux-lora export",
-        )
 
 
 def refuse_unknown_rules(wanted: CheckConfig) -> None:

@@ -54,10 +54,10 @@ from flux_lora.train.loop import Launched, launched_steps, placed
 from flux_lora.train.reporters import Jsonl, Reporter, Started, combined, tracker_for
 
 
-def train_together(run: Run, group: ProcessGroup, *reporters: Reporter, judged: bool = False) -> RunDataset | None:
-    """Check, encode and train, by one process or several; None where strict=true stops at warnings. `judged`: whether
-    checkpoints will be, after it."""
-    dataset, folder = check_together(run, group, judged=judged), run.folder
+def train_together(run: Run, group: ProcessGroup, *reporters: Reporter, ships: bool = False) -> RunDataset | None:
+    """Check, encode and train, by one process or several; None where strict=true stops at warnings. `ships`: whether
+    what is trained will be judged and exported."""
+    dataset, folder = check_together(run, group, ships=ships), run.folder
     if dataset is None:
         return None
     with group.if_first(alone_in(folder.root)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from huggingface_hub import CommitOperationAdd, HfApi, constants
-from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from flux_lora.atomic import replacing
 from flux_lora.errors import RunError
@@ -37,6 +37,7 @@ def bundle(folder: Path, files: Sequence[Path], to: Path) -> Path:
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MESSAGE = "Upload with flux_lora"
+LOGIN = "run: hf auth login"
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,7 @@ def push(folder: Path, files: Sequence[Path], repo: str, *, private: bool = True
     A missing repository is created, private by default. What the hub already has is not sent again, so an
     upload that broke off is continued by calling it once more. Raises RunError with the way out.
     """
-    if not REPO.fullmatch(repo):
-        raise RunError(f"export.push_to_hub is {repo!r}, not a name on the hub", fix="set export.push_to_hub=org/name")
+    _refuse_no_name(repo)
     by_name = {file.relative_to(folder).as_posix(): file for file in sorted(files)}
     upload = Upload(f"{constants.ENDPOINT}/{repo}", tuple(by_name))
     if dry_run:
@@ -72,12 +72,28 @@ def push(folder: Path, files: Sequence[Path], repo: str, *, private: bool = True
     return upload
 
 
+def refuse_unpublishable(repo: str, *, dry_run: bool = False) -> None:
+    """Raises RunError where `push` would, as far as that is known before there is a file: by the name, and by whether
+    the hub knows who asks."""
+    _refuse_no_name(repo)
+    if not dry_run:
+        with _errors_explained(repo):
+            HfApi().whoami()
+
+
+def _refuse_no_name(repo: str) -> None:
+    if not REPO.fullmatch(repo):
+        raise RunError(f"export.push_to_hub is {repo!r}, not a name on the hub", fix="set export.push_to_hub=org/name")
+
+
 @contextmanager
 def _errors_explained(repo: str) -> Iterator[None]:
     try:
         yield
     except OfflineModeIsEnabled as error:
         raise RunError(f"{repo} cannot be reached: HF_HUB_OFFLINE is set", fix="unset HF_HUB_OFFLINE") from error
+    except LocalTokenNotFoundError as error:
+        raise RunError(f"nobody is logged in to the hub, and {repo} is to go there", fix=LOGIN) from error
     except HfHubHTTPError as error:
         raise _refusal(repo, error) from error
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
@@ -91,7 +107,7 @@ def _refusal(repo: str, error: HfHubHTTPError) -> RunError:
     code = error.response.status_code if error.response is not None else 0
     match code:
         case 401:
-            return RunError(f"the hub does not know who asks for {repo}", fix="run: hf auth login")
+            return RunError(f"the hub does not know who asks for {repo}", fix=LOGIN)
         case 403:
             return RunError(
                 f"your token may not write to {repo}",

@@ -56,6 +56,9 @@ class Answers(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path == "/api/whoami-v2":
+            known = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+            return self.answer(*((200, {"name": "me"}) if known else (401, {"error": "Invalid username or password."})))
         repo = self.hub.repos.get(self.path.removeprefix("/api/models/").removesuffix("/revision/main"))
         if repo is None:
             return self.answer(404, {}, "RepoNotFound")

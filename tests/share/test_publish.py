@@ -131,3 +131,35 @@ def test_a_dry_run_says_what_would_go_and_asks_nobody(export):
 def test_a_name_that_is_none_is_refused_before_anything_is_asked(export, name):
     with pytest.raises(RunError, match="not a name on the hub"):
         push(export[0].parent, export, name)
+
+
+ASK = """
+import sys
+from flux_lora.errors import RunError
+from flux_lora.share.publish import refuse_unpublishable
+try:
+    refuse_unpublishable(sys.argv[1])
+except RunError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("token", "said"), [(TOKEN, ""), ("hf_another", "does not know who asks"), ("", "nobody is logged in")]
+)
+def test_whether_an_upload_could_go_up_is_known_before_there_is_a_file(
+    hub: StandIn, tmp_path: Path, token: str, said: str
+):
+    surroundings = {
+        **os.environ,
+        "HF_ENDPOINT": hub.address,
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": token,
+        "HF_HOME": str(tmp_path),
+    }
+    asked = subprocess.run(
+        [sys.executable, "-c", ASK, "me/zubo"], env=surroundings, capture_output=True, text=True, check=True
+    )
+    assert said in asked.stdout and bool(said) == bool(asked.stdout.strip())
+    assert not said or "hf auth login" in asked.stdout
+    assert not hub.repos, "asking makes nothing"
