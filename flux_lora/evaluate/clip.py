@@ -10,15 +10,17 @@ from typing import cast
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from flux_lora.errors import ModelError
+from flux_lora.models.device import visiting
 from flux_lora.models.mini import mini_folder
 
 BATCH_SIZE = 32
 """Images per forward pass."""
+ANOTHER_SCORER = "set model.scorer to a CLIP folder or hub id, for example openai/clip-vit-large-patch14"
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,15 @@ class ClipScorer:
     tokenizer: PreTrainedTokenizerBase
     max_length: int
     """Tokens of a sentence that the text encoder takes."""
+    device: torch.device
+    """Where the model is while it embeds; between whiles it waits on the host."""
 
     @torch.no_grad()
     def image_features(self, images: Sequence[Image.Image]) -> Tensor:
         """Embed images: ND, on the CPU."""
-        return torch.cat(
-            [self._embed(images[first : first + BATCH_SIZE]) for first in range(0, len(images), BATCH_SIZE)]
-        )
+        parts = [images[first : first + BATCH_SIZE] for first in range(0, len(images), BATCH_SIZE)]
+        with visiting(self.model, self.device) as place:
+            return torch.cat([self._embed(part, place) for part in parts])
 
     @torch.no_grad()
     def text_features(self, sentences: Sequence[str]) -> Tensor:
@@ -48,14 +52,17 @@ class ClipScorer:
             truncation=True,
             max_length=self.max_length,
             return_tensors="pt",
-        ).to(self.model.device)
-        output = self.model.get_text_features(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        )
+        with visiting(self.model, self.device) as place:
+            output = self.model.get_text_features(
+                input_ids=tokens.input_ids.to(place), attention_mask=tokens.attention_mask.to(place)
+            )
         return _unit(cast(BaseModelOutputWithPooling, output).pooler_output)
 
-    def _embed(self, images: Sequence[Image.Image]) -> Tensor:
+    def _embed(self, images: Sequence[Image.Image], place: torch.device) -> Tensor:
         """Embed images in one forward pass: ND, on the CPU."""
         pixels = self.images(images=[image.convert("RGB") for image in images], return_tensors="pt").pixel_values
-        output = self.model.get_image_features(pixel_values=pixels.to(self.model.device))
+        output = self.model.get_image_features(pixel_values=pixels.to(place))
         return _unit(cast(BaseModelOutputWithPooling, output).pooler_output)
 
 
@@ -66,17 +73,25 @@ def load_scorer(path: str | Path, device: torch.device | None = None) -> ClipSco
         model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         images = CLIPImageProcessorPil.from_pretrained(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"{path} holds no CLIP to score with ({str(error).splitlines()[0]})",
-            fix="set model.scorer to a CLIP folder or hub id, for example openai/clip-vit-large-patch14",
+            f"{path} holds no CLIP to score with ({str(error).splitlines()[0]})", fix=ANOTHER_SCORER
         ) from error
-    _freeze(model, device or torch.device("cpu"))
-    return ClipScorer(str(path), model, images, tokenizer, model.text_model.config.max_position_embeddings)
+    model.requires_grad_(False).eval()
+    length, place = model.text_model.config.max_position_embeddings, device or torch.device("cpu")
+    scorer = ClipScorer(str(path), model, images, tokenizer, length, place)
+    _refuse_deaf(scorer)
+    return scorer
 
 
-def _freeze(model: nn.Module, device: torch.device) -> None:
-    model.requires_grad_(False).eval().to(device)
+def _refuse_deaf(scorer: ClipScorer) -> None:
+    """A folder without the tokenizer's files opens with an empty vocabulary: every sentence is then the same one."""
+    one, other = scorer.text_features(["a red mug on a table", "two green fish at night"])
+    if torch.equal(one, other):
+        raise ModelError(
+            f"{scorer.name} holds a CLIP that takes any two sentences for the same: its tokenizer's files are missing",
+            fix=ANOTHER_SCORER,
+        )
 
 
 def _unit(features: Tensor | None) -> Tensor:

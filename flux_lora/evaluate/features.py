@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate, normalize
 from transformers import AutoModel, CLIPModel, SiglipModel
 
 from flux_lora.errors import ModelError
+from flux_lora.models.device import visiting
 from flux_lora.models.mini import MINI, mini_folder
 
 GRID = 32
@@ -115,23 +116,33 @@ def load_place_model(path: str | Path, device: torch.device | None = None) -> To
     folder = mini_folder() / "scorer" if path == MINI else path
     try:
         loaded = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"{path} holds no vision model to measure likeness with ({str(error).splitlines()[0]})",
-            fix="set model.likeness to a folder or hub id such as facebook/dinov2-base, or to none",
-        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _no_place_model(path, error) from error
     with_text = isinstance(loaded, CLIPModel | SiglipModel)
     model = cast(nn.Module, loaded.vision_model if with_text else loaded)
-    model.requires_grad_(False).eval().to(device or torch.device("cpu"))
+    model.requires_grad_(False).eval()
+    place = device or torch.device("cpu")
     config = cast(Any, loaded.config.vision_config if with_text else loaded.config)
     mean, std = next((known for kind, known in NORMALISATION.items() if isinstance(loaded, kind)), IMAGENET)
     side = GRID * config.patch_size if config.model_type.startswith("dinov2") else config.image_size
 
     def tokens(images: Sequence[Image.Image]) -> Tensor:
         parts = [images[first : first + BATCH_SIZE] for first in range(0, len(images), BATCH_SIZE)]
-        return torch.cat([_patches(model, _pixels(part, side, mean, std)) for part in parts])
+        with visiting(model, place):
+            return torch.cat([_patches(model, _pixels(part, side, mean, std)) for part in parts])
 
+    try:
+        tokens([Image.new("RGB", (GRID, GRID))])
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        raise _no_place_model(path, error) from error
     return tokens
+
+
+def _no_place_model(path: str | Path, error: Exception) -> ModelError:
+    return ModelError(
+        f"{path} holds no vision model to measure likeness with ({str(error).splitlines()[0]})",
+        fix="set model.likeness to a folder or hub id such as facebook/dinov2-base, or to none",
+    )
 
 
 @torch.no_grad()

@@ -1,12 +1,19 @@
 """Where and in what a run computes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch import nn
 
 from flux_lora.config.choices import ComputeDtype, Device
 from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import ConfigError
+from flux_lora.models.counting import bytes_of
 from flux_lora.models.family import Placement
 
+IN_USE = 1.3
+"""Memory of a model that embeds a batch of images, for each byte of its weights."""
 DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
 
 
@@ -37,3 +44,24 @@ def placement_of(hardware: HardwareConfig) -> Placement:
         quantize=hardware.quantize,
         offload_modulation=hardware.offload_modulation,
     )
+
+
+@contextmanager
+def visiting(model: nn.Module, device: torch.device) -> Iterator[torch.device]:
+    """The model is on the device for as long as it is used, and on the host for the rest: a card that renders has no
+    room for those that judge what is rendered. Yields where it is: the host, if the card has no room now either."""
+    place = device if has_room(device, bytes_of(model)) else torch.device("cpu")
+    model.to(place)
+    try:
+        yield place
+    finally:
+        model.to("cpu")
+
+
+def has_room(device: torch.device, weights: int) -> bool:
+    """Whether a GPU has memory for so many bytes of weights, and for as much again as they need to be used."""
+    if device.type != "cuda":
+        return True
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    return free > weights * IN_USE

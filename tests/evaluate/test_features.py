@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model, SiglipConfig, SiglipModel
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    ConvNextConfig,
+    ConvNextModel,
+    Dinov2Config,
+    Dinov2Model,
+    SiglipConfig,
+    SiglipModel,
+)
 
 from flux_lora.config.compose import compose_config
 from flux_lora.errors import ModelError
@@ -50,6 +59,13 @@ def test_patches_of_any_vision_model_are_places(model, tmp_path: Path):
 
 def test_the_embedded_clip_serves_and_a_folder_without_a_model_is_named(tmp_path: Path):
     assert load_place_model("mini")(IMAGES[:1]).shape[:2] == (1, GRID * GRID)
+    with pytest.raises(ModelError, match="holds no vision model"):
+        load_place_model(tmp_path)
+
+
+def test_a_vision_model_without_square_patches_is_named_when_it_is_opened(tmp_path: Path):
+    sizes = {"hidden_sizes": [8, 8, 8, 8], "depths": [1, 1, 1, 1], "image_size": 32}
+    ConvNextModel(ConvNextConfig(**sizes)).save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="holds no vision model"):
         load_place_model(tmp_path)
 

@@ -1,24 +1,32 @@
-"""The machine that a recipe asks for, refused before anything is loaded."""
+"""A judge is on the card only while it judges, and only where the card has room beside the base."""
 
 import pytest
 import torch
+from torch import nn
 
-from flux_lora.config.choices import ComputeDtype, Device
-from flux_lora.config.schema import HardwareConfig
-from flux_lora.errors import ConfigError
-from flux_lora.models.device import placement_of
-
-
-def test_a_cpu_computes_in_what_is_asked_for():
-    found = placement_of(HardwareConfig(device=Device.cpu, dtype=ComputeDtype.bf16))
-    assert (found.device, found.dtype) == (torch.device("cpu"), torch.bfloat16)
+from flux_lora.models.counting import bytes_of
+from flux_lora.models.device import has_room, visiting
 
 
-def test_a_card_that_does_not_compute_in_bf16_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    with pytest.raises(ConfigError, match="Tesla T4 does not compute in it") as refusal:
-        placement_of(HardwareConfig(dtype=ComputeDtype.bf16))
-    assert "hardware.dtype=fp32" in refusal.value.fix
-    assert placement_of(HardwareConfig(dtype=ComputeDtype.fp32)).device.type == "cuda"
+@pytest.mark.parametrize(("free", "fits"), [(2.0, True), (1.4, True), (1.2, False), (0.1, False)])
+def test_a_card_has_room_where_weights_and_what_using_them_takes_are_free(
+    monkeypatch: pytest.MonkeyPatch, free: float, fits: bool
+):
+    """No GPU is here: its answer is put in its place."""
+    weights = 1_700_000_000
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free * weights), 24 * 2**30))
+    assert has_room(torch.device("cuda"), weights) is fits
+
+
+def test_without_room_it_judges_on_the_host(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (0, 24 * 2**30))
+    model = nn.Linear(8, 8)
+    assert bytes_of(model) == 4 * 72
+    with visiting(model, torch.device("cuda")) as place:
+        assert place == torch.device("cpu") and model(torch.ones(8)).shape == (8,)
+
+
+def test_a_cpu_always_has_room():
+    assert has_room(torch.device("cpu"), 10**15)
