@@ -84,6 +84,14 @@ def test_a_sweep_runs_each_job_in_a_process_of_its_own_and_says_which_one_stoppe
     assert "a job of the sweep ended with exit code 2" in seen.stderr
 
 
+@pytest.mark.parametrize("place", ["export.dir=/mnt/loras", "export.file=/mnt/loras/mug.safetensors"])
+def test_a_sweep_whose_jobs_would_export_to_one_place_is_refused_before_the_first(tmp_path: Path, place: str):
+    seen = flux_lora("run", "recipe=demo", "-m", "adapter.rank=4,8", place, folder=tmp_path)
+    assert seen.returncode == 2
+    assert "every job of the sweep would export to /mnt/loras" in seen.stderr and "leave export." in seen.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_sweep_checks_every_key_before_its_first_job(tmp_path: Path):
     seen = flux_lora("train", "-m", "recipe=demo", "adapter.rnk=4,8", folder=tmp_path)
     assert seen.returncode == 2

@@ -75,7 +75,7 @@ def load_into(transformer: nn.Module, adapter: Adapter) -> None:
 
     AdapterFileError where it is of another base, or of a type that is not computed with here.
     """
-    _check_fit(transformer, adapter)
+    check_fit(transformer, adapter)
     if _structure(transformer) != {name: structure_of(delta) for name, delta in adapter.deltas.items()}:
         detach(transformer)
         _inject(transformer, adapter)
@@ -145,7 +145,8 @@ def _fresh(linear: nn.Linear, kind: AdapterKind, rank: int, alpha: float, genera
     return DoRA(delta.lora, row_squares(linear).sqrt()) if isinstance(delta, DoRA) else delta
 
 
-def _check_fit(transformer: nn.Module, adapter: Adapter) -> None:
+def check_fit(transformer: nn.Module, adapter: Adapter) -> None:
+    """Raises AdapterFileError where the transformer has no such layer, or one of other sides; weights are not read."""
     modules = dict(transformer.named_modules())
     for name, delta in adapter.deltas.items():
         module = modules.get(name)

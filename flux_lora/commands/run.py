@@ -46,6 +46,8 @@ def _judged_and_exported(run: Run, dataset: RunDataset) -> int:
         write_run_report(run, dataset, evaluation, exported)
     note(run.folder, {"report": str(run.folder.report)})
     terminal.print(f"report: {run.folder.report.resolve()}")
+    if exported and not evaluation.choice.passes and (config.export.bundle or config.export.push_to_hub):
+        terminal.print("no checkpoint passes, so nothing was bundled or uploaded: flux-lora export run=... does it")
     if exported and evaluation.choice.passes:
         for line in publish(config.export, exported.file, exported.beside):
             terminal.print(line)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -38,6 +39,8 @@ from flux_lora.config.schema import DataConfig, ModelConfig, RunConfig, TrainCon
 from flux_lora.errors import ConfigError
 
 RECIPE_FILE = "recipe.yaml"
+LONGEST_NAME = 140
+"""Letters of a sweep job's run folder."""
 GROUPS = ("recipe", "model", "hardware", "tracker")
 PATHS = frozenset(
     (
@@ -193,7 +196,12 @@ def changes_of_this_job() -> tuple[str, ...]:
         return task
     differences = ",".join(override for override in task if not override.startswith("recipe="))
     name = re.sub(r"[^\w.,=+-]+", "_", f"{HydraConfig.get().runtime.choices.get('recipe', '')}-{differences}")
-    return (*task, f"run.dir='runs/{name[:150]}'")
+    return (*task, f"run.dir='runs/{folder_name(name)}'")
+
+
+def folder_name(name: str) -> str:
+    """A name that is not too long for a folder. What is cut off is often what differs, so its digest stays."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _register(stored: DictConfig | None) -> None:

@@ -11,6 +11,8 @@ LEAST_PRODIGY = 0.1
 """Rates from here on are shares of one that is found."""
 WHOLE_WEIGHTS = (AdapterKind.lokr, AdapterKind.loha)
 """Kinds whose change of a weight peft makes whole, in the shape that the weight is stored in."""
+MOST_STRENGTH = 2.0
+"""Of an adapter that is judged: what is shipped has to be right at 1."""
 MODE_SCALES = (-1.0, 1.75)
 """Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
@@ -182,6 +184,12 @@ def _saving(config: RunConfig) -> Iterator[Broken]:
         )
     if not config.evaluate.strengths:
         yield "evaluate.strengths is empty: no checkpoint could be chosen", "set evaluate.strengths=[1.0]"
+    for strength in config.evaluate.strengths:
+        if not 0 < strength <= MOST_STRENGTH:
+            yield (
+                f"evaluate.strengths has {strength:g}: an adapter is judged above 0, and to {MOST_STRENGTH:g}",
+                "set evaluate.strengths=[0.8,1.0]",
+            )
 
 
 def _rate(config: RunConfig) -> Iterator[Broken]:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from flux_lora.config.assets import asset_folder
 from flux_lora.config.choices import SubjectKind
-from flux_lora.data.captioning.captioner import tidy, without_trigger
-from flux_lora.errors import DataError
+from flux_lora.data.captioning.captioner import tidy, with_articles, without_trigger
+from flux_lora.errors import ConfigError, DataError
 
 SCORED = ("trigger", "unrelated")
 SECTIONS = (*SCORED, "kept")
@@ -63,10 +63,10 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
         elif line and not line.startswith("#"):
             sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
     for name in SCORED:
-        prompts = sections[name]
+        prompts = set(sections[name])
         if len(prompts) < 2:
             raise DataError(
-                f"{file} has {len(prompts)} prompt(s) under [{name}]; scores compare at least 2",
+                f"{file} has {len(prompts)} prompt(s) under [{name}], each counted once; scores compare at least 2",
                 fix=f"write 4 or more prompts under [{name}], one a line",
             )
     suite = make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
@@ -91,6 +91,22 @@ def make_suite(scenes: Sequence[str], unrelated: Sequence[str], trigger: str, cl
         class_=tuple(without_trigger(_fill(scene, trigger, class_word), trigger, class_word) for scene in scenes),
         unrelated=tuple(_fill(prompt, "", class_word) for prompt in unrelated),
     )
+
+
+def described_prompts(suite: Suite, trigger: str, class_word: str, description: str) -> tuple[str, ...]:
+    """The trigger prompts with the subject in words in its place: "a zorb mug on a table" -> "a red mug on a table";
+    none without a description. Raises ConfigError for a prompt that does not name the subject by both words."""
+    if not description:
+        return ()
+    named = re.compile(rf"\b{re.escape(trigger)}\s+{re.escape(class_word)}\b", re.IGNORECASE)
+    without = [prompt for prompt in suite.trigger if not named.search(prompt)]
+    if without:
+        raise ConfigError(
+            f"evaluate.description cannot take the place of the subject in the prompt {without[0]!r}",
+            fix=f"write {trigger} {class_word} together in it, or leave evaluate.description empty",
+        )
+    plain = re.sub(r"^(an?|the)\s+", "", description.strip(), flags=re.IGNORECASE)
+    return tuple(with_articles(named.sub(lambda _: plain, prompt)) for prompt in suite.trigger)
 
 
 def _kept_by_default() -> list[str]:

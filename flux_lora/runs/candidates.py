@@ -79,9 +79,9 @@ class Drawer:
     def __init__(self, run: Run, spec: RenderSpec, pipeline: Pipeline | None = None, *, prefix: str = "") -> None:
         """`prefix`: of the names of its folders, so that another base's lie beside them."""
         self._prefix = prefix
-        self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._run, self._folder = run, run.folder
-        self._embeds = run.encode_prompts(spec.prompts)
+        self._embeds = run.encode_prompts(spec.prompts)  # before the base is opened: a card need not hold both
+        self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._digests: dict[Path, str] = {}
         self.seconds_per_image = 0.0
         """Of the base's images, if any were rendered."""

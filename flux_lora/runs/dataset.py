@@ -95,8 +95,8 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
     findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
     windows = windows_in_words(samples, tokenizers)
     return RunDataset(
-        samples=samples,
-        held_out=tuple(one.sample for one in looked.held_out),
+        samples=tuple(one.sample for one in looked.trained if one.stats),
+        held_out=tuple(one.sample for one in looked.held_out if one.stats),
         suite=_suite(wanted),
         findings=tuple(without_switched_off(findings, reasons_off(run.config.check))),
         scanned=looked.trained,

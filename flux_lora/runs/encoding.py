@@ -12,6 +12,7 @@ from flux_lora.distributed.processes import ProcessGroup
 from flux_lora.models.family import PromptEmbeds
 from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
 from flux_lora.runs.dataset_report import write_run_dataset_report
+from flux_lora.runs.evaluation import described
 from flux_lora.runs.later_stages import refuse_unexported, refuse_unjudged
 from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
 from flux_lora.runs.preflight import preflight
@@ -132,7 +133,7 @@ def _encode_share(run: Run, dataset: RunDataset, group: ProcessGroup) -> tuple[S
 def _encode_options(run: Run, dataset: RunDataset) -> tuple[EncodeOptions, tuple[ClassImage, ...]]:
     """How images are preprocessed, and every caption that a run will need; untriggered ones for preservation only."""
     config = run.config
-    prompts = ("", *dataset.suite.prompts, *preview_prompts(run, dataset))
+    prompts = ("", *dataset.suite.prompts, *preview_prompts(run, dataset), *described(config, dataset))
     options = EncodeOptions(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
     if not config.train.preservation:
         return options, ()

@@ -19,6 +19,7 @@ from flux_lora.evaluate.choice import Choice, Verdict, choose_checkpoint, score_
 from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
+from flux_lora.evaluate.prompts import described_prompts
 from flux_lora.evaluate.scores import METRICS, Score, score, without_training
 from flux_lora.evaluate.second_opinion import Embed, disagreements, nearer
 from flux_lora.render.kept import image_file, spec_in
@@ -106,12 +107,13 @@ def _judged(
 ) -> Evaluation:
     """On the base."""
     config, suite, spec = run.config, dataset.suite, evaluation_spec(run.config, dataset)
+    run.encode_prompts(described(config, dataset))  # where they were not prepared: before the base is opened
     drawer = Drawer(run, spec)
     with run.feedback.status("rendering") as status:
         status(f"rendering {len(spec.shots())} images of the base")
         base = sort_images(drawer.base(), suite)
         run.feedback.say(budget_in_words(run, drawer, max(1, len(checkpoints))))
-        described = _described(run, dataset, drawer)
+        in_words = _described(run, dataset, drawer)
         status("measuring the photos")
         photos = photos_as_rendered(run, dataset, drawer.pipeline)
         baseline = measure_baseline(judges, suite, base, photos, pixels_per_token=run.family.pixels_per_token)
@@ -133,7 +135,7 @@ def _judged(
         twins=baseline.twins,
         taken=baseline.taken,
         dropped=tuple(dropped),
-        without_training=without_training(baseline, config.evaluate.description, described, score_of(choice, scores)),
+        without_training=without_training(baseline, config.evaluate.description, in_words, score_of(choice, scores)),
     )
     return Evaluation(tuple(scores), choice, record)
 
@@ -147,12 +149,17 @@ def _seen_before(config: RunConfig, dataset: RunDataset) -> Iterator[str]:
         )
 
 
+def described(config: RunConfig, dataset: RunDataset) -> tuple[str, ...]:
+    """The prompts of the subject in words. Raises ConfigError where a trigger prompt does not name it."""
+    data = config.data
+    return described_prompts(dataset.suite, data.trigger, data.class_word, config.evaluate.description)
+
+
 def _described(run: Run, dataset: RunDataset, drawer: Drawer) -> list[Image.Image]:
     """What the base draws of the subject in words; nothing where evaluate.description is empty."""
-    description, data = run.config.evaluate.description, run.config.data
-    if not description:
+    said = described(run.config, dataset)
+    if not said:
         return []
-    said = tuple(prompt.replace(f"{data.trigger} {data.class_word}", description) for prompt in dataset.suite.trigger)
     return Drawer(run, replace(drawer.spec, prompts=said), drawer.pipeline).base(DESCRIBED)
 
 

@@ -71,6 +71,7 @@ def export_run(run: Run) -> Exported:
     wanted = export_paths(config.export, folder.export, config.data.trigger)
     refuse_taken_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), DTYPES[config.export.dtype], (run.family,))
+    note(folder, {"places": [str(place.resolve()) for place in wanted.values()]})  # ours, should this break off
     label = _label(run, config.export.name or config.data.trigger)
     pipeline = run.load_pipeline()
     base = LoadedBase(family=run.family, transformer=pipeline.transformer, dtype=device.dtype)
@@ -125,8 +126,10 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
 
 def refuse_taken_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
     """The run's own files are made anew; another's, in a folder that others use too, are left alone."""
-    files = read_summary(folder)["files"]
-    ours = {Path(each["file"]).resolve() for each in files} if isinstance(files, list) else set()
+    known = read_summary(folder)
+    files, places = known["files"], known["places"]
+    assert isinstance(files, list) and isinstance(places, list), "the summary is ours"
+    ours = {Path(file).resolve() for file in (*(each["file"] for each in files), *places)}
     first, taken = wanted[0].resolve(), {place.resolve() for place in wanted} - ours
     if first.parent not in {place.parent for place in ours}:
         taken |= {first.parent / name for name in (CANVAS, PROMPT, EXAMPLE, IMAGES)}
@@ -154,7 +157,7 @@ def _label(run: Run, title: str) -> Label:
         dataset=fingerprint_in(folder),
         versions={"flux_lora": __version__, **{name: version(name) for name in PACKAGES}},
         scores=json.dumps(chosen_scores(folder)),
-        images=images_trained_on(folder),
+        images=len(images_trained_on(folder)),
         thumbnail=thumbnail(drawn) if drawn else "",
     )
 

@@ -1,30 +1,55 @@
 """What evaluation, export and upload will need, asked for before the first step: they come after hours of training."""
 
 import os
+from pathlib import Path
 
+from flux_lora.adapter.attach import check_fit
+from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.write_proven import export_paths
 from flux_lora.data.held_out import FEWEST
-from flux_lora.errors import DataError, RunError
+from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.runs.dataset import RunDataset
-from flux_lora.runs.evaluation import load_judges
+from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places
+from flux_lora.runs.manifest import images_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.share.publish import refuse_unpublishable
+from flux_lora.train.checkpoints import complete_checkpoints
 
 
 def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
-    """Raises DataError where there are too few held-out images to judge by, and ModelError where there is no model to
-    judge with."""
+    """Raises DataError where there are too few held-out images to judge by, or some that were trained on, ConfigError
+    where a prompt has no place for evaluate.description, and ModelError where there is no model to judge with."""
     if len(dataset.held_out) < FEWEST:
         raise DataError(
             f"held-out images: {len(dataset.held_out)}, and judging takes {FEWEST} at least",
             fix="set data.held_out_images=3, or move 3 or 4 images into a folder held_out inside data.folder; to go "
             "without a judgement: flux-lora train, then flux-lora export",
         )
+    trained = images_trained_on(run.folder)
+    if seen := [sample.image for sample in dataset.held_out if str(sample.image) in trained]:
+        raise DataError(
+            f"{seen[0].name} is held out now, and {run.folder.root} was trained on it",
+            fix="put data.held_out_images and the photos back to what they were, or judge by photos that it has not "
+            "seen, in a folder held_out inside data.folder",
+        )
+    described(run.config, dataset)
     with run.feedback.status("opening the models that judge"):
         _, left_out = load_judges(run.config.model, run.device.device)
     for line in left_out:
         run.feedback.say(line)
+
+
+def refuse_unfitting(run: Run) -> None:
+    """Raises ConfigError where evaluate.adapter would take the place of the run's own checkpoints, and AdapterFileError
+    where it is of another base, or changes text encoders."""
+    file = run.config.evaluate.adapter
+    if complete_checkpoints(run.folder.root):
+        raise ConfigError(
+            f"{run.folder.root} holds checkpoints of its own, and {file} would be judged in their place",
+            fix=f"write: flux-lora evaluate recipe=... adapter={file}, which has a folder of its own",
+        )
+    check_fit(run.family.weightless_base(run.source).transformer, read_adapter(Path(file)))
 
 
 def refuse_unexported(run: Run) -> None:
@@ -39,4 +64,5 @@ def refuse_unexported(run: Run) -> None:
             problem = f"{place} cannot be written: {above} is not a folder that may be written to"
             raise RunError(problem, fix=f"set {key} to another place")
     if config.export.push_to_hub:
-        refuse_unpublishable(config.export.push_to_hub, dry_run=config.export.dry_run)
+        export = config.export
+        refuse_unpublishable(export.push_to_hub, private=not export.public, dry_run=export.dry_run)

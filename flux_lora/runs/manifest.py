@@ -62,13 +62,12 @@ def write_manifest(
     write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), folder.manifest)
 
 
-def images_trained_on(folder: RunFolder) -> int:
-    """How many images of the subject a run was prepared from, each once however many buckets it is in; 0 where it was
-    not prepared."""
+def images_trained_on(folder: RunFolder) -> frozenset[str]:
+    """The images of the subject that a run was prepared from; none where it was not prepared."""
     if not folder.manifest.is_file():
-        return 0
+        return frozenset()
     lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
-    return len({line["image"] for line in lines if line.get("role") == SourceRole.subject})
+    return frozenset(line["image"] for line in lines if line.get("role") == SourceRole.subject)
 
 
 def fingerprint_in(folder: RunFolder) -> str:

@@ -8,11 +8,12 @@ from flux_lora.adapter.start import read_start
 from flux_lora.adapter.trainable import trained_ranks
 from flux_lora.config.choices import AdapterKind, ExportDialect, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
+from flux_lora.config.schema import EvaluateConfig
 from flux_lora.data.checks.bucket_fit import steps_in_words
 from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
-from flux_lora.runs.dataset import RunDataset, read_dataset
+from flux_lora.runs.dataset import RunDataset, read_dataset, sources_of
 from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
@@ -30,6 +31,8 @@ def preflight(run: Run) -> RunDataset:
     """
     refuse_unknown_rules(run.config.check)
     _refuse_empty_words(run.config.data)
+    _refuse_anothers_file(run.config.evaluate)
+    _refuse_folders_among_photos(run)
     _refuse_distilled(run)
     _refuse_other_layers(run)
     refuse_resume(run.folder.root, run.config)
@@ -66,6 +69,27 @@ def _refuse_empty_words(wanted: DataConfig) -> None:
     for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
         if not word.strip():
             raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")
+
+
+def _refuse_anothers_file(wanted: EvaluateConfig) -> None:
+    """What is trained would be passed over, and the file judged in its place."""
+    if wanted.adapter:
+        raise ConfigError(
+            f"evaluate.adapter is {wanted.adapter}, and this run trains one of its own",
+            fix="leave it empty; to judge that file: flux-lora evaluate adapter=<file> and no run=",
+        )
+
+
+def _refuse_folders_among_photos(run: Run) -> None:
+    """What a run writes among its photos would be photos without captions to the next command."""
+    data = run.config.data
+    places = {"run.dir": run.folder.root, "export.dir": run.config.export.dir}
+    for source in sources_of(data) if data.recursive else ():
+        photos = Path(source.path).expanduser().resolve()
+        for key, place in places.items():
+            if place and photos in Path(place).expanduser().resolve().parents:
+                problem = f"{key} is {place}, inside {source.path}: what is written there would be read as photos"
+                raise ConfigError(problem, fix=f"set {key} to a folder beside them")
 
 
 def _refuse_distilled(run: Run) -> None:

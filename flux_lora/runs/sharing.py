@@ -130,7 +130,7 @@ def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
 def _training(config: RunConfig, folder: RunFolder) -> Training:
     chosen = read_summary(folder)["chosen"]
     return Training(
-        photos=images_trained_on(folder),
+        photos=len(images_trained_on(folder)),
         steps=int(chosen["step"]) if isinstance(chosen, dict) else config.train.steps,
         batch_size=config.train.batch_size,
         learning_rate=config.train.learning_rate,

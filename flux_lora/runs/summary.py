@@ -26,6 +26,7 @@ def read_summary(folder: RunFolder) -> dict[str, object]:
         "chosen": None,
         "scores": [],
         "files": [],
+        "places": [],
         "report": "",
     }
     if folder.summary.is_file():

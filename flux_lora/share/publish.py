@@ -62,23 +62,32 @@ def push(folder: Path, files: Sequence[Path], repo: str, *, private: bool = True
     hub = HfApi()
     with _errors_explained(repo):
         hub.create_repo(repo, private=private, exist_ok=True)
-        if private and not hub.model_info(repo).private:
-            raise RunError(
-                f"{repo} is there already, and everyone can see it",
-                fix="set export.public=true if that is meant, or make it private on its page, or take another name",
-            )
+        if private:
+            _refuse_seen_by_all(hub, repo)
         additions = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in by_name.items()]
         hub.create_commit(repo, additions, commit_message=MESSAGE)
     return upload
 
 
-def refuse_unpublishable(repo: str, *, dry_run: bool = False) -> None:
-    """Raises RunError where `push` would, as far as that is known before there is a file: by the name, and by whether
-    the hub knows who asks."""
+def refuse_unpublishable(repo: str, *, private: bool = True, dry_run: bool = False) -> None:
+    """Raises RunError where `push` would, as far as that is known before there is a file: by the name, by whether the
+    hub knows who asks, and by whether everyone would see it."""
     _refuse_no_name(repo)
-    if not dry_run:
-        with _errors_explained(repo):
-            HfApi().whoami()
+    if dry_run:
+        return
+    hub = HfApi()
+    with _errors_explained(repo):
+        hub.whoami()
+        if private and hub.repo_exists(repo):
+            _refuse_seen_by_all(hub, repo)
+
+
+def _refuse_seen_by_all(hub: HfApi, repo: str) -> None:
+    if not hub.model_info(repo).private:
+        raise RunError(
+            f"{repo} is there already, and everyone can see it",
+            fix="set export.public=true if that is meant, or make it private on its page, or take another name",
+        )
 
 
 def _refuse_no_name(repo: str) -> None:

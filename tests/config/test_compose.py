@@ -102,6 +102,17 @@ def test_a_job_of_a_sweep_gets_a_run_folder_of_its_own(tmp_path: Path, monkeypat
     assert all(compose_config(job).run.dir == job[-1].split("'")[1] for job in jobs)
 
 
+def test_long_settings_leave_every_job_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What differs comes last, and was once cut off: three jobs in one folder."""
+    monkeypatch.chdir(tmp_path)
+    jobs: list[tuple[str, ...]] = []
+    paths = [f"data.folder=/home/jane/{'projects/' * 9}mug", "model.path=/mnt/models/black-forest-labs/FLUX.1-dev"]
+    request = read_request(["recipe=demo", *paths, "adapter.rank=16,32,64", "-m"])
+    through_hydra(request, job=lambda _: jobs.append(changes_of_this_job()))
+    places = {job[-1] for job in jobs}
+    assert len(places) == 3 and max(map(len, places)) < 180
+
+
 def test_composing_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     compose_config(["recipe=demo"])

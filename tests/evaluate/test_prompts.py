@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from flux_lora.config.choices import SubjectKind
-from flux_lora.errors import DataError
-from flux_lora.evaluate.prompts import make_suite, read_prompts, standard_prompts
+from flux_lora.errors import ConfigError, DataError
+from flux_lora.evaluate.prompts import Suite, described_prompts, make_suite, read_prompts, standard_prompts
 
 GOOD = """\ufeff# evaluation prompts
 [trigger]
@@ -78,3 +78,31 @@ def test_a_folder_without_prompts_gets_standard_ones_of_its_kind(kind: SubjectKi
     assert len(suite.trigger) >= 6 and len(suite.unrelated) >= 4 and len(suite.kept) >= 8
     assert all("ada woman" in prompt for prompt in suite.trigger)
     assert not any("ada" in prompt.split() for prompt in suite.class_ + suite.unrelated)
+
+
+@pytest.mark.parametrize(
+    ("description", "prompt", "said"),
+    [
+        ("a red mug with a white band", "a zorb mug on a table", "a red mug with a white band on a table"),
+        ("orange cup", "a photo of a zorb mug, at night", "a photo of an orange cup, at night"),
+        ("The old mug", "Zorb mug in the grass", "old mug in the grass"),
+        (r"a mug \1", "two zorb  mug prints", r"two mug \1 prints"),
+    ],
+)
+def test_a_description_takes_the_place_of_the_subject(description: str, prompt: str, said: str):
+    suite = Suite((prompt,), ("a mug",), ("a house",))
+    assert described_prompts(suite, "zorb", "mug", description) == (said,)
+
+
+def test_a_prompt_that_the_description_has_no_place_in_is_named():
+    suite = Suite(("a zorb mug", "a zorb, the mug, on a table"), ("a mug", "a mug"), ("a house",))
+    assert described_prompts(suite, "zorb", "mug", "") == ()
+    with pytest.raises(ConfigError, match="'a zorb, the mug, on a table'"):
+        described_prompts(suite, "zorb", "mug", "a red mug")
+
+
+def test_two_equal_prompts_are_one(tmp_path: Path):
+    file = tmp_path / "prompts.txt"
+    file.write_text("[trigger]\na {trigger} {class}\na {trigger} {class}\n[unrelated]\na house\na ball\n")
+    with pytest.raises(DataError, match=r"1 prompt\(s\) under \[trigger\]"):
+        read_prompts(file, "zorb", "mug")

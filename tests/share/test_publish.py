@@ -144,22 +144,29 @@ except RunError as error:
 """
 
 
-@pytest.mark.parametrize(
-    ("token", "said"), [(TOKEN, ""), ("hf_another", "does not know who asks"), ("", "nobody is logged in")]
-)
-def test_whether_an_upload_could_go_up_is_known_before_there_is_a_file(
-    hub: StandIn, tmp_path: Path, token: str, said: str
-):
+def asked(hub: StandIn, home: Path, token: str) -> str:
+    """What is printed where an upload would be refused."""
     surroundings = {
         **os.environ,
         "HF_ENDPOINT": hub.address,
         "HF_HUB_OFFLINE": "0",
         "HF_TOKEN": token,
-        "HF_HOME": str(tmp_path),
+        "HF_HOME": str(home),
     }
-    asked = subprocess.run(
-        [sys.executable, "-c", ASK, "me/zubo"], env=surroundings, capture_output=True, text=True, check=True
-    )
-    assert said in asked.stdout and bool(said) == bool(asked.stdout.strip())
-    assert not said or "hf auth login" in asked.stdout
-    assert not hub.repos, "asking makes nothing"
+    words = [sys.executable, "-c", ASK, "me/zubo"]
+    return subprocess.run(words, env=surroundings, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize(("token", "said"), [("hf_another", "does not know who asks"), ("", "nobody is logged in")])
+def test_an_upload_by_nobody_is_refused_before_there_is_a_file(hub: StandIn, tmp_path: Path, token: str, said: str):
+    found = asked(hub, tmp_path, token)
+    assert said in found and "hf auth login" in found
+
+
+def test_so_is_one_that_everyone_would_see_and_asking_makes_nothing(hub: StandIn, tmp_path: Path):
+    assert asked(hub, tmp_path, TOKEN) == ""
+    assert not hub.repos
+    hub.repos["me/zubo"] = Repo(private=True)
+    assert asked(hub, tmp_path, TOKEN) == ""
+    hub.repos["me/zubo"] = Repo(private=False)
+    assert "everyone can see it" in asked(hub, tmp_path, TOKEN)

@@ -28,8 +28,12 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
         return caption
     trigger_word = re.compile(rf"\b{re.escape(trigger)}\b", re.IGNORECASE)
     has_class_word = re.search(rf"\b{re.escape(class_word)}\b", caption, re.IGNORECASE)
-    replaced = trigger_word.sub("" if has_class_word else class_word, caption)
-    return tidy(re.sub(r"\b(a)n?\s+(?=([a-z]+))", _matching_article, replaced, flags=re.IGNORECASE))
+    return with_articles(trigger_word.sub("" if has_class_word else class_word, caption))
+
+
+def with_articles(text: str) -> str:
+    """Every "a" and "an" as the word behind it wants it; tidy."""
+    return tidy(re.sub(r"\b(a)n?\s+(?=([a-z]+))", _matching_article, text, flags=re.IGNORECASE))
 
 
 def tidy(text: str) -> str:
