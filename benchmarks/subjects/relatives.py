@@ -14,13 +14,15 @@ import argparse
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.subjects.judged import Known, Truth, images_in, softened, truth_of
 from benchmarks.subjects.spoiled import BASE, draw, run_of, suite_of, train
@@ -28,8 +30,10 @@ from benchmarks.subjects.subject import Subject, subject_of
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layer_types import Adapter, LoRA
 from flux_lora.runs.run import Run
+from flux_lora.train import loop
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.learner import Learner, Update
+from flux_lora.train.preservation import Preservation
 from scripts.mini.judge import load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "relatives.md"
@@ -52,6 +56,8 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     "single blocks alone": ("adapter.blocks=[single]",),
     WORD_DROPOUT: ("data.caption_lines=variants",),
     SEEN_GROUNDS: (),
+    "conflict dropped from learning": (),
+    "conflict dropped from preservation": (),
     "L2 on the update, no preservation": ("train.preservation=0", "train.class_images=0", "train.steps=1200"),
 }
 AVERAGED = {"mean of the last 10 %": 0.1, "mean of the last 25 %": 0.25}
@@ -182,7 +188,41 @@ def _penalised_update() -> Iterator[None]:
         Learner.step = usual
 
 
-CHANGES = {"orthogonal starts": _orthogonal_starts, "L2 on the update, no preservation": _penalised_update}
+@contextmanager
+def _conflict_dropped(*, from_learning: bool) -> Iterator[None]:
+    """Where the gradients of learning and of preservation point against each other, one of them goes on without that
+    part (PCGrad, arXiv 2001.06782, in one direction)."""
+    usual = loop._reminded  # noqa: SLF001
+
+    def reminded(learner: Learner, preservation: Preservation, place: Tensor) -> Tensor:
+        learning = [_gradient(master) for master in learner.masters]
+        moved = usual(learner, preservation, place)
+        keeping = [_gradient(master) - before for master, before in zip(learner.masters, learning, strict=True)]
+        against = sum(float((one * other).sum()) for one, other in zip(learning, keeping, strict=True))
+        along = keeping if from_learning else learning
+        share = against / max(sum(float(each.square().sum()) for each in along), 1e-12)
+        for master, each in zip(learner.masters, along, strict=True):
+            if against < 0:
+                master.grad = _gradient(master) - share * each
+        return moved
+
+    loop._reminded = reminded  # noqa: SLF001
+    try:
+        yield
+    finally:
+        loop._reminded = usual  # noqa: SLF001
+
+
+def _gradient(master: Tensor) -> Tensor:
+    return torch.zeros_like(master) if master.grad is None else master.grad.clone()
+
+
+CHANGES: Mapping[str, Callable[[], AbstractContextManager[None]]] = {
+    "orthogonal starts": _orthogonal_starts,
+    "L2 on the update, no preservation": _penalised_update,
+    "conflict dropped from learning": partial(_conflict_dropped, from_learning=True),
+    "conflict dropped from preservation": partial(_conflict_dropped, from_learning=False),
+}
 
 
 def _mean_of(adapters: Sequence[Adapter]) -> Adapter:
