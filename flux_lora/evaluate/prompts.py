@@ -9,7 +9,7 @@ A prompts file has these sections, one prompt a line:
     [kept]
     a green vase on a shelf
 
-[kept] may be left out. The base renders its prompts for the preservation loss, so none of them is scored.
+[kept] may be left out: the standard one takes its place. The base renders its prompts for the preservation loss, so none of them is scored.
 Class prompts need no section: they are the trigger prompts without the trigger.
 """
 
@@ -54,14 +54,7 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
             f"{file} does not exist, so there is nothing to judge the adapter by",
             fix="copy data_templates/product/prompts.txt there and change it, or name a file: data.prompts=<file>",
         )
-    sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
-    section = ""
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        line = line.strip()
-        if line.startswith("["):
-            section = _section(line, f"{file}:{number}")
-        elif line and not line.startswith("#"):
-            sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
+    sections = _sections_of(file)
     for name in SCORED:
         prompts = set(sections[name])
         if len(prompts) < 2:
@@ -71,8 +64,22 @@ def read_prompts(file: Path, trigger: str, class_word: str) -> Suite:
             )
     suite = make_suite(sections["trigger"], sections["unrelated"], trigger, class_word)
     _refuse_scored_kept(sections["kept"], suite, file)
-    kept = sections["kept"] or _kept_by_default()
-    return replace(suite, kept=tuple(_fill(prompt, "", class_word) for prompt in kept))
+    kept = sections["kept"] or _sections_of(_standard_file(SubjectKind.product))["kept"]
+    filled = [_fill(prompt, "", class_word) for prompt in kept]
+    return replace(suite, kept=tuple(prompt for prompt in filled if prompt not in suite.prompts))
+
+
+def _sections_of(file: Path) -> dict[str, list[str]]:
+    """Section -> its prompts, placeholders not filled in. Raises DataError that names file and line."""
+    sections: dict[str, list[str]] = {name: [] for name in SECTIONS}
+    section = ""
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), start=1):
+        line = line.strip()
+        if line.startswith("["):
+            section = _section(line, f"{file}:{number}")
+        elif line and not line.startswith("#"):
+            sections[_inside(section, f"{file}:{number}")].append(_checked(line, section, f"{file}:{number}"))
+    return sections
 
 
 def standard_prompts(kind: SubjectKind, trigger: str, class_word: str) -> Suite:
@@ -107,12 +114,6 @@ def described_prompts(suite: Suite, trigger: str, class_word: str, description: 
         )
     plain = re.sub(r"^(an?|the)\s+", "", description.strip(), flags=re.IGNORECASE)
     return tuple(with_articles(named.sub(lambda _: plain, prompt)) for prompt in suite.trigger)
-
-
-def _kept_by_default() -> list[str]:
-    """What the standard suites have under [kept], for files without that section."""
-    lines = _standard_file(SubjectKind.product).read_text(encoding="utf-8").partition("[kept]")[2].splitlines()
-    return [line.strip() for line in lines if line.strip()]
 
 
 def _section(line: str, where: str) -> str:

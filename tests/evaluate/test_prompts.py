@@ -106,3 +106,17 @@ def test_two_equal_prompts_are_one(tmp_path: Path):
     file.write_text("[trigger]\na {trigger} {class}\na {trigger} {class}\n[unrelated]\na house\na ball\n")
     with pytest.raises(DataError, match=r"1 prompt\(s\) under \[trigger\]"):
         read_prompts(file, "zorb", "mug")
+
+
+def test_without_a_kept_section_the_standard_one_takes_its_place_and_nothing_that_is_scored(tmp_path: Path):
+    """It once was all that stood behind a comment on that section: headers, comments and scored prompts."""
+    standard = standard_prompts(SubjectKind.product, "zorb", "mug")
+    file = tmp_path / "prompts.txt"
+    scored = standard.kept[0]
+    file.write_text(
+        f"[trigger]\na {{trigger}} {{class}}\na {{trigger}} {{class}}, small\n[unrelated]\n{scored}\na ball\n"
+    )
+    kept = read_prompts(file, "zorb", "mug").kept
+    assert kept == standard.kept[1:] and len(kept) >= 6
+    assert not [prompt for prompt in kept if prompt.startswith(("[", "#"))]
+    assert not set(standard.kept) & set(standard.prompts)

@@ -61,6 +61,18 @@ def test_a_run_that_could_not_be_judged_is_refused_before_anything_is_made(
     )
 
 
+def test_a_run_of_an_earlier_version_goes_on_with_all_of_its_photos(tiny_flux: Path, photos: Path, tmp_path: Path):
+    words = settings(tiny_flux, photos, tmp_path / "run", "preview.every=0", "train.preservation=0")
+    assert train(compose_config([*words, "data.held_out_images=0"])) == 0
+    recipe = tmp_path / "run" / "recipe.yaml"
+    lines = recipe.read_text().splitlines(keepends=True)
+    recipe.write_text("".join(line for line in lines if "held_out_images" not in line))
+    last = max((tmp_path / "run" / "checkpoints").iterdir())
+    shutil.rmtree(last)
+    assert train(compose_config(words)) == 0
+    assert last.is_dir()
+
+
 def test_another_tools_file_is_judged_by_photos_that_it_may_have_seen_and_the_page_says_so(
     tiny_flux: Path, photos: Path, tmp_path: Path
 ):
