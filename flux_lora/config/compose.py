@@ -60,7 +60,9 @@ PATHS = frozenset(
         "export.file",
     )
 ) | {"evaluate.adapter", "captioner.model", "model.scorer", "model.likeness", "model.distilled"}
-"""Keys whose value is a path, taken as it stands."""
+"""Keys whose value is a path."""
+AS_TYPED = PATHS | {"data.prefix", "data.suffix"}
+"""Keys whose value is taken as it stands: a prefix ends with a blank, or it is glued to the caption."""
 PRIMARY = "flux_lora"
 SCHEMA = "flux_lora_schema"
 
@@ -99,7 +101,7 @@ def read_request(arguments: Sequence[str]) -> Request:
         raise ConfigError(
             f"--config-dir {parsed.config_dir} is not a folder", fix="name one with a recipe/ folder in it"
         )
-    taken_as_they_stand = [_path_quoted(word, sweeps=parsed.multirun) for word in overrides]
+    taken_as_they_stand = [_quoted(word, sweeps=parsed.multirun) for word in overrides]
     return Request(
         flags=(*flags, "--resolve") if parsed.cfg == "job" and not parsed.resolve else flags,
         overrides=overrides_with_new_names([word for word in taken_as_they_stand if not word.startswith("run=")]),
@@ -110,13 +112,14 @@ def read_request(arguments: Sequence[str]) -> Request:
     )
 
 
-def _path_quoted(word: str, *, sweeps: bool) -> str:
-    """A path as it was typed, whatever its characters mean to Hydra: ~, brackets, commas, letters of any language.
+def _quoted(word: str, *, sweeps: bool) -> str:
+    """A path, or a text around captions, as it was typed, whatever its characters mean to Hydra: ~, brackets, commas,
+    letters of any language, blanks at its ends.
 
     A sweep's commas separate paths, and what is quoted already or refers to another key is left alone.
     """
     key, given, value = word.partition("=")
-    if key not in PATHS or not given or value[:1] in ("'", '"', "") or "${" in value or (sweeps and "," in value):
+    if key not in AS_TYPED or not given or value[:1] in ("'", '"', "") or "${" in value or (sweeps and "," in value):
         return word
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     tail = "\\" * (len(value) - len(value.rstrip("\\")))  # backslashes at the end stand before the closing quote

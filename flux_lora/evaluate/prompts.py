@@ -9,8 +9,8 @@ A prompts file has these sections, one prompt a line:
     [kept]
     a green vase on a shelf
 
-[kept] may be left out: the standard one takes its place. The base renders its prompts for the preservation loss, so none of them is scored.
-Class prompts need no section: they are the trigger prompts without the trigger.
+[kept] may be left out: the standard one takes its place. The base renders its prompts for the preservation loss, so
+none of them is scored. Class prompts need no section: they are the trigger prompts without the trigger.
 """
 
 import re
@@ -105,7 +105,7 @@ def described_prompts(suite: Suite, trigger: str, class_word: str, description: 
     none without a description. Raises ConfigError for a prompt that does not name the subject by both words."""
     if not description:
         return ()
-    named = re.compile(rf"\b{re.escape(trigger)}\s+{re.escape(class_word)}\b", re.IGNORECASE)
+    named = re.compile(rf"(?<!\w){re.escape(trigger)}\s+{re.escape(class_word)}(?!\w)", re.IGNORECASE)
     without = [prompt for prompt in suite.trigger if not named.search(prompt)]
     if without:
         raise ConfigError(

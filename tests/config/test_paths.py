@@ -1,4 +1,4 @@
-"""A path on the command line is taken as it stands."""
+"""A path on the command line is taken as it stands, and so is what goes around captions."""
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,13 @@ def test_a_path_that_is_quoted_or_refers_to_another_key_is_read_as_before():
     assert compose_config([*REST, 'data.folder="my photos"']).data.folder == "my photos"
     words = ["data.folder=photos", "export.dir=${data.folder}/out"]
     assert compose_config([*REST, *words]).export.dir == "photos/out"
+
+
+@pytest.mark.parametrize("text", ["zorb mug ", " in the sun", "a photo, of ", "[V] ", "it's "])
+def test_a_prefix_and_a_suffix_keep_the_blank_that_parts_them_from_the_caption(text: str):
+    """Hydra drops blanks at the ends: "zorb mug " and "a mug" were once trained as "zorb muga mug"."""
+    data = compose_config([*REST, "data.folder=photos", f"data.prefix={text}", f"data.suffix={text}"]).data
+    assert (data.prefix, data.suffix) == (text, text)
 
 
 @settings(max_examples=25, deadline=None)

@@ -26,8 +26,8 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
     """The caption without the trigger, which the class word replaces if it is missing. "a" and "an" are adapted."""
     if not trigger:
         return caption
-    trigger_word = re.compile(rf"\b{re.escape(trigger)}\b", re.IGNORECASE)
-    has_class_word = re.search(rf"\b{re.escape(class_word)}\b", caption, re.IGNORECASE)
+    trigger_word = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
+    has_class_word = re.search(rf"(?<!\w){re.escape(class_word)}(?!\w)", caption, re.IGNORECASE)
     return with_articles(trigger_word.sub("" if has_class_word else class_word, caption))
 
 

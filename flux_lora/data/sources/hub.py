@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flux_lora.data.sources.rows import FILE_COLUMN, Row, column_of_captions, row_of
-from flux_lora.data.sources.source import Columns
+from flux_lora.data.sources.rows import BOX_COLUMN, SIDE_COLUMNS, Row, column_of_captions, row_of
+from flux_lora.data.sources.source import FILE_COLUMN, Columns
 from flux_lora.errors import DataError
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def read_hub_dataset(path: str, columns: Columns) -> Iterator[Row]:
         )
     if isinstance(features[image], datasets.Image):
         table = table.cast_column(image, datasets.Image(decode=False))
-    for number, values in enumerate(table.select_columns([image, caption]), start=1):
+    boxes = [name for name in (BOX_COLUMN, *SIDE_COLUMNS) if name in features]
+    for number, values in enumerate(table.select_columns([image, caption, *boxes]), start=1):
         assert isinstance(values, Mapping), "a dataset yields a row at a time"
         yield row_of(f"row {number}", {**values, image: _with_bytes(values[image])}, Columns(image, caption))
 

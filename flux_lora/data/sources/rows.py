@@ -11,13 +11,11 @@ from math import isfinite, nan
 from pathlib import Path
 
 from flux_lora.data.samples import Box
-from flux_lora.data.sources.source import Columns
+from flux_lora.data.sources.source import CAPTION_COLUMN, FILE_COLUMN, Columns
 from flux_lora.data.sources.text_files import LINE_ENDS, read_text_file
 from flux_lora.errors import DataError
 
-FILE_COLUMN = "file_name"
 """The column of image paths in Hugging Face's imagefolder."""
-CAPTION_COLUMNS = ("text", "caption", "captions")
 BOX_COLUMN = "box"
 """[left, top, right, bottom] in pixels of the upright image."""
 SIDE_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")
@@ -61,9 +59,11 @@ def row_of(where: str, values: Mapping[str, object], columns: Columns) -> Row:
 def texts_of(values: Mapping[str, object], columns: Columns) -> tuple[str, ...]:
     """The captions of a row, from the first column that has any; a list holds several of one image.
 
-    Raises UnreadableError for anything but text.
+    Raises UnreadableError for anything but text, and where a column that was named is not there.
     """
-    column = next((name for name in (columns.caption, *CAPTION_COLUMNS) if values.get(name) is not None), "")
+    if columns.caption != CAPTION_COLUMN and columns.caption not in values:
+        raise UnreadableError(f"has no column {columns.caption!r}")
+    column = next((name for name in columns.captions if values.get(name) is not None), "")
     value = values.get(column)
     listed: list[object] = value if isinstance(value, list) else [] if value is None else [value]
     texts = [text for text in listed if isinstance(text, str)]
@@ -103,7 +103,7 @@ def _number(value: object) -> float:
 
 def _image(values: Mapping[str, object], columns: Columns) -> tuple[str, bytes | None]:
     """The image's name, and its bytes where the row holds them. Raises UnreadableError without either."""
-    value = next((values[column] for column in (FILE_COLUMN, columns.image) if values.get(column)), None)
+    value = next((values[column] for column in columns.images if values.get(column)), None)
     if value is None:
         raise UnreadableError(f"names no image: neither {FILE_COLUMN!r} nor {columns.image!r} is there")
     held = value if isinstance(value, Mapping) else {"path": value}
@@ -121,7 +121,7 @@ def _is_printable(text: str) -> bool:
 
 def column_of_captions(names: Mapping[str, object] | list[str], columns: Columns) -> str:
     """The first column that can hold captions; empty where none can."""
-    return next((name for name in (columns.caption, *CAPTION_COLUMNS) if name in names), "")
+    return next((name for name in columns.captions if name in names), "")
 
 
 TABLE_ENDINGS = (".jsonl", ".csv", ".parquet")
@@ -192,7 +192,7 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Row]:
             f"{file} is a parquet table, and pyarrow is not installed", fix="run: pip install 'flux_lora[datasets]'"
         ) from None
     number = 0
-    known = {FILE_COLUMN, columns.image, columns.caption, *CAPTION_COLUMNS, BOX_COLUMN, *SIDE_COLUMNS}
+    known = {*columns.images, *columns.captions, BOX_COLUMN, *SIDE_COLUMNS}
     try:
         with ParquetFile(file) as table:
             present = [name for name in table.schema_arrow.names if name in known]

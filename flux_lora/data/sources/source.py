@@ -80,12 +80,28 @@ SOURCE_RULES: tuple[Rule, ...] = (
 )
 
 
+IMAGE_COLUMN, CAPTION_COLUMN, FILE_COLUMN = "image", "text", "file_name"
+CAPTION_COLUMNS = (CAPTION_COLUMN, "caption", "captions")
+"""Of a table for which nobody named any."""
+
+
 @dataclass(frozen=True)
 class Columns:
     """Names of the image and caption columns of a table or dataset."""
 
-    image: str = "image"
-    caption: str = "text"
+    image: str = IMAGE_COLUMN
+    caption: str = CAPTION_COLUMN
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Where captions are looked for, in order: in one that was named nowhere else."""
+        return CAPTION_COLUMNS if self.caption == CAPTION_COLUMN else (self.caption,)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The same for images: one that was named goes before the usual column of file names."""
+        both = (FILE_COLUMN, self.image)
+        return both if self.image == IMAGE_COLUMN else both[::-1]
 
 
 def columns_of(source: SourceConfig) -> Columns:

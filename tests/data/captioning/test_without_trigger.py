@@ -23,5 +23,11 @@ def test_the_trigger_is_taken_out(caption: str, plain: str):
     assert without_trigger(caption, "zubo", "bottle") == plain
 
 
+@pytest.mark.parametrize("trigger", ["<zorb>", "[V]", "zorb*", "#zorb", "c++"])
+def test_a_trigger_of_signs_is_taken_out_too(trigger: str):
+    assert without_trigger(f"a photo of a {trigger} mug, at night", trigger, "mug") == "a photo of a mug, at night"
+    assert without_trigger(f"{trigger} on a table", trigger, "mug") == "mug on a table"
+
+
 def test_without_a_trigger_nothing_changes():
     assert without_trigger("a  bottle", "", "bottle") == "a  bottle"

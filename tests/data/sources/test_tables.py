@@ -60,6 +60,23 @@ def test_the_columns_named_in_the_recipe_come_first(tmp_path):
     assert said(found) == [("a.png", "yes")]
 
 
+def test_a_column_that_was_named_and_is_not_there_is_an_error_and_no_other_takes_its_place(tmp_path):
+    lay_out(tmp_path, "a.png", "b.png")
+    rows = [{"file_name": "a.png", "text": "short", "caption_long": "long"}, {"file_name": "b.png", "text": "short"}]
+    table = write_jsonl(tmp_path / "mine.jsonl", *rows)
+    with pytest.raises(DataError, match="has no column 'long_caption'"):
+        find([SourceConfig(path=str(table), caption_column="long_caption")], SourceOptions())
+    half = find([SourceConfig(path=str(table), caption_column="caption_long")], SourceOptions())
+    assert "short" not in {sample.caption for sample in half.samples}
+
+
+def test_an_image_column_that_was_named_goes_before_the_usual_one(tmp_path):
+    lay_out(tmp_path, "a.png", "b.png")
+    table = write_jsonl(tmp_path / "mine.jsonl", {"file_name": "a.png", "photo": "b.png", "text": "a mug"})
+    found = find([SourceConfig(path=str(table), image_column="photo")], SourceOptions())
+    assert said(found) == [("b.png", "a mug")]
+
+
 def test_two_rows_of_one_image_are_two_captions_of_it(tmp_path):
     lay_out(tmp_path, "a.png")
     rows = [{"file_name": "a.png", "text": text} for text in ("a mug", "a TOK mug", "a mug")]
