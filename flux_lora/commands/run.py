@@ -42,6 +42,8 @@ def _judged_and_exported(run: Run, dataset: RunDataset) -> int:
         with stage(run.folder, "export"):
             exported = export_run(run)
         terminal.print(*exported_in_words(exported), sep="\n")
+        if evaluation.choice.strength != 1:
+            terminal.print(f"use it at strength 1: the {evaluation.choice.strength:g} is in its weights")
     with stage(run.folder, "report"):
         write_run_report(run, dataset, evaluation, exported)
     note(run.folder, {"report": str(run.folder.report)})

@@ -239,11 +239,23 @@ def _why_not_yet(best: Score, limits: ChoiceLimits) -> str:
 
 def _why_nothing(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> str:
     whole = best["recognised"]
+    asked = f"; {limits.min_learned:.0%} or more are asked for" if whole.value < limits.min_learned else ""
     return (
         f"No candidate has learned the subject. The nearest shows it as a whole in {whole.value:.0%} of its images "
-        f"(between {whole.low:.0%} and {whole.high:.0%}; {limits.min_learned:.0%} or more are asked for), with a "
-        f"likeness of {_range(best)}. {_what_to_change(best, scores, limits)}"
+        f"(between {whole.low:.0%} and {whole.high:.0%}{asked}), with a likeness of {_range(best)}. "
+        f"{_chance(best)}{_what_to_change(best, scores, limits)}"
     )
+
+
+def _chance(best: Score) -> str:
+    """What of it may be chance."""
+    again = best["retrieval"]
+    if again.low <= 0:
+        return (
+            "The held-out photos do not clearly find its images before the base's own "
+            f"(found again {again.value:.0%}, between {again.low:.0%} and {again.high:.0%}). "
+        )
+    return ""
 
 
 def _what_to_change(best: Score, scores: Sequence[Score], limits: ChoiceLimits) -> str:
@@ -253,18 +265,22 @@ def _what_to_change(best: Score, scores: Sequence[Score], limits: ChoiceLimits) 
             f"Images that do not ask for it changed too (leakage {best['leakage'].value:.0%}), so its weights are too "
             "strong, and not too weak: try a quarter of its strength, an earlier checkpoint, or a lower learning rate."
         )
-    by_step = {score.step: score["likeness"].value for score in sorted(scores, key=lambda each: abs(each.strength - 1))}
+    farthest_first = sorted(scores, key=lambda each: -abs(each.strength - 1))  # so that the nearest to 1 stays
+    by_step = {score.step: score["likeness"].value for score in farthest_first}
     steps = sorted(by_step)
+    if steps == [0]:
+        return "See that data.trigger is the word that the file was trained with, and the photos those of its subject."
     if len(steps) > 1 and by_step[steps[-1]] - by_step[steps[-2]] >= RISING:
         return (
             f"Likeness still rises ({by_step[steps[-2]]:.0%} at step {steps[-2]}, {by_step[steps[-1]]:.0%} at "
             f"{steps[-1]}): train for more steps."
         )
-    if len(steps) > 1 and best.step != steps[-1]:
+    if by_step[best.step] - by_step[steps[-1]] >= RISING:
         return f"Likeness falls after step {best.step}: try a lower learning rate, and photos that agree more."
+    trend = "It does not rise any more: try" if len(steps) > 1 else "Try more steps,"
     return (
-        "It does not rise any more: try a lower train.preservation, a higher learning rate or rank, and see in the "
-        "dataset page whether every caption says the trigger and every photo shows the subject."
+        f"{trend} a lower train.preservation, a higher learning rate or rank, and see in the dataset page whether "
+        "every caption says the trigger and every photo shows the subject."
     )
 
 

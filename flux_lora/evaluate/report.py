@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from flux_lora.atomic import write_text
-from flux_lora.evaluate.choice import Choice, ChoiceLimits, has_learned, limit_on, score_of, within_limits
+from flux_lora.evaluate.choice import Choice, ChoiceLimits, Verdict, has_learned, limit_on, score_of, within_limits
 from flux_lora.evaluate.plots import along, draw_loss, draw_scores, draw_tradeoff
 from flux_lora.evaluate.scores import METRICS, Score
 
@@ -248,6 +248,25 @@ class Report:
         return score_of(self.choice, self.scores)
 
 
+def verdict_in_words(choice: Choice, file: ExportedFile | None) -> str:
+    """What to use, and at which strength: in the file the chosen one is folded in, so that is 1."""
+    if not choice.passes:
+        return "Nothing to ship" if choice.verdict is Verdict.nothing else "Not yet"
+    if file:
+        return f"Use {file.name} at strength 1"
+    return (
+        f"Use step {choice.step:,} at strength {choice.strength:g}"
+        if choice.step
+        else (f"Use it at strength {choice.strength:g}")
+    )
+
+
+def folded_in_words(choice: Choice) -> str:
+    """Which checkpoint the file is, and what of its strength is in the weights."""
+    what = f"It is step {choice.step:,}" if choice.step else "It is what was judged"
+    return f"{what}. " if choice.strength == 1 else f"{what}, with its strength of {choice.strength:g} in the weights. "
+
+
 def write_report(report: Report, file: Path) -> Path:
     """Write the page, whole or not at all."""
     steps = [step for step, _ in report.curve.losses]
@@ -261,6 +280,9 @@ def write_report(report: Report, file: Path) -> Path:
             drawing=draw_loss(report.curve.losses) if len(report.curve.losses) > 1 else None,
             marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
             learned={id(score) for score in report.scores if has_learned(score, report.limits)},
+            verdict=verdict_in_words(report.choice, report.file),
+            folded=folded_in_words(report.choice) if report.file and report.choice.passes else "",
+            strengths=[each / (report.choice.strength if report.file else 1) for each in report.choice.strengths],
             sentence=result_in_words(report.trigger, report.class_word, report.chosen),
             plots=draw_scores(report.scores, report.choice, report.limits),
             tradeoff=draw_tradeoff(report.scores, report.choice),

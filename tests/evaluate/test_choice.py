@@ -105,6 +105,28 @@ def test_if_none_has_learned_there_is_nothing_to_ship_and_the_nearest_is_named()
     assert "Likeness still rises (2% at step 100, 10% at 200): train for more steps." in choice.why
 
 
+def test_the_trend_is_that_of_the_strength_nearest_to_1():
+    """Flat at 0.8 and rising at 1 once read "does not rise any more", and flat at 1 "falls"."""
+    rising = [_score(100, 0.02), _score(200, 0.1), *(_score(step, 0.01, strength=0.8) for step in (100, 200))]
+    assert "Likeness still rises (2% at step 100, 10% at 200)" in choose_checkpoint(rising, LIMITS).why
+    flat = [_score(100, 0.1), _score(200, 0.09), _score(100, 0.1, strength=0.8), _score(200, 0.01, strength=0.8)]
+    assert "falls" not in choose_checkpoint(flat, LIMITS).why
+
+
+def test_one_checkpoint_has_no_trend_and_anothers_file_no_advice_on_training():
+    alone = choose_checkpoint([_score(100, 0.1), _score(100, 0.05, strength=0.8)], LIMITS).why
+    assert "Try more steps" in alone and "rise" not in alone and "fall" not in alone
+    file = choose_checkpoint([_score(0, 0.1)], LIMITS).why
+    assert "the word that the file was trained with" in file and "learning rate" not in file
+
+
+def test_what_may_be_chance_is_named_and_a_bound_that_is_met_is_not():
+    why = choose_checkpoint([_score(100, 0.9, recognised=1.0, retrieval=-0.1)], LIMITS).why
+    assert why.startswith("No candidate has learned the subject")
+    assert "do not clearly find its images before the base's own (found again -10%" in why
+    assert "are asked for" not in why
+
+
 def test_likeness_that_falls_or_stays_gets_other_advice():
     assert "falls after step 100" in choose_checkpoint([_score(100, 0.1), _score(200, 0.02)], LIMITS).why
     assert "train.preservation" in choose_checkpoint([_score(100, 0.1), _score(200, 0.11)], LIMITS).why

@@ -96,10 +96,23 @@ class _Page(HTMLParser):
 def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path: Path) -> None:
     words = _Page(write_report(report, tmp_path / "evaluation" / "report.html")).words
     assert "Say “zorb” and 86% of the images show it as a whole." in words
-    assert "Use step 200 at strength 1" in words
+    assert "Use zorb.safetensors at strength 1" in words and "It is step 200. " in words
     assert "step 100 at 1" in words and "the loss fell by 30%" in words
     assert "Because it is the most alike." in words
     assert "3 min 38 s" in words
+
+
+def test_a_strength_that_was_folded_into_the_file_is_not_asked_for_again(report: Report, tmp_path: Path) -> None:
+    """Who read "use it at strength 0.8" loaded the file, which has it, at 0.64."""
+    weaker = replace(report.choice, strength=0.8, strengths=(0.8, 1.0))
+    scores = (*report.scores, replace(report.chosen, strength=0.8))
+    words = _Page(write_report(replace(report, choice=weaker, scores=scores), tmp_path / "report.html")).words
+    assert "Use zorb.safetensors at strength 1" in words and "Use step" not in words
+    assert "It is step 200, with its strength of 0.8 in the weights." in words
+    assert "Of the file, strengths from 1 to 1.2 are as good." in words
+    alone = replace(report, choice=weaker, scores=scores, file=None, checks=())
+    words = _Page(write_report(alone, tmp_path / "alone.html")).words
+    assert "Use step 200 at strength 0.8" in words and "Strengths from 0.8 to 1 are as good." in words
 
 
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Report, tmp_path: Path) -> None:

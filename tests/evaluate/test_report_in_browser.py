@@ -45,7 +45,7 @@ def test_the_answer_is_on_the_first_screen_and_nothing_reaches_beyond_its_side(
     size = {"width": width, "height": 900}
     tab = opened(browser, report, tmp_path, viewport=size, color_scheme=scheme)
     verdict = tab.locator(".verdict")
-    assert verdict.inner_text() == "Use step 200 at strength 1"
+    assert verdict.inner_text() == "Use zorb.safetensors at strength 1"
     box = verdict.bounding_box()
     assert box and box["y"] + box["height"] < 900
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
