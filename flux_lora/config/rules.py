@@ -23,6 +23,7 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _sigmas(config)
     yield from _shares(config)
     yield from _pixels(config)
+    yield from _held_out(config)
     yield from _saving(config)
     yield from _rate(config)
     yield from _kind(config)
@@ -105,7 +106,6 @@ def _too_small(config: RunConfig) -> Iterator[Broken]:
         "train.preservation": (config.train.preservation, "0 keeps nothing as it was"),
         "train.max_drift": (config.train.max_drift, "0 leaves the weight of preservation alone"),
         "captioner.expand": (config.captioner.expand, "0 expands nothing"),
-        "data.held_out_images": (config.data.held_out_images, "0 trains on all"),
         "train.max_skipped_steps": (config.train.max_skipped_steps, "0 stops at the first that is not finite"),
         "train.prior_loss_weight": (config.train.prior_loss_weight, "1 is usual"),
     }
@@ -153,6 +153,12 @@ def broken_sizes(config: RunConfig, pixels_per_token: int) -> Iterator[Broken]:
         if pixels % pixels_per_token:
             near = max(1, pixels // pixels_per_token) * pixels_per_token
             yield f"{key} is {pixels}, not a multiple of {pixels_per_token}", f"set {key}={near}"
+
+
+def _held_out(config: RunConfig) -> Iterator[Broken]:
+    wanted = config.data.held_out_images
+    if wanted < 0 or wanted == 1:
+        yield f"data.held_out_images is {wanted}: judging takes 2", "set it to 2 or more (3 is usual), or to 0"
 
 
 def _pixels(config: RunConfig) -> Iterator[Broken]:

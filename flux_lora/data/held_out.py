@@ -47,7 +47,10 @@ def _taken(groups: Sequence[Sequence[ImageStats]], room: int) -> Iterator[Path]:
 def held_out_in_words(chosen: frozenset[Path], count: int) -> str:
     """Which of `count` images are not trained on, and how to have it otherwise."""
     if not chosen:
-        return f"no image is held out to judge by: {count} are too few; put {FEWEST} or more into a folder held_out"
+        return (
+            f"no image of {count} is held out to judge by: a quarter at most is, {FEWEST} at least, and none whose "
+            "copy is trained on; put some that are not trained on into a folder held_out"
+        )
     names = ", ".join(sorted(file.name for file in chosen))
     return (
         f"{len(chosen)} of {count} images are held out to judge by, and not trained on: {names} "

@@ -170,7 +170,7 @@ def measure_baseline(
     if len(photos.held_out) < 2:
         raise DataError(
             f"likeness needs at least 2 held-out images and there are {len(photos.held_out)}",
-            fix="move 3 or 4 of the images into a folder held_out inside data.folder, then train again",
+            fix="put 3 or 4 that are not trained on into a folder held_out inside data.folder",
         )
     features = centred_on(base.everything, judges.places)
     held_out, training = features(photos.held_out), features(photos.training or photos.held_out)

@@ -55,17 +55,18 @@ def judge_on_distilled(
             images = sort_images(drawer.candidate(candidate), suite)
             scores.append(score(baseline, images, step=candidate.step, strength=candidate.strength))
     names = tuple(f"{PREFIX}{name}" for name in (BASE, *(each.name for each in candidates)))
-    return OnDistilled(_in_words(config, scores), names)
+    return OnDistilled(_in_words(config, scores, chosen.strength), names)
 
 
-def _in_words(config: RunConfig, scores: Sequence[Score]) -> str:
+def _in_words(config: RunConfig, scores: Sequence[Score], folded: float) -> str:
+    """`folded`: the strength that the exported file has in its weights."""
     model, choice = config.model, choose_checkpoint(scores, limits_of(config))
     best = score_of(choice, scores)
     found, whole = best["likeness"], best["recognised"]
     sentences = [
         f"On {Path(model.distilled).name}, in {model.distilled_steps} steps at guidance {model.distilled_guidance:g}, "
-        f"it does best at strength {best.strength:g}: {whole.value:.0%} of the images show the subject as a whole, "
-        f"likeness {found.value:.0%} (between {found.low:.0%} and {found.high:.0%}).",
+        f"the exported file does best at strength {best.strength / folded:.3g}: {whole.value:.0%} of the images show "
+        f"the subject as a whole, likeness {found.value:.0%} (between {found.low:.0%} and {found.high:.0%}).",
         *([] if choice.passes else [f"It does not pass there: {choice.why}"]),
     ]
     return " ".join(sentences)

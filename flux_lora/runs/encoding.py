@@ -14,7 +14,13 @@ from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json,
 from flux_lora.runs.dataset_report import write_run_dataset_report
 from flux_lora.runs.evaluation import described
 from flux_lora.runs.later_stages import refuse_unexported, refuse_unjudged
-from flux_lora.runs.manifest import Contents, fingerprint_of, refuse_other_contents, write_manifest
+from flux_lora.runs.manifest import (
+    Contents,
+    class_images_digest,
+    fingerprint_of,
+    refuse_other_contents,
+    write_manifest,
+)
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.regularization import ClassImage, class_images_of, class_prompts
 from flux_lora.runs.resume import begun_elsewhere
@@ -45,11 +51,12 @@ def encode_dataset(run: Run, dataset: RunDataset) -> PreparedRun:
     when this returns."""
     folder = run.folder
     made, prepared = _encoded(run, dataset)
-    contents = Contents(prepared.fingerprint, run.transformer_fingerprint)
+    class_images = class_images_digest(prepared.class_images)
+    contents = Contents(prepared.fingerprint, run.transformer_fingerprint, class_images)
     refuse_other_contents(folder, contents)
     if begun := begun_elsewhere(folder.root, run.config.train.resume):
         refuse_other_contents(begun, contents)
-    write_manifest(folder, dataset.planned, made, prepared.class_images, contents)
+    write_manifest(folder, dataset, made, prepared.class_images, contents)
     if run.config.check.page:
         write_run_dataset_report(run, dataset)
     note(folder, {"encoding": [_in_numbers(profile) for profile in made.stages]})

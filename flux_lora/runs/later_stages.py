@@ -6,12 +6,12 @@ from pathlib import Path
 from flux_lora.adapter.attach import check_fit
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.write_proven import export_paths
-from flux_lora.data.held_out import FEWEST
+from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places
-from flux_lora.runs.manifest import images_trained_on
+from flux_lora.runs.manifest import images_trained_on, pixels_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.share.publish import refuse_unpublishable
 from flux_lora.train.checkpoints import complete_checkpoints
@@ -20,16 +20,19 @@ from flux_lora.train.checkpoints import complete_checkpoints
 def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
     """Raises DataError where there are too few held-out images to judge by, or some that were trained on, ConfigError
     where a prompt has no place for evaluate.description, and ModelError where there is no model to judge with."""
+    wanted, photos = run.config.data, len(dataset.samples) + len(dataset.held_out)
     if len(dataset.held_out) < FEWEST:
+        knob = "set data.held_out_images=3, or " if not wanted.held_out_images and photos >= FEWEST * ONE_OF else ""
         raise DataError(
             f"held-out images: {len(dataset.held_out)}, and judging takes {FEWEST} at least",
-            fix="set data.held_out_images=3, or move 3 or 4 images into a folder held_out inside data.folder; to go "
+            fix=f"{knob}put {FEWEST} or more that are not trained on into a folder held_out inside data.folder; to go "
             "without a judgement: flux-lora train, then flux-lora export",
         )
-    trained = images_trained_on(run.folder)
-    if seen := [sample.image for sample in dataset.held_out if str(sample.image) in trained]:
+    trained, pixels = images_trained_on(run.folder), pixels_trained_on(run.folder)
+    seen = [one for one in dataset.scanned_held_out if one.stats and one.stats.digest in pixels]
+    if seen := seen or [one for one in dataset.scanned_held_out if str(one.sample.image) in trained]:
         raise DataError(
-            f"{seen[0].name} is held out now, and {run.folder.root} was trained on it",
+            f"{seen[0].sample.image.name} is held out now, and {run.folder.root} was trained on it",
             fix="put data.held_out_images and the photos back to what they were, or judge by photos that it has not "
             "seen, in a folder held_out inside data.folder",
         )

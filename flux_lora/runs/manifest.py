@@ -10,6 +10,7 @@ from flux_lora.config.choices import SourceRole
 from flux_lora.data.bucketing.plan import Plan, Prepared
 from flux_lora.data.cache import EncodeResult, EntryNames
 from flux_lora.errors import RunError
+from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.regularization import ClassImage
 
@@ -22,6 +23,8 @@ class Contents:
     """Of images, captions, VAE and text encoders; see fingerprint_of."""
     base: str
     """Of the transformer."""
+    class_images: str = ""
+    """Of the images that the base makes for the preservation loss; empty where there are none."""
 
 
 def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
@@ -49,15 +52,30 @@ def refuse_other_contents(folder: RunFolder, contents: Contents) -> None:
             f"model.path leads to another base than the one that {folder.root} was begun on",
             fix="set model.path to that base, wherever it is now, or run.dir to a new folder",
         )
+    if before.get("class_images", contents.class_images) != contents.class_images:
+        raise RunError(
+            f"the class images are other ones than those that {folder.root} was begun with",
+            fix="put [kept] of the prompts and evaluate.steps, with which they are made, back to what they were, or "
+            "set run.dir to a new folder",
+        )
+
+
+def class_images_digest(images: Sequence[ClassImage]) -> str:
+    """Changes with any prompt, seed or size of theirs, and with the base."""
+    return sha256(repr([image.keys.latent for image in images]).encode()).hexdigest()[:32] if images else ""
 
 
 def write_manifest(
-    folder: RunFolder, planned: Plan, made: EncodeResult, remembered: Sequence[ClassImage], contents: Contents
+    folder: RunFolder, dataset: RunDataset, made: EncodeResult, remembered: Sequence[ClassImage], contents: Contents
 ) -> None:
     """The first line is about all of it, then one line an image, and one for each that the base is to make."""
+    planned, pixels = dataset.planned, {one.sample.image: one.stats.digest for one in dataset.scanned if one.stats}
     about = {**asdict(contents), "pictures": len(planned.prepared), "texts": made.words}
     lines: list[dict[str, object]] = [about]
-    lines += [{**_line(one), **_named(each)} for one, each in zip(planned.prepared, made.encoded.keys, strict=True)]
+    lines += [
+        {**_line(one), "pixels": pixels.get(one.sample.image, ""), **_named(each)}
+        for one, each in zip(planned.prepared, made.encoded.keys, strict=True)
+    ]
     lines += [{"memory": each.prompt, "seed": each.seed, **_named(each.keys)} for each in remembered]
     write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), folder.manifest)
 
@@ -68,6 +86,14 @@ def images_trained_on(folder: RunFolder) -> frozenset[str]:
         return frozenset()
     lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
     return frozenset(line["image"] for line in lines if line.get("role") == SourceRole.subject)
+
+
+def pixels_trained_on(folder: RunFolder) -> frozenset[str]:
+    """The digests of those images' pixels, wherever they lie now and whatever they are called."""
+    if not folder.manifest.is_file():
+        return frozenset()
+    lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
+    return frozenset(line["pixels"] for line in lines if line.get("pixels"))
 
 
 def fingerprint_in(folder: RunFolder) -> str:

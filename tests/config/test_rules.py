@@ -45,6 +45,8 @@ def test_a_recipe_that_ships_breaks_no_rule():
         ("evaluate.strengths=[0]", "has 0: an adapter is judged above 0", "set evaluate.strengths=[0.8,1.0]"),
         ("evaluate.strengths=[1,80]", "has 80: an adapter is judged above 0, and to 2", "set evaluate.strengths"),
         ("evaluate.strengths=[-1]", "has -1", "set evaluate.strengths"),
+        ("data.held_out_images=1", "judging takes 2", "set it to 2 or more"),
+        ("data.held_out_images=-3", "judging takes 2", "set it to 2 or more"),
         ("evaluate.strengths=[]", "no checkpoint could be chosen", "set evaluate.strengths=[1.0]"),
         ("hardware.threads=-2", "hardware.threads is -2", "set hardware.threads to 0"),
         ("export.dialects=[]", "nothing would be exported", "set export.dialects=[diffusers]"),

@@ -85,4 +85,4 @@ def test_it_is_said_which_and_how_to_have_it_otherwise():
     said = held_out_in_words(choose_held_out(LOOKED_AT, 3), 15)
     assert all(name in said for name in names(choose_held_out(LOOKED_AT, 3)))
     assert "3 of 15" in said and "data.held_out_images=0" in said
-    assert "too few" in held_out_in_words(frozenset(), 7)
+    assert "a quarter at most" in held_out_in_words(frozenset(), 7)

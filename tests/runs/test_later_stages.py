@@ -13,7 +13,7 @@ from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.commands.train import train
 from flux_lora.config.compose import compose_config
-from flux_lora.errors import AdapterFileError, ConfigError, DataError, UserError
+from flux_lora.errors import AdapterFileError, ConfigError, DataError, RunError, UserError
 from flux_lora.runs.exporting import export_run
 from flux_lora.runs.run import Run
 from tests.test_path import PROMPTS, photo_folder, photos, settings
@@ -78,6 +78,30 @@ def test_photos_that_were_trained_on_do_not_judge(tiny_flux: Path, tmp_path: Pat
     with pytest.raises(DataError, match="is held out now, and .* was trained on it"):
         evaluate(compose_config([*words, "data.held_out_images=2"]))
     assert not (tmp_path / "run" / "evaluation").exists()
+
+
+def test_nor_do_copies_of_them_that_were_moved_aside(trained: Path, tiny_flux: Path, photos: Path):
+    """evaluate once gave this as its advice, and called the photos unseen."""
+    shutil.rmtree(photos / "held_out")
+    (photos / "held_out").mkdir()
+    for number in (0, 1):
+        (photos / f"photo_{number}.png").rename(photos / "held_out" / f"renamed_{number}.png")
+    with pytest.raises(DataError, match="renamed_0.png is held out now, and .* was trained on it"):
+        evaluate(compose_config(settings(tiny_flux, photos, trained, *QUICK)))
+
+
+def test_going_on_with_other_class_images_is_refused(tiny_flux: Path, photos: Path, tmp_path: Path):
+    words = settings(tiny_flux, photos, tmp_path / "run", "preview.every=0", "train.class_images=4")
+    assert train(compose_config(words)) == 0
+    shutil.rmtree(max((tmp_path / "run" / "checkpoints").iterdir()))
+    with pytest.raises(RunError, match="class images are other ones"):
+        train(compose_config([*words, "evaluate.steps=3"]))
+    kept = (photos / "prompts.txt").read_text()
+    (photos / "prompts.txt").write_text(f"{kept}[kept]\na green tractor\na lighthouse\n")
+    with pytest.raises(RunError, match="class images are other ones"):
+        train(compose_config(words))
+    (photos / "prompts.txt").write_text(kept)
+    assert train(compose_config(words)) == 0
 
 
 def test_a_file_does_not_take_the_place_of_a_runs_own_checkpoints(
