@@ -92,19 +92,21 @@ class Thumbnail:
     caption: str
     name: str = ""
     """Of its file."""
-    left: float | None = None
-    """What is left of the base's loss on it, as a share; None where that was not measured."""
+    losses: tuple[float, float] | None = None
+    """The base's loss on it and that after training, at the same noise; None where they were not measured."""
     times: float = 0.0
-    """How many times as much as of the median photo's, where that stands out."""
+    """How many times the median photo's the last is, where that stands out."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The training images, and the findings of the dataset checks."""
+    """The images of the subject, and the findings of the dataset checks."""
 
     count: int
     thumbnails: tuple[Thumbnail, ...]
     findings: tuple[str, ...] = ()
+    learned_from: bool = True
+    """Whether what is judged was trained on them; another tool's file is only compared with them."""
 
 
 @dataclass(frozen=True)

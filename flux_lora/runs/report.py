@@ -8,6 +8,7 @@ from PIL import Image
 
 from flux_lora.adapter.quantized_merge import forecast_in_words
 from flux_lora.config.schema import RunConfig
+from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.images.decode import open_image
 from flux_lora.evaluate.choice import score_of
 from flux_lora.evaluate.held_out_loss import fall, read_tables
@@ -105,21 +106,23 @@ def _stages(folder: RunFolder) -> tuple[StageSeconds, ...]:
 def _dataset(config: RunConfig, dataset: RunDataset, folder: RunFolder) -> Dataset:
     """The photos, those that were learned worst first."""
     losses = read_photo_losses(folder.photo_losses)
-    left = {each.image: each.left for each in sorted(losses, key=lambda each: each.left)}  # the worst of its buckets
+    known = {each.image: each for each in sorted(losses, key=lambda each: each.now)}  # the worst of its buckets
     times = {each.image: factor for each, factor in standing_out(losses)}
-    shown = sorted(dataset.samples, key=lambda sample: -left.get(str(sample.image), 0.0))[:MOST_THUMBNAILS]
+    images = {str(sample.image): sample for sample in subjects(dataset.samples)}
+    shown = sorted(images, key=lambda image: -known[image].now if image in known else 0.0)[:MOST_THUMBNAILS]
     thumbnails = (
         Thumbnail(
-            image=open_image(sample.image, config.data.alpha),
-            caption=sample.caption,
-            name=sample.image.name,
-            left=left.get(str(sample.image)),
-            times=times.get(str(sample.image), 0.0),
+            image=open_image(images[image].image, config.data.alpha),
+            caption=images[image].caption,
+            name=images[image].image.name,
+            losses=(known[image].base, known[image].now) if image in known else None,
+            times=times.get(image, 0.0),
         )
-        for sample in shown
+        for image in shown
     )
     return Dataset(
-        count=len(dataset.samples),
+        count=len(images),
+        learned_from=not config.evaluate.adapter,
         thumbnails=tuple(thumbnails),
         findings=tuple(f"{finding.file.name} {finding.problem}; {finding.fix}" for finding in dataset.findings),
     )
