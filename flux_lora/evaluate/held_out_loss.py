@@ -27,17 +27,19 @@ class LossTable:
 
     step: int
     losses: Tensor  # IS
+    photos: tuple[str, ...] = ()
+    """What names each photo and its caption; empty in tables of earlier versions."""
 
     def to_json(self) -> str:
         """As one line."""
-        return json.dumps({"step": self.step, "losses": self.losses.tolist()})
+        return json.dumps({"step": self.step, "losses": self.losses.tolist(), "photos": self.photos})
 
 
 def read_tables(file: Path) -> Iterator[LossTable]:
     """The tables that to_json wrote, a line each."""
     for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
         kept = json.loads(line)
-        yield LossTable(kept["step"], torch.tensor(kept["losses"]))
+        yield LossTable(kept["step"], torch.tensor(kept["losses"]), tuple(kept.get("photos", ())))
 
 
 def expected_loss(base: LossTable) -> Callable[[Tensor], Tensor]:

@@ -7,12 +7,13 @@ from torch import Generator, Tensor
 
 from flux_lora.atomic import write_text
 from flux_lora.data.batches import Batch
-from flux_lora.data.cache import EncodedSample
+from flux_lora.data.cache import EncodedDataset, EncodedSample
 from flux_lora.evaluate.held_out_loss import SIGMAS, LossTable, expected_loss, fall, fall_in_words, read_tables
 from flux_lora.flow.points import point_at
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import Velocity, stack_prompt_embeds
 from flux_lora.runs.run import Run
+from flux_lora.train.learner import Learner
 from flux_lora.train.loss import flow_loss
 
 EARLY = 0.15
@@ -22,15 +23,24 @@ EARLY = 0.15
 class HeldOutLoss:
     """Measures at step 0 and then evaluate.held_out_losses times. Training's own random numbers are not touched."""
 
-    def __init__(self, run: Run, photos: Sequence[EncodedSample], predict: Velocity, *, start: int) -> None:
-        self._run, self._photos, self._predict = run, photos, predict
+    def __init__(self, run: Run, photos: EncodedDataset, learner: Learner, *, start: int) -> None:
+        self._run, self._photos, self._predict = run, photos, learner.predict
+        self._names = tuple(f"{keys.latent} {keys.texts[0]}" for keys in photos.keys)
         steps, times = run.config.train.steps, run.config.evaluate.held_out_losses
         self._every = max(1, steps // times) if times and len(photos) > 1 else 0
         self._file = run.folder.held_out_loss
-        self._tables = [table for table in read_tables(self._file) if table.step <= start]
+        before = [table for table in read_tables(self._file) if table.step <= start]
+        self._tables = [table for table in before if self._is_of_these(table)]
         self._warned = start > EARLY * steps
-        if self._every and not self._tables and start == 0:
-            self._keep(self._measured(0))
+        if not self._every or self._tables:
+            return
+        if before:
+            run.feedback.say("the held-out photos are others than before: their loss is compared with the base's anew")
+        if before or start == 0:
+            self._keep(self._measured(0, learner.base))
+
+    def _is_of_these(self, table: LossTable) -> bool:
+        return table.photos == self._names if table.photos else len(table.losses) == len(self._photos)
 
     @property
     def expected(self) -> Callable[[Tensor], Tensor] | None:
@@ -47,7 +57,7 @@ class HeldOutLoss:
         """Measure if it is time; what trackers get."""
         if not self.due(step):
             return {}
-        table, base, last = self._measured(step), self._tables[0], self._tables[-1]
+        table, base, last = self._measured(step, self._predict), self._tables[0], self._tables[-1]
         self._keep(table)
         found = fall(table, base)
         self._run.feedback.say(fall_in_words(table, base, last))
@@ -65,12 +75,12 @@ class HeldOutLoss:
         text = "".join(f"{each.to_json()}\n" for each in self._tables)
         write_text(text, self._file)
 
-    def _measured(self, step: int) -> LossTable:
+    def _measured(self, step: int, predict: Velocity) -> LossTable:
         losses = [
-            losses_at(SIGMAS, photo, self._predict, generator_for(0, number, "held-out loss"), self._run)
+            losses_at(SIGMAS, photo, predict, generator_for(0, number, "held-out loss"), self._run)
             for number, photo in enumerate(self._photos)
         ]
-        return LossTable(step, torch.stack(losses))
+        return LossTable(step, torch.stack(losses), self._names)
 
 
 @torch.no_grad()

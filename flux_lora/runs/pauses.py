@@ -46,7 +46,7 @@ class Pauses:
         self._run, self._learner, self._reporter = run, learner, reporter
         self._previews = _Previews(run, prepared, pipeline)
         self._early_stop = EarlyStop(run, prepared.dataset, pipeline)
-        self._held_out = HeldOutLoss(run, prepared.held_out, learner.predict, start=start)
+        self._held_out = HeldOutLoss(run, prepared.held_out, learner, start=start)
         self._check = LearningCheck(run.config, prepared.encoded, pipeline.transformer, run.feedback)
         self._non_finite = NonFiniteSteps(run, prepared, start=start)
         self._slow = SlowSteps(run.feedback.say, memory_held)

@@ -1,6 +1,7 @@
 """A fall of the held-out loss is a share with an interval, and measuring it changes nothing of the training."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from flux_lora.runs.run import Run
 from flux_lora.runs.training import train_adapter
 from flux_lora.train.checkpoints import complete_checkpoints
 from tests import test_path
-from tests.test_path import settings
+from tests.test_path import photograph, settings
 
 photos = test_path.photos
 GENERATOR = torch.Generator().manual_seed(0)
@@ -83,6 +84,29 @@ def test_a_run_keeps_its_tables_and_its_adapter_is_the_same_without_them(tiny_fl
     assert not alone.folder.held_out_loss.exists()
     one, other = (complete_checkpoints(run.folder.root)[-1].adapter_file.read_bytes() for run in (watched, alone))
     assert one == other
+
+
+@pytest.mark.parametrize("change", ["one more", "one less", "another"])
+def test_other_photos_are_compared_with_the_base_and_not_with_the_photos_before(
+    tiny_flux: Path, photos: Path, tmp_path: Path, change: str
+):
+    """One more once ended a run with a traceback; another was compared with what stood there before."""
+    run = trained(tiny_flux, photos, tmp_path / "run", "evaluate.held_out_losses=4")
+    shutil.rmtree(max((tmp_path / "run" / "checkpoints").iterdir()))
+    held_out = photos / "held_out"
+    if change == "one more":
+        photograph(held_out / "photo_99.png", 11, "")
+    else:
+        (held_out / "photo_5.png").unlink()
+    if change == "another":
+        photograph(held_out / "photo_5.png", 12, "")
+    trained(tiny_flux, photos, tmp_path / "run", "evaluate.held_out_losses=4")
+    tables = list(read_tables(run.folder.held_out_loss))
+    assert tables[0].step == 0 and tables[-1].step == 12
+    assert {table.photos for table in tables} == {tables[0].photos}
+    assert len(tables[0].losses) == len(list(held_out.iterdir()))
+    alone = trained(tiny_flux, photos, tmp_path / "other", "evaluate.held_out_losses=4")
+    assert torch.equal(tables[0].losses, next(read_tables(alone.folder.held_out_loss)).losses)
 
 
 def test_the_same_steps_again_give_the_same_losses(tiny_flux: Path, photos: Path, tmp_path: Path):
