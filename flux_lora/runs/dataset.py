@@ -199,11 +199,25 @@ def _found(wanted: DataConfig) -> Found:
 
 def _held_out(wanted: DataConfig) -> Found:
     """Images that are only looked at: what is wrong with their captions binds nobody."""
-    folder = Path(wanted.held_out or Path(wanted.folder) / HELD_OUT).expanduser()
-    if not wanted.held_out and not folder.is_dir():
+    folder = Path(wanted.held_out).expanduser() if wanted.held_out else _held_out_folder(wanted)
+    if folder is None:
         return Found()
-    found = find([SourceConfig(path=str(folder))], replace(source_options(wanted), mask_folder=None, apart=()))
+    source = replace(sources_of(wanted)[0], path=str(folder), repeats=1)  # what goes around captions goes around these
+    found = find([source], replace(source_options(wanted), mask_folder=None, apart=()))
     return Found(samples=found.samples)
+
+
+def _held_out_folder(wanted: DataConfig) -> Path | None:
+    """The folder of that name, in any case, beside or among the photos."""
+    folder = _photos_folder(wanted)
+    inside = folder.iterdir() if folder.is_dir() else ()
+    return next((each for each in sorted(inside) if each.name.casefold() == HELD_OUT and each.is_dir()), None)
+
+
+def _photos_folder(wanted: DataConfig) -> Path:
+    """data.folder, or the folder of the table or shard that it names."""
+    place = Path(wanted.folder).expanduser()
+    return place.parent if place.is_file() else place
 
 
 def _refuse_broken_sizes(run: Run) -> None:
@@ -263,7 +277,7 @@ def _uncounted(run: Run) -> Finding:
 
 
 def _suite(wanted: DataConfig) -> Suite:
-    file = Path(wanted.prompts).expanduser() if wanted.prompts else Path(wanted.folder).expanduser() / "prompts.txt"
+    file = Path(wanted.prompts).expanduser() if wanted.prompts else _photos_folder(wanted) / "prompts.txt"
     if wanted.prompts or file.is_file():
         return read_prompts(file, wanted.trigger, wanted.class_word)
     return standard_prompts(wanted.kind, wanted.trigger, wanted.class_word)

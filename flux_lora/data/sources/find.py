@@ -14,7 +14,7 @@ from flux_lora.data.samples import IMAGE_ENDINGS, Sample
 from flux_lora.data.sources.captions import judge_encodings
 from flux_lora.data.sources.folders import judge_orphan_masks, read_folder, read_named
 from flux_lora.data.sources.hub import PREFIX, is_dataset, read_hub_dataset
-from flux_lora.data.sources.listing import EntryKind, ending_of, list_folder
+from flux_lora.data.sources.listing import EntryKind, ending_of, is_left_alone, list_folder
 from flux_lora.data.sources.masks import pair_masks
 from flux_lora.data.sources.rows import TABLE_ENDINGS, holds_images, read_table
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
@@ -43,7 +43,8 @@ def expand_pattern(path: str) -> list[str]:
 
 def _globbed(pattern: str) -> list[str]:
     path = Path(pattern).expanduser()
-    return sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
+    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    return [str(each) for each in found if not (each.is_dir() and is_left_alone(each.name))]
 
 
 def _braces(path: str) -> Iterator[str]:

@@ -108,8 +108,8 @@ def judge_listing(listing: Listing, others: Sequence[str]) -> Iterator[Finding]:
 
 def unused_file_notes(listing: Listing, folder: Path) -> Iterator[str]:
     """One line for each kind of skipped entry: caches, sub-folders, hidden files."""
-    left_alone = Counter(map(file_name, listing.get(EntryKind.left_alone, [])))
-    del left_alone["held_out"], left_alone["masks"]
+    names = map(file_name, listing.get(EntryKind.left_alone, []))
+    left_alone = Counter(name for name in names if name.casefold() not in ("held_out", "masks"))
     if left_alone:
         yield f"{folder}: {named(sorted(left_alone))} left alone (caches, and what the recipe names elsewhere)"
     below = listing.get(EntryKind.below, [])
@@ -280,7 +280,7 @@ def _masks(files: Files, listing: Listing, options: SourceOptions) -> tuple[dict
     siblings = files.images_and_masks.masks
     masks = {image: siblings[stem_place(image)] for image in files.images if stem_place(image) in siblings}
     orphans = list(files.images_and_masks.orphans)
-    folders = [Path(path) for path in listing.get(EntryKind.left_alone, []) if file_name(path) == "masks"]
+    folders = [Path(path) for path in listing.get(EntryKind.left_alone, []) if file_name(path).casefold() == "masks"]
     for folder in [] if options.mask_folder else folders:
         listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
         inside = [image for image in files.images if folder.parent in Path(image).parents]

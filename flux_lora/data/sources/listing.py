@@ -150,6 +150,11 @@ def _has_reserved_name(folder: str) -> bool:
     return name in LEFT_ALONE or name.endswith("_cache")
 
 
+def is_left_alone(name: str) -> bool:
+    """Whether a folder of this name holds no photos, unless it is named itself: held_out, masks, caches."""
+    return name.startswith(".") or _has_reserved_name(name)
+
+
 def _kind(entry: "os.DirEntry[str]") -> EntryKind:
     if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
         return EntryKind.hidden

@@ -1,5 +1,7 @@
 """Masks are found, said and never learned from as images."""
 
+from unicodedata import normalize
+
 import pytest
 
 from flux_lora.config.choices import MaskMode
@@ -18,6 +20,19 @@ def test_a_mask_beside_its_image_is_its_mask_and_no_sample(tmp_path, mask):
     assert masks_of(found) == {"a.jpg": mask, "b.jpg": None}
     assert "1 of 2 images have masks; masked loss on" in found.remarks
     assert found.findings == ()
+
+
+@pytest.mark.parametrize(("image", "mask"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_mask_is_found_however_its_accent_is_spelled(tmp_path, image, mask):
+    """A Mac's disk takes accents apart, and what edits the mask may write them whole."""
+    one, other = f"{normalize(image, 'tügh')}.png", f"{normalize(mask, 'tügh')}.mask.png"
+    assert masks_of(read(lay_out(tmp_path, one, other))) == {one: other}
+
+
+def test_a_folder_of_masks_is_one_in_any_case(tmp_path):
+    found = read(lay_out(tmp_path, "a.jpg", "Masks/a.png"))
+    assert masks_of(found) == {"a.jpg": "a.png"}
+    assert not any("left alone" in remark for remark in found.remarks)
 
 
 def test_without_masks_nothing_is_said_of_them(tmp_path):

@@ -20,6 +20,14 @@ def test_a_glob_is_sorted(tmp_path):
     assert expand_pattern(f"{tmp_path}/*.tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
 
 
+def test_a_glob_leaves_alone_what_a_folder_would(tmp_path):
+    """photos/* once trained on photos/held_out and on masks."""
+    for name in ("blue", "red", "held_out", "Masks", ".ipynb_checkpoints", "latent_cache"):
+        (tmp_path / name).mkdir()
+    assert expand_pattern(f"{tmp_path}/*") == [f"{tmp_path}/blue", f"{tmp_path}/red"]
+    assert expand_pattern(f"{tmp_path}/held_out") == [f"{tmp_path}/held_out"], "named, it is meant"
+
+
 def test_a_relative_glob_stays_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tar").touch()
