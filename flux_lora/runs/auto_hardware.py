@@ -1,7 +1,7 @@
 """hardware.auto: what a GPU can hold decides how the base is kept, before anything is loaded."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +9,7 @@ import torch
 
 from flux_lora.adapter.layer_types import Adapter
 from flux_lora.config.choices import ComputeDtype, Device, Quantization
+from flux_lora.config.compose import flat_settings
 from flux_lora.config.rules import WHOLE_WEIGHTS
 from flux_lora.config.schema import HardwareConfig, RunConfig
 from flux_lora.errors import ConfigError
@@ -156,17 +157,32 @@ def _gpu_dtype() -> ComputeDtype:
 def _too_large(planner: Planner, card: float) -> ConfigError:
     config, smallest = planner.config, planner.plan(possible_ways(planner)[-1])
     problem = (
-        f"{config.model.name} at {config.data.resolution} x {config.data.resolution} and rank {config.adapter.rank} "
+        f"{config.model.name} at {largest_side(config)} x {largest_side(config)} and rank {config.adapter.rank} "
         f"takes {smallest.peak.bytes / GIB:.1f} GB at least ({smallest.way}), and {card:.0f} GB are here"
     )
-    for changes in SMALLER:
-        if _fastest(planner_of(changed(config, changes)), card):
-            return ConfigError(problem, fix="add " + " ".join(f"{key}={value}" for key, value in changes.items()))
+    for words, smaller in smaller_recipes(config):
+        if _fastest(planner_of(smaller), card):
+            return ConfigError(problem, fix="add " + " ".join(words))
     return ConfigError(problem, fix="take a smaller base, or a larger card")
 
 
-def changed(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
-    """The recipe with some numbers made smaller, as the command line would."""
+def largest_side(config: RunConfig) -> int:
+    """Of the squares that buckets have the area of, in pixels."""
+    return max(config.data.resolution, *config.data.more_resolutions, 0)
+
+
+def smaller_recipes(config: RunConfig) -> Iterator[tuple[tuple[str, ...], RunConfig]]:
+    """Recipes with something made smaller, what costs least first, and the words that make them so."""
+    for changes in SMALLER:
+        smaller = _changed(config, changes)
+        now, before = flat_settings(smaller), flat_settings(config)
+        words = [f"{key}={value}" for key, value in changes.items() if now[key] != before[key]]
+        if words:
+            yield (*words, *(["data.more_resolutions=[]"] if config.data.more_resolutions else [])), smaller
+
+
+def _changed(config: RunConfig, changes: Mapping[str, str]) -> RunConfig:
+    """The recipe with some numbers made smaller, as the command line would; at one size alone."""
     side = min(config.data.resolution, int(changes.get("data.resolution", config.data.resolution)))
     rank = min(config.adapter.rank, int(changes.get("adapter.rank", config.adapter.rank)))
     targets = type(config.adapter.targets)(changes.get("adapter.targets", config.adapter.targets))

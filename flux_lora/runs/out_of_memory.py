@@ -7,7 +7,7 @@ import torch
 
 from flux_lora.config.schema import HardwareConfig
 from flux_lora.errors import RunError
-from flux_lora.runs.auto_hardware import SMALLER, changed, planner_of, ways_that_train
+from flux_lora.runs.auto_hardware import planner_of, smaller_recipes, ways_that_train
 from flux_lora.runs.plan import GIB, Planner, Way
 from flux_lora.runs.resume import decides_the_steps
 from flux_lora.runs.run import Run
@@ -51,7 +51,6 @@ def _cheaper(planner: Planner, way: Way, now: float) -> Iterator[tuple[tuple[str
         changes = tuple(word for word in other.overrides if word not in way.overrides)
         if changes and (peak := planner.plan(other).peak.bytes) < now:
             yield changes, peak
-    for smaller in SMALLER:
-        words = tuple(f"{key}={value}" for key, value in smaller.items())
-        if (peak := planner_of(changed(planner.config, smaller)).plan(way).peak.bytes) < now:
+    for words, smaller in smaller_recipes(planner.config):
+        if (peak := planner_of(smaller).plan(way).peak.bytes) < now:
             yield words, peak

@@ -18,7 +18,14 @@ from flux_lora.models.counting import bytes_of
 from flux_lora.models.flux1.load import load_transformer
 from flux_lora.models.frozen_linear import Nf4Linear
 from flux_lora.models.mini import MINI
-from flux_lora.runs.auto_hardware import fastest, planner_of, possible_ways, settled, settled_to_render
+from flux_lora.runs.auto_hardware import (
+    fastest,
+    planner_of,
+    possible_ways,
+    settled,
+    settled_to_render,
+    smaller_recipes,
+)
 from flux_lora.runs.plan import GIB, Planner, Way
 from flux_lora.runs.run import Silent
 
@@ -49,6 +56,21 @@ def test_on_a_card_that_is_too_small_the_message_says_what_would_fit_and_it_does
         fastest(planner(), 8)
     changes = refusal.value.fix.removeprefix("add ").split()
     assert fastest(planner(*changes), 8).peak.bytes < 8 * GIB
+
+
+def test_a_recipe_of_several_sizes_is_told_to_give_up_the_others_too():
+    """Following the advice once led to another, which asked for more."""
+    several = ("data.resolution=768", "data.more_resolutions=[1024]", "adapter.rank=16")
+    with pytest.raises(ConfigError, match="at 1024 x 1024") as refusal:
+        fastest(planner(*several), 8)
+    changes = refusal.value.fix.removeprefix("add ").split()
+    assert "data.more_resolutions=[]" in changes
+    assert fastest(planner(*several, *changes), 8).peak.bytes < 8 * GIB
+
+
+def test_no_recipe_is_told_to_take_what_it_has_or_more():
+    for words, smaller in smaller_recipes(planner("data.resolution=512", "adapter.rank=16").config):
+        assert words == ("adapter.targets=attention",) and smaller.data.resolution == 512
 
 
 def test_flux2_dev_fits_24_gb_at_512_and_48_gb_at_768():

@@ -52,7 +52,7 @@ def test_what_goes_on_from_the_checkpoint_is_told_apart_from_what_resume_refuses
         words = line.rpartition(": ")[0].split()
         refuse_another_recipe(tmp_path, begun, compose_config(["recipe=demo", *words]), flat_settings(begun))
     refused = begins_again.strip().splitlines()
-    assert any("hardware.quantize" in line for line in refused) and any("data." in line for line in refused)
+    assert any("hardware.quantize" in line for line in refused) and any("adapter." in line for line in refused)
     for line in refused:
         words = line.rpartition(": ")[0].split()
         with pytest.raises(RunError, match="begun with other settings"):
