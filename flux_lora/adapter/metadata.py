@@ -166,6 +166,8 @@ def _sd_scripts(label: Label) -> dict[str, str]:
     for key, setting in FROM_RECIPE.items():
         section, knob = setting.split(".")
         facts[key] = str(recipe.get(section, {}).get(knob, ""))
+    if recipe.get("train", {}).get("dynamic_shift"):
+        del facts["ss_discrete_flow_shift"]  # each size has one of its own
     if label.images and label.trigger:
         folder = label.class_word or label.title
         facts["ss_num_train_images"] = str(label.images)

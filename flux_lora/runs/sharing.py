@@ -132,9 +132,9 @@ def _training(config: RunConfig, folder: RunFolder) -> Training:
     return Training(
         photos=len(images_trained_on(folder)),
         steps=int(chosen["step"]) if isinstance(chosen, dict) else config.train.steps,
-        batch_size=config.train.batch_size,
+        batch_size=config.train.batch_size * config.train.gradient_accumulation_steps,
         learning_rate=config.train.learning_rate,
-        resolution=config.data.resolution,
+        resolutions=(config.data.resolution, *config.data.more_resolutions),
         rank=config.adapter.rank,
         alpha=config.adapter.alpha,
         targets=config.adapter.targets,

@@ -53,8 +53,9 @@ class Training:
     photos: int
     steps: int
     batch_size: int
+    """Images of a step."""
     learning_rate: float
-    resolution: int
+    resolutions: tuple[int, ...]
     rank: int
     alpha: float
     targets: str

@@ -87,3 +87,11 @@ def test_mixed_alphas_are_called_dynamic():
 
 def test_nothing_that_diffusers_builds_a_config_from_is_written():
     assert "lora_adapter_metadata" not in FACTS
+
+
+def test_a_shift_of_each_size_is_no_number():
+    recipe: dict[str, dict[str, object]] = {"train": {"shift": 1.0, "dynamic_shift": True}}
+    facts = metadata_of(replace(LABEL, recipe=json.dumps(recipe)), adapter(8))
+    assert "ss_discrete_flow_shift" not in facts
+    recipe["train"]["dynamic_shift"] = False
+    assert metadata_of(replace(LABEL, recipe=json.dumps(recipe)), adapter(8))["ss_discrete_flow_shift"] == "1.0"

@@ -96,3 +96,14 @@ def test_markup_in_words_is_taken_out_and_code_may_hold_any_ticks():
     assert plain("a *b* <img> [x](y)\n# c") == r"a \*b\* &lt;img&gt; \[x\]\(y\) \# c"
     assert as_code("a `b`") == "`` a `b` ``"
     assert fenced("x = '```'", "python") == "````python\nx = '```'\n````"
+
+
+def test_sizes_and_images_of_a_step_are_those_of_the_recipe_and_unjudged_files_claim_no_choice(tmp_path):
+    product = product_in(tmp_path)
+    several = replace(product.training, resolutions=(768, 512), batch_size=4)
+    card = card_of(replace(product, training=several))
+    assert "16 photos at 768 x 768 and 512 x 512 pixels, 1500 steps of 4" in card
+    assert "already in the weights" in card and "is what the images were made with" in card
+    unjudged = card_of(replace(product, scores=None, images=()))
+    assert "already in the weights" not in unjudged and "made with\n" not in unjudged
+    assert "is a good start" in unjudged
