@@ -1,9 +1,19 @@
 """Rules across knobs. Each yields the problem and the fix; nothing is raised here."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 
-from flux_lora.config.choices import AdapterKind, Device, ExportDialect, OptimizerName, Quantization
-from flux_lora.config.schema import ExportConfig, RunConfig
+from flux_lora.config.choices import (
+    AdapterKind,
+    CropMode,
+    Device,
+    ExportDialect,
+    LossType,
+    OptimizerName,
+    Quantization,
+    SigmaSampling,
+)
+from flux_lora.config.schema import ExportConfig, RunConfig, TrainConfig
 
 Broken = tuple[str, str]
 """(problem, fix)"""
@@ -159,6 +169,25 @@ def _held_out(config: RunConfig) -> Iterator[Broken]:
     wanted = config.data.held_out_images
     if wanted < 0 or wanted == 1:
         yield f"data.held_out_images is {wanted}: judging takes 2", "set it to 2 or more (3 is usual), or to 0"
+
+
+def without_effect(config: RunConfig) -> Iterator[str]:
+    """A sentence for each knob that is set and does nothing, because of another; a recipe may have left it behind."""
+    usual, sampling, loss = {each.name: each.default for each in fields(TrainConfig)}, SigmaSampling, LossType
+    needed = {
+        **dict.fromkeys(("logit_mean", "logit_std"), ("sigma_sampling", sampling.logit_normal)),
+        "mode_scale": ("sigma_sampling", sampling.mode),
+        **dict.fromkeys(("beta_alpha", "beta_beta"), ("sigma_sampling", sampling.beta)),
+        "huber_c": ("loss_type", loss.huber),
+    }
+    for knob, (other, value) in needed.items():
+        if getattr(config.train, knob) != usual[knob] and getattr(config.train, other) is not value:
+            yield f"train.{knob} does nothing without train.{other}={value.value}"
+    if config.train.class_images and not config.train.preservation:
+        yield f"train.class_images is {config.train.class_images}, and none are made: train.preservation is 0"
+    repeats = max(config.data.repeats, *(source.repeats for source in config.data.sources), 1)
+    if config.data.crop is CropMode.random and repeats == 1:
+        yield "data.crop is random, and each image has one crop for the whole run: each of data.repeats is another"
 
 
 def _pixels(config: RunConfig) -> Iterator[Broken]:

@@ -1,16 +1,18 @@
 """Before anything is encoded or trained: refuse what would end in a worthless run, and say what is doubtful."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from flux_lora.adapter.dialects.table import dialect_refusals
 from flux_lora.adapter.start import read_start
 from flux_lora.adapter.trainable import trained_ranks
-from flux_lora.config.choices import AdapterKind, ExportDialect, Severity
+from flux_lora.config.choices import AdapterKind, ExportDialect, OutsideMask, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
-from flux_lora.config.schema import EvaluateConfig
+from flux_lora.config.rules import without_effect
+from flux_lora.config.schema import EvaluateConfig, RunConfig
 from flux_lora.data.checks.bucket_fit import steps_in_words
 from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
+from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset, sources_of
@@ -48,9 +50,19 @@ def preflight(run: Run) -> RunDataset:
     count = len(dataset.samples) + len(dataset.held_out)
     run.feedback.say(f"{count} images read, {counted(dataset.findings)}")
     steps = steps_in_words(dataset.planned, run.config.train)
-    for line in (*dataset.remarks, steps):
+    for line in (*dataset.remarks, *_without_effect(run.config, dataset), steps):
         run.feedback.say(line)
     return dataset
+
+
+def _without_effect(config: RunConfig, dataset: RunDataset) -> Iterator[str]:
+    """A sentence for each setting that does nothing."""
+    train, data = config.train, config.data
+    yield from without_effect(config)
+    if data.outside_mask is OutsideMask.base and not any(one.stats and one.stats.masked for one in dataset.scanned):
+        yield "data.outside_mask is base, and no image has a mask"
+    if train.prior_loss_weight != 1 and len(subjects(dataset.samples)) == len(dataset.samples):
+        yield f"train.prior_loss_weight is {train.prior_loss_weight:g}, and no source has the role regularisation"
 
 
 def refuse_unknown_rules(wanted: CheckConfig) -> None:

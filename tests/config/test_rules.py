@@ -4,7 +4,7 @@ import pytest
 
 from flux_lora.config.choices import ExportDialect
 from flux_lora.config.compose import compose_config
-from flux_lora.config.rules import broken_export, broken_rules
+from flux_lora.config.rules import broken_export, broken_rules, without_effect
 from flux_lora.config.schema import ExportConfig
 from flux_lora.errors import ConfigError
 
@@ -79,6 +79,26 @@ def test_a_broken_rule_names_the_value_and_the_way_out(override: str, problem: s
 def test_what_a_kind_of_adapter_cannot_do_is_refused(overrides: tuple[str, ...], problem: str, fix: str):
     error = problem_with("evaluate.strengths=[1.0]", *overrides)
     assert problem in error.problem and fix in error.fix
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("train.sigma_sampling=uniform", "train.logit_mean=-0.5"),
+            "train.logit_mean does nothing without train.sigma",
+        ),
+        (("train.mode_scale=1.0",), "train.mode_scale does nothing without train.sigma_sampling=mode"),
+        (("train.beta_beta=0.9",), "train.beta_beta does nothing without train.sigma_sampling=beta"),
+        (("train.huber_c=0.2",), "train.huber_c does nothing without train.loss_type=huber"),
+        (("train.preservation=0",), "train.class_images is 24, and none are made"),
+        (("data.crop=random",), "each image has one crop for the whole run"),
+    ],
+)
+def test_a_knob_that_does_nothing_is_said(words: tuple[str, ...], said: str):
+    recipe = ["recipe=product", "data.folder=photos", "data.trigger=zorb", "data.class_word=mug"]
+    assert list(without_effect(compose_config(recipe))) == []
+    assert any(said in line for line in without_effect(compose_config([*recipe, *words])))
 
 
 def test_all_broken_rules_are_said_at_once():
