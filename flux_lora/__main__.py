@@ -36,7 +36,8 @@ def main() -> None:
         print(f"{error.problem}\nfix: {error.fix}", file=sys.stderr)
         code = error.exit_code
     except KeyboardInterrupt:
-        print("stopped; the same command again continues", file=sys.stderr)
+        fresh = " with train.resume=auto" if any(word == "train.resume=fresh" for word in sys.argv) else ""
+        print(f"stopped; the same command again{fresh} continues", file=sys.stderr)
         code = 130
     except BrokenPipeError:
         # the reader, `| head` for one, has closed the pipe; Python would complain once more at exit

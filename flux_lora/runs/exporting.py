@@ -64,7 +64,7 @@ def export_run(run: Run) -> Exported:
     if not is_worth_exporting(run):
         raise RunError(
             f"{folder.root} has nothing to ship: no checkpoint has learned the subject",
-            fix=f"see {folder.report}, or export the nearest all the same: export.anyway=true",
+            fix=f"see {_page(folder)}, or export the nearest all the same: export.anyway=true",
         )
     checkpoint, strength = _chosen(folder)
     adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
@@ -98,6 +98,11 @@ def is_worth_exporting(run: Run) -> bool:
     chosen = read_summary(run.folder)["chosen"]
     verdict = chosen.get("verdict") if isinstance(chosen, dict) else None
     return verdict != Verdict.nothing or run.config.export.anyway
+
+
+def _page(folder: RunFolder) -> Path:
+    """What people can read of the judgement: run's page, or that of evaluate alone."""
+    return folder.report if folder.report.is_file() else folder.evaluation / folder.report.name
 
 
 def exported_in_words(shipped: Exported) -> Sequence[str]:

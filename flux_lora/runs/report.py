@@ -40,6 +40,7 @@ from flux_lora.runs.photo_losses import read_photo_losses, standing_out
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import base_of
 from flux_lora.runs.summary import read_summary
+from flux_lora.share.card import COMFYUI, DIFFUSERS
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.reporters import read_metrics
@@ -91,8 +92,10 @@ def write_run_report(
         file=_exported(exported) if exported else None,
         checks=_checks(exported) if exported else (),
         recipe=folder.recipe.read_text(encoding="utf-8"),
-        snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec) if exported else "",
-        comfy=comfy_hint(base_of(run), exported.file.name, spec) if exported else "",
+        snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec)
+        if exported and DIFFUSERS in _readers(exported)
+        else "",
+        comfy=comfy_hint(base_of(run), exported.file.name, spec) if exported and COMFYUI in _readers(exported) else "",
     )
     return write_report(report, place or folder.report)
 
@@ -236,6 +239,11 @@ def _frames(folder: RunFolder) -> Iterator[Frame]:
         images = sorted(place.glob("*.png"))
         if images:
             yield Frame(int(place.name.removeprefix("step-")), Image.open(images[0]).convert("RGB"))
+
+
+def _readers(exported: Exported) -> frozenset[str]:
+    """Programs that the first file was proven for."""
+    return frozenset(each.reader for each in exported.proof.readers)
 
 
 def _exported(exported: Exported) -> ExportedFile:

@@ -47,6 +47,7 @@ def write_shared_files(
     product = SharedModel(
         title=title_of(Path(proofs[0].file)),
         file=files[0].name,
+        readers=tuple(each.reader for each in proofs[0].readers),
         variants=tuple(
             Variant(file.relative_to(place).as_posix(), loaders_of(each))
             for file, each in zip(files[1:], proofs[1:], strict=True)

@@ -4,6 +4,7 @@ Titles, triggers and prompts are other people's text: nothing in them becomes ma
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,6 +80,10 @@ class Variant:
     """Programs that load it, as words."""
 
 
+DIFFUSERS, COMFYUI = "diffusers", "ComfyUI"
+"""Programs for which something lies beside a file, as proofs call them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedModel:
     """An exported file and all that its card, workflow and snippet mention."""
@@ -86,6 +91,8 @@ class SharedModel:
     title: str
     file: str
     """Name of the .safetensors file that the folder holds."""
+    readers: tuple[str, ...] = (DIFFUSERS, COMFYUI)
+    """Programs that it was proven for."""
     variants: tuple[Variant, ...] = ()
     trigger: str
     class_word: str
@@ -139,11 +146,18 @@ def card_of(product: SharedModel) -> str:
             front_matter=front_matter(product),
             marker=MARKER,
             prompt=prompt,
+            main_readers=", ".join(_main_readers(product)),
             snippet=diffusers_snippet(product.base_for_readers, file, prompt, product.spec, strength=product.strength),
         )
         .strip()
         + "\n"
     )
+
+
+def _main_readers(product: SharedModel) -> Iterator[str]:
+    """Of the first file; not ComfyUI where it was not tried, or cannot open the base."""
+    tried = product.base.in_comfyui and not product.base.programs.comfy.untried
+    yield from (reader for reader in product.readers if reader in (DIFFUSERS, *([COMFYUI] if tried else [])))
 
 
 def front_matter(product: SharedModel) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flux_lora.atomic import write_bytes, write_text
 from flux_lora.errors import RunError
-from flux_lora.share.card import MARKER, SharedModel, card_of, image_name
+from flux_lora.share.card import COMFYUI, DIFFUSERS, MARKER, SharedModel, card_of, image_name
 from flux_lora.share.snippets import diffusers_snippet
 from flux_lora.share.workflow import text_to_image, to_api, to_canvas
 
@@ -32,6 +32,8 @@ Other file names: choose yours in the loaders.
 def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
     """Write workflow, example, images and model card; return these and the adapter files, sorted: all that is shared.
 
+    Workflow and example only where their program reads the file.
+
     A README.md without MARKER belongs to a person and stays as it is. Raises RunError if an adapter file is missing.
     """
     adapters = [folder / name for name in (product.file, *(variant.file for variant in product.variants))]
@@ -39,7 +41,8 @@ def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
         if not file.is_file():
             raise RunError(f"{file} is not there to be shared", fix="export it first, into the same folder")
     nodes = text_to_image(product.base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
-    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes), EXAMPLE: _example(product)}
+    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if COMFYUI in product.readers else {}
+    texts |= {EXAMPLE: _example(product)} if DIFFUSERS in product.readers else {}
     for name, text in texts.items():
         write_text(text, folder / name)
     for number, image in enumerate(product.images):

@@ -12,6 +12,7 @@ from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.mini import MINI
 from flux_lora.share.base_models import base_model
 from flux_lora.share.card import IMAGES, as_code, card_of, fenced, plain
+from flux_lora.share.write import write_companions
 from tests.share.example_models import PRODUCT, SCHNELL, SPEC, product_in
 
 words = st.text(min_size=1, max_size=40).filter(lambda text: text.strip())
@@ -107,3 +108,16 @@ def test_sizes_and_images_of_a_step_are_those_of_the_recipe_and_unjudged_files_c
     unjudged = card_of(replace(product, scores=None, images=()))
     assert "already in the weights" not in unjudged and "made with\n" not in unjudged
     assert "is a good start" in unjudged
+
+
+def test_a_file_that_a_program_does_not_read_comes_without_its_program(tmp_path):
+    """A LoKr once came with a diffusers program that stops at its first line."""
+    lokr = replace(product_in(tmp_path), readers=("ComfyUI", "Forge"))
+    card = card_of(lokr)
+    assert "**diffusers** does not read this kind of file" in card and "load_lora_weights" not in card
+    names = {file.name for file in write_companions(tmp_path, lokr)}
+    assert "workflow.json" in names and "diffusers_example.py" not in names
+    xlabs = replace(lokr, readers=("diffusers",))
+    assert "**ComfyUI** does not read this kind of file" in card_of(xlabs)
+    (tmp_path / "workflow.json").unlink()
+    assert "workflow.json" not in {file.name for file in write_companions(tmp_path, xlabs)}
