@@ -14,6 +14,13 @@ from flux_lora.errors import AdapterFileError
 
 LONGEST_RECIPE = 256 * 1024
 """Characters. Ours has two thousand."""
+MINI = "mini"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+FILES = (
+    *("model.transformer", "model.vae", "model.text_encoder", "model.text_encoder_2", "model.scorer"),
+    *("model.likeness", "adapter.start", "data.held_out", "data.prompts", "data.mask_folder"),
+)
+"""Settings that may name a file or folder beside the photos and the base."""
 NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?(e-?\d{1,3})?")
 SQUARE = re.compile(r"\((\d{2,5}), ?\1\)")
 SAME_NUMBERS = {"ss_network_dim": "adapter.rank", "ss_network_alpha": "adapter.alpha"} | {
@@ -86,20 +93,38 @@ def _needs(
 ) -> Iterator[str]:
     """Photos, base model, library versions and machine."""
     yield _photos(recipe, metadata)
-    base, path, revision = (_setting(recipe, "model", key) for key in ("name", "path", "revision"))
-    date = metadata.get("modelspec.date", "that day")[:10]
-    pinned = f"revision {revision}" if revision else f"the main branch as of {date}, no revision was set"
-    yield f"the base {base!r}: {path!r}, {pinned}"
+    yield _base(recipe, metadata)
+    others = [f"{key} ({value})" for key in FILES if (value := _setting(recipe, *key.split("."))) and _is_local(value)]
+    if others:
+        yield f"files and folders of its maker's, of whose places only the ends are told: set {', '.join(others)}"
     libraries = (_version(name, str(trained_with), installed) for name, trained_with in versions.items())
     yield "; ".join(libraries) or "the libraries of its day"
     machine = f"{_setting(recipe, 'hardware', 'device')}, {_setting(recipe, 'hardware', 'dtype')}"
     yield f"a machine like its maker's ({machine}): another rounds otherwise, and makes one that is alike, not equal"
 
 
+def _base(recipe: Mapping[str, object], metadata: Mapping[str, str]) -> str:
+    base, path, revision = (_setting(recipe, "model", key) for key in ("name", "path", "revision"))
+    if path == MINI:
+        return f"the base {base!r}, which ships with flux_lora"
+    if _is_local(path):
+        return f"the base {base!r}, from a folder of its maker's called {path!r}: set model.path"
+    date = metadata.get("modelspec.date", "that day")[:10]
+    pinned = f"revision {revision}" if revision else f"the main branch as of {date}, no revision was set"
+    return f"the base {base!r}: {path!r}, {pinned}"
+
+
+def _is_local(place: str) -> bool:
+    """Whether a place is on one machine alone: no repository of the hub, and nothing that ships."""
+    return place not in ("", MINI, "none") and not HUB_ID.fullmatch(place)
+
+
 def _photos(recipe: Mapping[str, object], metadata: Mapping[str, str]) -> str:
     count, fingerprint = metadata.get("ss_num_train_images", ""), metadata.get("flux_lora.dataset", "")
     folder = _setting(recipe, "data", "folder")
     photos = f"its {count} photos with captions" if count else "its photos with captions"
+    lot = _setting(recipe, "data", "held_out_images")
+    photos += f", and those that were held out (up to {lot} of the same folder)" if lot not in ("", "0") else ""
     source = f"{photos}, from a folder called {folder!r}: set data.folder" if folder else photos
     if not fingerprint:
         return source

@@ -36,8 +36,8 @@ def file_of(metadata: dict[str, str], folder: Path) -> Path:
     return folder / "x.safetensors"
 
 
-def ours(folder: Path) -> Path:
-    config = compose_config(["recipe=demo", "model.revision=abc123"])
+def ours(folder: Path, *words: str) -> Path:
+    config = compose_config(["recipe=demo", *words])
     label = Label(
         title="mug",
         trigger="zubo",
@@ -62,11 +62,35 @@ def test_our_recipe_comes_back_whole(tmp_path: Path):
 
 
 def test_what_is_not_in_the_file_is_listed(tmp_path: Path):
-    needs = "\n".join(read_reproduction(ours(tmp_path), {"torch": "2.13.0", "peft": "0.20.0"}).needs)
-    for said in ("15 photos", "'product'", "ffffffffffff", "'mini', revision abc123", "peft 0.21.2 (here 0.20.0)"):
+    file = ours(tmp_path, "model.path=org/base", "model.revision=abc123")
+    needs = "\n".join(read_reproduction(file, {"torch": "2.13.0", "peft": "0.20.0"}).needs)
+    for said in ("15 photos", "'product'", "ffffffffffff", "'org/base', revision abc123", "peft 0.21.2 (here 0.20.0)"):
         assert said in needs
     assert "torch 2.13.0;" in needs or "torch 2.13.0\n" in needs
     assert "step 1125" in needs and "strength 0.9" in needs
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "which ships with flux_lora"),
+        (
+            ("model.path=/home/jane/models/FLUX.1-dev",),
+            "a folder of its maker's called 'FLUX.1-dev': set model.path",
+        ),
+        (("model.path=org/base",), "'org/base', the main branch as of 2026-11-21"),
+        (
+            ("model.scorer=/home/jane/clip", "adapter.start=/x/old.safetensors"),
+            "model.scorer (clip), adapter.start",
+        ),
+        (("data.held_out_images=4",), "and those that were held out (up to 4 of the same folder)"),
+    ],
+)
+def test_what_lies_on_its_makers_machine_is_told_from_what_can_be_fetched(
+    tmp_path: Path, words: tuple[str, ...], said: str
+):
+    """A folder once had a main branch."""
+    assert said in "\n".join(read_reproduction(ours(tmp_path, *words), {}).needs)
 
 
 def test_of_a_kohya_file_its_own_words_and_the_numbers_that_mean_the_same_are_told(tmp_path: Path):
