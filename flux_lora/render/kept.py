@@ -38,6 +38,12 @@ def image_file(folder: Path, spec: RenderSpec, number: int) -> Path:
     return folder / f"{prompt:03d}-{seed:02d}.png"
 
 
+def not_kept(spec: RenderSpec, weights: Weights, folder: Path, numbers: Sequence[int]) -> list[int]:
+    """Which of these shots the folder lacks, or has as something else made them."""
+    wanted = spec.images(weights)
+    return [number for number in numbers if spec_in(image_file(folder, spec, number)) != wanted[number]]
+
+
 def render_kept(
     pipeline: Pipeline,
     prompt_embeds: Sequence[PromptEmbeds],
@@ -53,7 +59,7 @@ def render_kept(
     """
     wanted = spec.images(weights)
     numbers = range(len(wanted)) if numbers is None else numbers
-    missing = [number for number in numbers if spec_in(image_file(folder, spec, number)) != wanted[number]]
+    missing = not_kept(spec, weights, folder, numbers)
     for number, image in zip(missing, render(pipeline, prompt_embeds, spec, missing), strict=True):
         save_image(image, image_file(folder, spec, number), wanted[number])
     return [Image.open(image_file(folder, spec, number)).convert("RGB") for number in numbers]

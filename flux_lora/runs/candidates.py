@@ -22,7 +22,7 @@ from flux_lora.evaluate.baseline import Baseline, Photos
 from flux_lora.evaluate.choice import ChoiceLimits
 from flux_lora.evaluate.features import GRID
 from flux_lora.models.family import Pipeline
-from flux_lora.render.kept import render_kept
+from flux_lora.render.kept import not_kept, render_kept
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.dataset import RunDataset
@@ -84,13 +84,15 @@ class Drawer:
         self.spec, self.pipeline = spec, pipeline or run.load_pipeline()
         self._digests: dict[Path, str] = {}
         self.seconds_per_image = 0.0
-        """Of the base's images, if any were rendered."""
+        """Of the base's images; 0 where all of them had been kept."""
 
     def base(self, name: str = BASE) -> list[Image.Image]:
         """All images of the base, in a folder of this name. To be called before any candidate is in the transformer."""
+        place = self._folder.evaluation / f"{self._prefix}{name}"
+        rendered = len(not_kept(self.spec, self._run.weights(), place, range(len(self.spec.shots()))))
         began = time.monotonic()
         images = self._images(name, self._run.weights(), None)
-        self.seconds_per_image = (time.monotonic() - began) / len(images)
+        self.seconds_per_image = (time.monotonic() - began) / rendered if rendered else 0.0
         return images
 
     def candidate(self, candidate: Candidate, numbers: Sequence[int] | None = None) -> list[Image.Image]:
@@ -143,11 +145,13 @@ def budget_in_words(run: Run, drawer: Drawer, checkpoints: int) -> str:
     wanted, spec = run.config.evaluate, drawer.spec
     judged = min(wanted.checkpoints, checkpoints) * len(wanted.strengths) * len(spec.shots())
     looks = max(0, checkpoints - wanted.checkpoints) * len(spec.prompts) // 2
-    seconds = (judged + looks) * drawer.seconds_per_image
+    images, seconds = f"evaluation: about {judged + looks} images", (judged + looks) * drawer.seconds_per_image
+    if not seconds:
+        return images
     spent = read_summary(run.folder)["seconds"]
     whole = sum(map(float, spent.values())) if isinstance(spent, dict) else 0.0
     share = f", {seconds / (whole + seconds):.0%} of the run" if whole else ""
-    return f"evaluation: about {judged + looks} images, {max(1, round(seconds / 60))} min{share}"
+    return f"{images}, {max(1, round(seconds / 60))} min{share}"
 
 
 def compared_photos(dataset: RunDataset) -> Sequence[Sample]:
