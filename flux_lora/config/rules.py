@@ -173,7 +173,8 @@ def _held_out(config: RunConfig) -> Iterator[Broken]:
 
 def without_effect(config: RunConfig) -> Iterator[str]:
     """A sentence for each knob that is set and does nothing, because of another; a recipe may have left it behind."""
-    usual, sampling, loss = {each.name: each.default for each in fields(TrainConfig)}, SigmaSampling, LossType
+    usual, train = {each.name: each.default for each in fields(TrainConfig)}, vars(config.train)
+    sampling, loss = SigmaSampling, LossType
     needed = {
         **dict.fromkeys(("logit_mean", "logit_std"), ("sigma_sampling", sampling.logit_normal)),
         "mode_scale": ("sigma_sampling", sampling.mode),
@@ -181,7 +182,7 @@ def without_effect(config: RunConfig) -> Iterator[str]:
         "huber_c": ("loss_type", loss.huber),
     }
     for knob, (other, value) in needed.items():
-        if getattr(config.train, knob) != usual[knob] and getattr(config.train, other) is not value:
+        if train[knob] != usual[knob] and train[other] is not value:
             yield f"train.{knob} does nothing without train.{other}={value.value}"
     if config.train.class_images and not config.train.preservation:
         yield f"train.class_images is {config.train.class_images}, and none are made: train.preservation is 0"

@@ -40,7 +40,7 @@ from flux_lora.runs.photo_losses import read_photo_losses, standing_out
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import base_of
 from flux_lora.runs.summary import read_summary
-from flux_lora.share.card import COMFYUI, DIFFUSERS
+from flux_lora.share.card import DIFFUSERS, read_by_comfyui
 from flux_lora.share.snippets import comfy_hint, diffusers_snippet
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.reporters import read_metrics
@@ -95,7 +95,9 @@ def write_run_report(
         snippet=diffusers_snippet(base_of(run), str(exported.file), prompt, spec)
         if exported and DIFFUSERS in _readers(exported)
         else "",
-        comfy=comfy_hint(base_of(run), exported.file.name, spec) if exported and COMFYUI in _readers(exported) else "",
+        comfy=comfy_hint(base_of(run), exported.file.name, spec)
+        if exported and read_by_comfyui(base_of(run), _readers(exported))
+        else "",
     )
     return write_report(report, place or folder.report)
 

@@ -4,7 +4,7 @@ Titles, triggers and prompts are other people's text: nothing in them becomes ma
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -84,6 +84,11 @@ DIFFUSERS, COMFYUI = "diffusers", "ComfyUI"
 """Programs for which something lies beside a file, as proofs call them."""
 
 
+def read_by_comfyui(base: BaseModel, readers: Collection[str]) -> bool:
+    """By what a file was proven for, or may be, where ComfyUI could not be tried with its base."""
+    return COMFYUI in readers or bool(base.programs.comfy.untried)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SharedModel:
     """An exported file and all that its card, workflow and snippet mention."""
@@ -110,6 +115,11 @@ class SharedModel:
     """Its repository on the hub, as org/name."""
     version: str
     """Of this package."""
+
+    @property
+    def for_comfyui(self) -> bool:
+        """Whether ComfyUI reads the file, or may: where it could not be tried, the card says so."""
+        return read_by_comfyui(self.base, self.readers)
 
     @property
     def base_for_readers(self) -> BaseModel:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from flux_lora.atomic import write_bytes, write_text
 from flux_lora.errors import RunError
-from flux_lora.share.card import COMFYUI, DIFFUSERS, MARKER, SharedModel, card_of, image_name
+from flux_lora.share.card import DIFFUSERS, MARKER, SharedModel, card_of, image_name
 from flux_lora.share.snippets import diffusers_snippet
 from flux_lora.share.workflow import text_to_image, to_api, to_canvas
 
@@ -41,7 +41,7 @@ def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
         if not file.is_file():
             raise RunError(f"{file} is not there to be shared", fix="export it first, into the same folder")
     nodes = text_to_image(product.base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
-    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if COMFYUI in product.readers else {}
+    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if product.for_comfyui else {}
     texts |= {EXAMPLE: _example(product)} if DIFFUSERS in product.readers else {}
     for name, text in texts.items():
         write_text(text, folder / name)
