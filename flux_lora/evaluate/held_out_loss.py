@@ -75,9 +75,20 @@ def fall_by_sigma(now: LossTable, before: LossTable) -> tuple[Estimate, ...]:
 def fall_in_words(now: LossTable, base: LossTable, last: LossTable | None) -> str:
     """One line for the person who watches."""
     found = fall(now, base)
-    text = f"step {now.step}: held-out loss is {_share(found)} below the base's"
-    return f"{text}, {_share(fall(now, last))} below step {last.step}'s" if last and last.step else text
+    text = f"step {now.step}: held-out loss is {_beside(found)} the base's"
+    return f"{text}, {_beside(fall(now, last))} step {last.step}'s" if last and last.step else text
 
 
-def _share(found: Estimate) -> str:
-    return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%})"
+def whole_in_words(now: LossTable, base: LossTable) -> str:
+    """What the whole training did to it, for the page."""
+    found = fall(now, base)
+    went, low, high = ("fell", found.low, found.high) if found.value >= 0 else ("rose", -found.high, -found.low)
+    by = f"{abs(found.value):.0%} (between {low:.0%} and {high:.0%})"
+    return f"On photos that training never saw the loss {went} by {by}."
+
+
+def _beside(found: Estimate) -> str:
+    """20% (18% to 22%) below, or above."""
+    if found.value >= 0:
+        return f"{found.value:.0%} ({found.low:.0%} to {found.high:.0%}) below"
+    return f"{-found.value:.0%} ({-found.high:.0%} to {-found.low:.0%}) above"

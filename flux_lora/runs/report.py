@@ -11,7 +11,7 @@ from flux_lora.config.schema import RunConfig
 from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.images.decode import open_image
 from flux_lora.evaluate.choice import score_of
-from flux_lora.evaluate.held_out_loss import fall, read_tables
+from flux_lora.evaluate.held_out_loss import read_tables, whole_in_words
 from flux_lora.evaluate.report import (
     Ablation,
     BesidePhoto,
@@ -219,13 +219,7 @@ def _compared(
 
 def _held_out_loss(folder: RunFolder) -> str:
     tables = list(read_tables(folder.held_out_loss))
-    if len(tables) < 2:
-        return ""
-    found = fall(tables[-1], tables[0])
-    return (
-        f"On photos that training never saw the loss fell by {found.value:.0%} "
-        f"(between {found.low:.0%} and {found.high:.0%})."
-    )
+    return whole_in_words(tables[-1], tables[0]) if len(tables) > 1 else ""
 
 
 def _curve(folder: RunFolder) -> Curve:

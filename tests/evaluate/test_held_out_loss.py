@@ -18,6 +18,7 @@ from flux_lora.evaluate.held_out_loss import (
     fall_by_sigma,
     fall_in_words,
     read_tables,
+    whole_in_words,
 )
 from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.preflight import preflight
@@ -65,6 +66,13 @@ def test_a_person_reads_shares_against_the_base_and_the_time_before():
     first, second = LossTable(10, BASE.losses * 0.8), LossTable(20, BASE.losses * 0.4)
     assert fall_in_words(first, BASE, BASE) == "step 10: held-out loss is 20% (20% to 20%) below the base's"
     assert fall_in_words(second, BASE, first).endswith("50% (50% to 50%) below step 10's")
+
+
+def test_a_loss_that_rose_did_not_fall_by_less_than_nothing():
+    worse = LossTable(10, BASE.losses * 1.25)
+    assert fall_in_words(worse, BASE, BASE) == "step 10: held-out loss is 25% (25% to 25%) above the base's"
+    assert whole_in_words(worse, BASE).startswith("On photos that training never saw the loss rose by 25% (between 25%")
+    assert "fell by 40%" in whole_in_words(LossTable(10, BASE.losses * 0.6), BASE)
 
 
 def trained(tiny_flux: Path, photos: Path, folder: Path, *more: str) -> Run:
