@@ -102,7 +102,7 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
         arguments = ["recipe=photos", *arguments]
     request = read_request(arguments)
     if request.sweeps:
-        refuse_one_place(arguments)
+        refuse_one_place(verb, arguments)
         origin = [word for word in arguments if word.startswith("run=")]
         origin += ["--config-dir", request.config_dir] if request.config_dir else []
         through_hydra(request, job=lambda _: run_in_child([verb, *origin, *changes_of_this_job()]))
@@ -114,14 +114,16 @@ def follow(verb: str, arguments: Sequence[str]) -> int:
     return command_of(verb)(config)
 
 
-def refuse_one_place(arguments: Sequence[str]) -> None:
+def refuse_one_place(verb: str, arguments: Sequence[str]) -> None:
     """Jobs of a sweep that export to one place would be refused one after the other, each after the one before it has
     trained."""
-    for word in arguments:
-        if word.startswith(("export.dir=", "export.file=")) and "," not in word:
+    for word in arguments if verb in ("run", "export") else ():
+        key, _, place = word.partition("=")
+        of_each = not place or "," in place or "${" in place
+        if key in ("export.dir", "export.file") and not of_each:
             raise ConfigError(
-                f"every job of the sweep would export to {word.partition('=')[2]}",
-                fix=f"leave {word.partition('=')[0]} out: each job has export/ in a run folder of its own",
+                f"every job of the sweep would export to {place}",
+                fix=f"leave {key} out: each job has export/ in a run folder of its own",
             )
 
 

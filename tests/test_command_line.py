@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_lora.__main__ import answer
+from flux_lora.__main__ import answer, refuse_one_place
 from flux_lora.config.help import VERBS
 from flux_lora.errors import ConfigError
 
@@ -90,6 +90,13 @@ def test_a_sweep_whose_jobs_would_export_to_one_place_is_refused_before_the_firs
     assert seen.returncode == 2
     assert "every job of the sweep would export to /mnt/loras" in seen.stderr and "leave export." in seen.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("verb", "place"), [("run", "export.dir=out/${adapter.rank}"), ("run", "export.dir="), ("check", "export.dir=out")]
+)
+def test_a_place_of_each_job_or_of_none_is_no_reason(verb: str, place: str):
+    refuse_one_place(verb, ["recipe=demo", "adapter.rank=4,8", place])
 
 
 def test_a_sweep_checks_every_key_before_its_first_job(tmp_path: Path):

@@ -11,7 +11,7 @@ from flux_lora.runs.auto_hardware import open_run
 from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.later_stages import refuse_unfitting, refuse_unjudged
-from flux_lora.runs.out_of_memory import memory_in_words
+from flux_lora.runs.out_of_memory import judging_memory_in_words
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.summary import stage
 from flux_lora.runs.tracking import track_evaluation
@@ -29,7 +29,7 @@ def evaluate(config: RunConfig) -> int:
         refuse_unfitting(run)
         introduce(config.evaluate.adapter, read_contents(Path(config.evaluate.adapter)), plain_console())
         run.begin()
-    with stage(run.folder, "evaluate"), memory_in_words(run):
+    with stage(run.folder, "evaluate"), judging_memory_in_words():
         evaluation = evaluate_run(run, dataset)
     track_evaluation(run, evaluation)
     plain_console().print(choice_in_words(evaluation.choice))

@@ -8,7 +8,7 @@ from flux_lora.runs.auto_hardware import open_run
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.evaluation import choice_in_words, evaluate_run
 from flux_lora.runs.exporting import export_run, exported_in_words, is_worth_exporting
-from flux_lora.runs.out_of_memory import memory_in_words
+from flux_lora.runs.out_of_memory import judging_memory_in_words
 from flux_lora.runs.report import write_run_report
 from flux_lora.runs.run import Run, Silent
 from flux_lora.runs.sharing import publish
@@ -33,7 +33,7 @@ def run(config: RunConfig) -> int:
 
 def _judged_and_exported(run: Run, dataset: RunDataset) -> int:
     config, terminal = run.config, plain_console()
-    with stage(run.folder, "evaluate"), memory_in_words(run):
+    with stage(run.folder, "evaluate"), judging_memory_in_words():
         evaluation = evaluate_run(run, dataset)
     track_evaluation(run, evaluation)
     terminal.print(choice_in_words(evaluation.choice))

@@ -155,10 +155,17 @@ def knobs_in(file: Path) -> frozenset[str]:
     return frozenset(key for key, _ in _flat(cast(Mapping[str, object], tree)))
 
 
-def write_recipe(config: RunConfig, file: Path) -> None:
-    """Everything resolved. The file is whole or not there."""
+def write_recipe(config: RunConfig, file: Path, *, without: str = "") -> None:
+    """Everything resolved, but for a knob of these dotted words that the run does not know. The file is whole or not
+    there."""
     title = f"# What this run is made of. Continue it: flux-lora train run={file.parent}\n"
-    text = title + OmegaConf.to_yaml(OmegaConf.structured(config))
+    tree = OmegaConf.structured(config)
+    if without:
+        section, _, knob = without.partition(".")
+        plain = cast(dict[str, dict[str, object]], OmegaConf.to_container(tree, enum_to_str=True))
+        plain[section].pop(knob)
+        tree = OmegaConf.create(plain)
+    text = title + OmegaConf.to_yaml(tree)
     with replacing(file, half_written=file.with_suffix(".partial")) as opened:
         opened.write(text.encode("utf-8"))
 

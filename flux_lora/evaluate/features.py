@@ -133,6 +133,8 @@ def load_place_model(path: str | Path, device: torch.device | None = None) -> To
 
     try:
         tokens([Image.new("RGB", (GRID, GRID))])
+    except torch.OutOfMemoryError:
+        raise
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise _no_place_model(path, error) from error
     return tokens

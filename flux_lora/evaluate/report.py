@@ -184,6 +184,8 @@ class ExportedFile:
     sha256: str
     dialect: str
     loads_in: tuple[str, ...]
+    first: str = ""
+    """The one to use, where there are several; empty where `name` is one."""
     merged: str = ""
     """How much of its effect is lost when merged into a quantised base, in words."""
 
@@ -255,7 +257,7 @@ def verdict_in_words(choice: Choice, file: ExportedFile | None) -> str:
     if not choice.passes:
         return "Nothing to ship" if choice.verdict is Verdict.nothing else "Not yet"
     if file:
-        return f"Use {file.name} at strength 1"
+        return f"Use {file.first or file.name} at strength 1"
     return (
         f"Use step {choice.step:,} at strength {choice.strength:g}"
         if choice.step

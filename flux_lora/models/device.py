@@ -12,8 +12,8 @@ from flux_lora.errors import ConfigError
 from flux_lora.models.counting import bytes_of
 from flux_lora.models.family import Placement
 
-IN_USE = 1.3
-"""Memory of a model that embeds a batch of images, for each byte of its weights."""
+IN_USE = 1.5 * 2**30
+"""Bytes that a model may take beside its weights while it embeds a batch of images: DINOv2-B takes a third of it."""
 DTYPES = {ComputeDtype.fp32: torch.float32, ComputeDtype.bf16: torch.bfloat16}
 
 
@@ -59,9 +59,9 @@ def visiting(model: nn.Module, device: torch.device) -> Iterator[torch.device]:
 
 
 def has_room(device: torch.device, weights: int) -> bool:
-    """Whether a GPU has memory for so many bytes of weights, and for as much again as they need to be used."""
+    """Whether a GPU has memory for so many bytes of weights, and for using them."""
     if device.type != "cuda":
         return True
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
-    return free > weights * IN_USE
+    return free > weights + IN_USE

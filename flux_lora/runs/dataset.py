@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity
-from flux_lora.config.compose import knobs_in
 from flux_lora.config.data import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.rules import broken_sizes
 from flux_lora.data.bucketing.crops import protected_box
@@ -28,6 +27,7 @@ from flux_lora.data.sources.source import Found, SourceOptions
 from flux_lora.errors import ConfigError, ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.family import CaptionTokenizer
+from flux_lora.runs.resume import begun_without_lots
 from flux_lora.runs.run import Run
 
 HELD_OUT = "held_out"
@@ -132,7 +132,8 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
     )
     with run.feedback.progress("looking at") as progress:
         scanned = tuple(scan_all([*found.samples, *compared], options, progress=progress))
-    if compared or not wanted.held_out_images or _begun_without_lots(run):
+    without = begun_without_lots(run.folder.root, run.config.train.resume)
+    if compared or not wanted.held_out_images or without:
         return _LookedAt(scanned[: len(found.samples)], scanned[len(found.samples) :])
     chosen = choose_held_out(scanned, wanted.held_out_images, vectors_of(scanned))
     held_out = {one.sample.image: one for one in scanned if one.sample.image in chosen}  # a file of two sources is one
@@ -142,12 +143,6 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
         by_lot=bool(chosen),
         remarks=(held_out_in_words(chosen, len(scanned)),),
     )
-
-
-def _begun_without_lots(run: Run) -> bool:
-    """Whether an earlier version began the run, and trained on all of its images: it goes on with them."""
-    recipe = run.folder.recipe
-    return recipe.is_file() and "data.held_out_images" not in knobs_in(recipe)
 
 
 def outline_dataset(run: Run, sizes: Mapping[Path, tuple[int, int]]) -> RunDataset:

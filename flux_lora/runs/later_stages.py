@@ -6,9 +6,10 @@ from pathlib import Path
 from flux_lora.adapter.attach import check_fit
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.write_proven import export_paths
+from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
-from flux_lora.runs.dataset import RunDataset
+from flux_lora.runs.dataset import RunDataset, reasons_off
 from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places
 from flux_lora.runs.manifest import images_trained_on, pixels_trained_on
@@ -30,7 +31,8 @@ def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
         )
     trained, pixels = images_trained_on(run.folder), pixels_trained_on(run.folder)
     seen = [one for one in dataset.scanned_held_out if one.stats and one.stats.digest in pixels]
-    if seen := seen or [one for one in dataset.scanned_held_out if str(one.sample.image) in trained]:
+    seen = seen or [one for one in dataset.scanned_held_out if str(one.sample.image) in trained]
+    if seen and HELD_OUT_TWIN.id not in reasons_off(run.config.check):
         raise DataError(
             f"{seen[0].sample.image.name} is held out now, and {run.folder.root} was trained on it",
             fix="put data.held_out_images and the photos back to what they were, or judge by photos that it has not "

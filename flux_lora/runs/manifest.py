@@ -93,7 +93,8 @@ def pixels_trained_on(folder: RunFolder) -> frozenset[str]:
     if not folder.manifest.is_file():
         return frozenset()
     lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
-    return frozenset(line["pixels"] for line in lines if line.get("pixels"))
+    subject = (line for line in lines if line.get("role") == SourceRole.subject)
+    return frozenset(line["pixels"] for line in subject if line.get("pixels"))
 
 
 def fingerprint_in(folder: RunFolder) -> str:

@@ -26,6 +26,19 @@ def memory_in_words(run: Run) -> Iterator[None]:
         raise out_of_memory(planner_of(run.config), way_of(run.config.hardware), card) from error
 
 
+@contextmanager
+def judging_memory_in_words() -> Iterator[None]:
+    """The same of an evaluation: what was trained is there, and is judged again by a command of its own."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        card = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB
+        raise RunError(
+            f"the GPU's {card:.1f} GB did not hold the evaluation; other programs on the card count, too",
+            fix="free the card, or judge on a coarser base: flux-lora evaluate run=<dir> hardware.quantize=int8",
+        ) from error
+
+
 def way_of(hardware: HardwareConfig) -> Way:
     """How this recipe keeps the base."""
     return Way(hardware.quantize, hardware.offload_modulation, hardware.gradient_checkpointing)

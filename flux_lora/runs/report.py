@@ -247,6 +247,7 @@ def _exported(exported: Exported) -> ExportedFile:
     others = [Path(each.file).name for each in exported.proofs[1:]]
     return ExportedFile(
         name=" + ".join([exported.file.name, *others]),
+        first=exported.file.name,
         size=proof.bytes,
         sha256=proof.sha256,
         dialect=f"{', '.join(each.dialect for each in exported.proofs)} names, the chosen strength folded in",

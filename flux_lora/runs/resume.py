@@ -32,6 +32,7 @@ PRECISION = "hardware.quantize"
 
 
 FRESH, AUTO = "fresh", "auto"
+HELD_OUT_BY_LOT = "data.held_out_images"
 
 
 def refuse_resume(root: Path, config: RunConfig) -> None:
@@ -64,6 +65,16 @@ def begun_elsewhere(root: Path, resume: str) -> RunFolder | None:
     """The run that this one goes on with in a folder of its own."""
     last = where_to_go_on(root, resume)
     return RunFolder(last.run_dir) if last and last.run_dir.resolve() != root.resolve() else None
+
+
+def begun_without_lots(root: Path, resume: str) -> bool:
+    """Whether an earlier version began this run, or the one that it goes on with, and trained on all of its images."""
+    folders = (RunFolder(root), begun_elsewhere(root, resume))
+    return any(
+        folder.manifest.is_file() and folder.recipe.is_file() and HELD_OUT_BY_LOT not in knobs_in(folder.recipe)
+        for folder in folders
+        if folder
+    )
 
 
 def take_over(checkpoint: Checkpoint, folder: RunFolder) -> None:

@@ -27,7 +27,7 @@ from flux_lora.models.hub import fingerprint
 from flux_lora.models.registry import FAMILIES, family_of
 from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.resume import AUTO, FRESH, refuse_another_recipe
+from flux_lora.runs.resume import AUTO, FRESH, HELD_OUT_BY_LOT, begun_without_lots, refuse_another_recipe
 
 
 class Feedback(Protocol):
@@ -182,9 +182,10 @@ class Run:
         folder, _ = self.folder, self.device
         if folder.recipe.is_file():
             refuse_another_recipe(folder.root, read_recipe(folder.recipe), self.config, known=knobs_in(folder.recipe))
+        unknown = HELD_OUT_BY_LOT if begun_without_lots(folder.root, self.config.train.resume) else ""
         try:
             folder.root.mkdir(parents=True, exist_ok=True)
-            write_recipe(_gone_on_with(self.config), folder.recipe)
+            write_recipe(_gone_on_with(self.config), folder.recipe, without=unknown)
         except OSError as error:
             raise RunError(
                 f"{folder.root} cannot be written to: {error.strerror}",

@@ -102,6 +102,13 @@ def test_the_page_says_what_was_learned_in_plain_words(report: Report, tmp_path:
     assert "3 min 38 s" in words
 
 
+def test_of_several_dialects_one_is_to_be_used(report: Report, tmp_path: Path) -> None:
+    assert report.file
+    both = replace(report.file, name="zorb.safetensors + zorb.kohya.safetensors", first="zorb.safetensors")
+    words = _Page(write_report(replace(report, file=both), tmp_path / "report.html")).words
+    assert "Use zorb.safetensors at strength 1" in words and "zorb.kohya.safetensors" in words
+
+
 def test_a_strength_that_was_folded_into_the_file_is_not_asked_for_again(report: Report, tmp_path: Path) -> None:
     """Who read "use it at strength 0.8" loaded the file, which has it, at 0.64."""
     weaker = replace(report.choice, strength=0.8, strengths=(0.8, 1.0))

@@ -71,6 +71,14 @@ def test_a_run_of_an_earlier_version_goes_on_with_all_of_its_photos(tiny_flux: P
     shutil.rmtree(last)
     assert train(compose_config(words)) == 0
     assert last.is_dir()
+    shutil.rmtree(last)
+    assert train(compose_config(words)) == 0, "a second time, too: its recipe still does not know of lots"
+    other = settings(tiny_flux, photos, tmp_path / "other", "preview.every=0", "train.preservation=0")
+    shutil.rmtree(last)
+    resumed = [*other, f"train.resume={tmp_path / 'run'}"]
+    assert train(compose_config(resumed)) == 0 and train(compose_config(resumed)) == 0
+    with pytest.raises(DataError, match="held-out images: 0"):
+        evaluate(compose_config(words))
 
 
 def test_another_tools_file_is_judged_by_photos_that_it_may_have_seen_and_the_page_says_so(

@@ -44,7 +44,8 @@ def expand_pattern(path: str) -> list[str]:
 def _globbed(pattern: str) -> list[str]:
     path = Path(pattern).expanduser()
     found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    return [str(each) for each in found if not (each.is_dir() and is_left_alone(each.name))]
+    meant = not has_magic(path.name) or path.name.startswith(".")
+    return [str(each) for each in found if meant or not (each.is_dir() and is_left_alone(each.name))]
 
 
 def _braces(path: str) -> Iterator[str]:

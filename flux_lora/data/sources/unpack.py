@@ -105,7 +105,7 @@ RowReader = Callable[[Path, Columns], Iterator[Row]]
 
 INDEX = "read"
 """The sub-folder of the indices, one for each shard or table."""
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Part of the fingerprint: raise it when rows are read differently, so that old indices are not used."""
 SETTLED_NS = 2_000_000_000
 """Nanoseconds. A file changed less than this long ago has no index: it may change again without a change of mtime."""

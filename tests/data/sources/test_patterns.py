@@ -26,6 +26,9 @@ def test_a_glob_leaves_alone_what_a_folder_would(tmp_path):
         (tmp_path / name).mkdir()
     assert expand_pattern(f"{tmp_path}/*") == [f"{tmp_path}/blue", f"{tmp_path}/red"]
     assert expand_pattern(f"{tmp_path}/held_out") == [f"{tmp_path}/held_out"], "named, it is meant"
+    (tmp_path / "red" / "held_out").mkdir()
+    assert expand_pattern(f"{tmp_path}/*/held_out") == [f"{tmp_path}/red/held_out"]
+    assert expand_pattern(f"{tmp_path}/.ipynb*") == [f"{tmp_path}/.ipynb_checkpoints"]
 
 
 def test_a_relative_glob_stays_relative(tmp_path, monkeypatch):
