@@ -11,11 +11,11 @@ import yaml
 from flux_lora.adapter.header import read_header
 from flux_lora.adapter.metadata import FROM_RECIPE
 from flux_lora.errors import AdapterFileError
+from flux_lora.models.hub import HUB_ID
+from flux_lora.models.mini import MINI
 
 LONGEST_RECIPE = 256 * 1024
 """Characters. Ours has two thousand."""
-MINI = "mini"
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 FILES = (
     *("model.transformer", "model.vae", "model.text_encoder", "model.text_encoder_2", "model.scorer"),
     *("model.likeness", "adapter.start", "data.held_out", "data.prompts", "data.mask_folder"),

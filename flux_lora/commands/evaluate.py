@@ -26,8 +26,9 @@ def evaluate(config: RunConfig) -> int:
     for line in dataset.remarks:
         run.feedback.say(line)
     if config.evaluate.adapter:
-        refuse_unfitting(run)
-        introduce(config.evaluate.adapter, read_contents(Path(config.evaluate.adapter)), plain_console())
+        contents = read_contents(Path(config.evaluate.adapter))
+        refuse_unfitting(run, contents)
+        introduce(config.evaluate.adapter, contents, plain_console())
         run.begin()
     with stage(run.folder, "evaluate"), judging_memory_in_words():
         evaluation = evaluate_run(run, dataset)

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from flux_lora.data.held_out import FEWEST
 from flux_lora.errors import DataError
 from flux_lora.evaluate.artefacts import artefacts, measure_artefacts
 from flux_lora.evaluate.features import PlaceFeatures, TokensOf, centred_on
@@ -167,9 +168,9 @@ def measure_baseline(
     judges: Judges, suite: Suite, base: SuiteImages, photos: Photos, *, pixels_per_token: int
 ) -> Baseline:
     """Everything that stays the same for all checkpoints. Raises DataError for fewer than 2 held-out photos."""
-    if len(photos.held_out) < 2:
+    if len(photos.held_out) < FEWEST:
         raise DataError(
-            f"likeness needs at least 2 held-out images and there are {len(photos.held_out)}",
+            f"likeness needs at least {FEWEST} held-out images and there are {len(photos.held_out)}",
             fix="put 3 or 4 that are not trained on into a folder held_out inside data.folder",
         )
     features = centred_on(base.everything, judges.places)

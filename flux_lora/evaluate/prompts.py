@@ -21,6 +21,7 @@ from pathlib import Path
 from flux_lora.config.assets import asset_folder
 from flux_lora.config.choices import SubjectKind
 from flux_lora.data.captioning.captioner import tidy, with_articles, without_trigger
+from flux_lora.data.checks.subject_words import whole_word
 from flux_lora.errors import ConfigError, DataError
 
 SCORED = ("trigger", "unrelated")
@@ -105,7 +106,7 @@ def described_prompts(suite: Suite, trigger: str, class_word: str, description: 
     none without a description. Raises ConfigError for a prompt that does not name the subject by both words."""
     if not description:
         return ()
-    named = re.compile(rf"(?<!\w){re.escape(trigger)}\s+{re.escape(class_word)}(?!\w)", re.IGNORECASE)
+    named = re.compile(rf"{whole_word(trigger)}\s+{whole_word(class_word)}", re.IGNORECASE)
     without = [prompt for prompt in suite.trigger if not named.search(prompt)]
     if without:
         raise ConfigError(

@@ -78,11 +78,11 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
     _refuse_broken_sizes(run)
     found = _found(wanted)
     looked = _looked_at(run, found, draws=draws)
-    samples = tuple(one.sample for one in looked.trained)
+    samples, readable = tuple(one.sample for one in looked.trained), [one for one in looked.trained if one.stats]
     words = SubjectWords(wanted.trigger, wanted.class_word, wanted.kind.value)
     tokenizers, boxes = _tokenizers(run), _subject_boxes(run)
-    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in looked.trained if one.stats}
-    planned = _plan(run, [one.sample for one in looked.trained if one.stats], sizes, boxes)
+    sizes = {one.sample.image: (one.stats.width, one.stats.height) for one in readable if one.stats}
+    planned = _plan(run, [one.sample for one in readable], sizes, boxes)
     checked = CheckedSet(
         samples=samples,
         words=words,
@@ -96,7 +96,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
     findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
     windows = windows_in_words(samples, tokenizers)
     return RunDataset(
-        samples=tuple(one.sample for one in looked.trained if one.stats),
+        samples=tuple(one.sample for one in readable),
         held_out=tuple(one.sample for one in looked.held_out if one.stats),
         suite=_suite(wanted),
         findings=tuple(without_switched_off(findings, reasons_off(run.config.check))),
@@ -107,7 +107,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         plan=planned,
         tokenizers=tokenizers,
         remarks=(*found.remarks, *looked.remarks, *_masked_by_alpha(wanted, looked.trained), *windows),
-        summary=dataset_summary([one.stats for one in looked.trained if one.stats], samples, words),
+        summary=dataset_summary([one.stats for one in readable if one.stats], samples, words),
     )
 
 
@@ -132,8 +132,8 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
     )
     with run.feedback.progress("looking at") as progress:
         scanned = tuple(scan_all([*found.samples, *compared], options, progress=progress))
-    without = begun_without_lots(run.folder.root, run.config.train.resume)
-    if compared or not wanted.held_out_images or without:
+    lots = wanted.held_out_images and not compared
+    if not lots or begun_without_lots(run.folder.root, run.config.train.resume):
         return _LookedAt(scanned[: len(found.samples)], scanned[len(found.samples) :])
     chosen = choose_held_out(scanned, wanted.held_out_images, vectors_of(scanned))
     held_out = {one.sample.image: one for one in scanned if one.sample.image in chosen}  # a file of two sources is one

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from flux_lora.adapter.attach import check_fit
-from flux_lora.adapter.files import read_adapter
+from flux_lora.adapter.files import AdapterContents, only_transformer
 from flux_lora.adapter.write_proven import export_paths
 from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
@@ -45,16 +45,16 @@ def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
         run.feedback.say(line)
 
 
-def refuse_unfitting(run: Run) -> None:
-    """Raises ConfigError where evaluate.adapter would take the place of the run's own checkpoints, and AdapterFileError
-    where it is of another base, or changes text encoders."""
+def refuse_unfitting(run: Run, contents: AdapterContents) -> None:
+    """Raises ConfigError where evaluate.adapter, of these contents, would take the place of the run's own checkpoints,
+    and AdapterFileError where it is of another base, or changes text encoders."""
     file = run.config.evaluate.adapter
     if complete_checkpoints(run.folder.root):
         raise ConfigError(
             f"{run.folder.root} holds checkpoints of its own, and {file} would be judged in their place",
             fix=f"write: flux-lora evaluate recipe=... adapter={file}, which has a folder of its own",
         )
-    check_fit(run.family.weightless_base(run.source).transformer, read_adapter(Path(file)))
+    check_fit(run.family.weightless_base(run.source).transformer, only_transformer(contents, Path(file)))
 
 
 def refuse_unexported(run: Run) -> None:

@@ -1,9 +1,10 @@
 """dataset/manifest.jsonl: what a run was prepared from, and which entries of the cache it needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from typing import Any
 
 from flux_lora.atomic import write_text
 from flux_lora.config.choices import SourceRole
@@ -41,7 +42,7 @@ def refuse_other_contents(folder: RunFolder, contents: Contents) -> None:
     """A run that was begun with other images or captions, or on another base, is not gone on with; paths may differ."""
     if not folder.manifest.is_file() or not (folder.root / "checkpoints").is_dir():
         return
-    before = json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0])
+    before = next(_read(folder))
     if before.get("fingerprint") != contents.fingerprint:
         raise RunError(
             f"the images or captions have changed since {folder.root} was begun",
@@ -82,26 +83,27 @@ def write_manifest(
 
 def images_trained_on(folder: RunFolder) -> frozenset[str]:
     """The images of the subject that a run was prepared from; none where it was not prepared."""
-    if not folder.manifest.is_file():
-        return frozenset()
-    lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
-    return frozenset(line["image"] for line in lines if line.get("role") == SourceRole.subject)
+    return frozenset(line["image"] for line in _of_the_subject(folder))
 
 
 def pixels_trained_on(folder: RunFolder) -> frozenset[str]:
     """The digests of those images' pixels, wherever they lie now and whatever they are called."""
-    if not folder.manifest.is_file():
-        return frozenset()
-    lines = map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
-    subject = (line for line in lines if line.get("role") == SourceRole.subject)
-    return frozenset(line["pixels"] for line in subject if line.get("pixels"))
+    return frozenset(line["pixels"] for line in _of_the_subject(folder) if line.get("pixels"))
 
 
 def fingerprint_in(folder: RunFolder) -> str:
     """The digest of what a run was prepared from; empty where it was not."""
-    if not folder.manifest.is_file():
-        return ""
-    return str(json.loads(folder.manifest.read_text(encoding="utf-8").splitlines()[0]).get("fingerprint", ""))
+    return str(next(_read(folder), {}).get("fingerprint", ""))
+
+
+def _of_the_subject(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    return (line for line in _read(folder) if line.get("role") == SourceRole.subject)
+
+
+def _read(folder: RunFolder) -> Iterator[dict[str, Any]]:
+    """Its lines; none where a run was not prepared."""
+    if folder.manifest.is_file():
+        yield from map(json.loads, folder.manifest.read_text(encoding="utf-8").splitlines())
 
 
 def _line(one: Prepared) -> dict[str, object]:

@@ -22,8 +22,7 @@ def memory_in_words(run: Run) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        card = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB
-        raise out_of_memory(planner_of(run.config), way_of(run.config.hardware), card) from error
+        raise out_of_memory(planner_of(run.config), way_of(run.config.hardware), _card()) from error
 
 
 @contextmanager
@@ -32,11 +31,15 @@ def judging_memory_in_words() -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        card = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB
         raise RunError(
-            f"the GPU's {card:.1f} GB did not hold the evaluation; other programs on the card count, too",
+            f"the GPU's {_card():.1f} GB did not hold the evaluation; other programs on the card count, too",
             fix="free the card, or judge on a coarser base: flux-lora evaluate run=<dir> hardware.quantize=int8",
         ) from error
+
+
+def _card() -> float:
+    """GiB of the GPU that is computed on."""
+    return torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory / GIB
 
 
 def way_of(hardware: HardwareConfig) -> Way:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from flux_lora.config.choices import SourceRole
 from flux_lora.data.cache import EncodedSample
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import Velocity
@@ -46,7 +47,7 @@ def measure_photos(run: Run, learner: Learner, prepared: PreparedRun) -> tuple[P
     if kept.is_file() and json.loads(kept.read_text(encoding="utf-8"))["step"] == step:
         return read_photo_losses(kept)
     shown = prepared.dataset.planned.prepared
-    numbers = [number for number, one in enumerate(shown) if one.sample.role.value == "subject"]
+    numbers = [number for number, one in enumerate(shown) if one.sample.role is SourceRole.subject]
     if len(numbers) > MOST:
         means = mean_losses(read_metrics(run.folder.metrics))
         numbers = sorted(sorted(numbers, key=lambda number: -means.get(number, 0.0))[:MOST])

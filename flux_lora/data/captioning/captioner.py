@@ -14,6 +14,7 @@ from PIL import Image
 from flux_lora.atomic import HALF_WRITTEN, replacing
 from flux_lora.config.choices import AlphaPolicy, SourceRole
 from flux_lora.data.checks.caption_style import without_boilerplate
+from flux_lora.data.checks.subject_words import contains_word, whole_word
 from flux_lora.data.images.decode import open_image
 from flux_lora.data.samples import CAPTION_ENDING, Sample
 from flux_lora.errors import ConfigError, DataError
@@ -26,9 +27,8 @@ def without_trigger(caption: str, trigger: str, class_word: str) -> str:
     """The caption without the trigger, which the class word replaces if it is missing. "a" and "an" are adapted."""
     if not trigger:
         return caption
-    trigger_word = re.compile(rf"(?<!\w){re.escape(trigger)}(?!\w)", re.IGNORECASE)
-    has_class_word = re.search(rf"(?<!\w){re.escape(class_word)}(?!\w)", caption, re.IGNORECASE)
-    return with_articles(trigger_word.sub("" if has_class_word else class_word, caption))
+    instead = "" if contains_word(class_word, caption, any_case=True) else class_word
+    return with_articles(re.sub(whole_word(trigger), lambda _: instead, caption, flags=re.IGNORECASE))
 
 
 def with_articles(text: str) -> str:

@@ -40,12 +40,12 @@ class SubjectWords:
 
 def contains_word(word: str, caption: str, *, any_case: bool = False) -> bool:
     """Whether a caption has a word, whole and in the same case: to T5, TOK and tok are different tokens."""
-    return bool(word) and bool(re.search(_whole_word(word), caption, re.IGNORECASE if any_case else re.NOFLAG))
+    return bool(word) and bool(re.search(whole_word(word), caption, re.IGNORECASE if any_case else re.NOFLAG))
 
 
 def as_written(word: str, caption: str) -> str:
     """A word as the caption writes it, in any case; empty where it is not there."""
-    found = re.search(_whole_word(word), caption, re.IGNORECASE) if word else None
+    found = re.search(whole_word(word), caption, re.IGNORECASE) if word else None
     return found.group() if found else ""
 
 
@@ -88,5 +88,6 @@ def common_words() -> frozenset[str]:
     return word_list("common.txt")
 
 
-def _whole_word(word: str) -> str:
+def whole_word(word: str) -> str:
+    """A pattern of the word, which may begin or end with a sign, and not of a part of a longer one."""
     return rf"(?<!\w){re.escape(word)}(?!\w)"

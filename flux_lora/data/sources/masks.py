@@ -36,7 +36,7 @@ def separate_masks(files: Sequence[str], captions: SiblingFiles) -> ImagesAndMas
         owner, mark = _split_mark(place)
         owners = siblings.at(owner) if mark else []
         owned = bool(owners)
-        owner = stem_place(owners[0]) if owned else owner  # as its own name spells it: an accent may be two letters
+        owner = stem_place(owners[0]) if owners else owner  # as its own name spells it: an accent may be two letters
         if not mark or (not owned and mark == "_mask" and captions.at(place)):
             images.append(file)
         elif owned and owner not in masks:

@@ -15,7 +15,6 @@ from flux_lora.data.sources.source import CAPTION_COLUMN, FILE_COLUMN, Columns
 from flux_lora.data.sources.text_files import LINE_ENDS, read_text_file
 from flux_lora.errors import DataError
 
-"""The column of image paths in Hugging Face's imagefolder."""
 BOX_COLUMN = "box"
 """[left, top, right, bottom] in pixels of the upright image."""
 SIDE_COLUMNS = ("box_left", "box_top", "box_right", "box_bottom")

@@ -80,7 +80,9 @@ SOURCE_RULES: tuple[Rule, ...] = (
 )
 
 
-IMAGE_COLUMN, CAPTION_COLUMN, FILE_COLUMN = "image", "text", "file_name"
+IMAGE_COLUMN, CAPTION_COLUMN = "image", "text"
+FILE_COLUMN = "file_name"
+"""The column of image paths in Hugging Face's imagefolder."""
 CAPTION_COLUMNS = (CAPTION_COLUMN, "caption", "captions")
 """Of a table for which nobody named any."""
 
