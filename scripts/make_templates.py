@@ -1,15 +1,16 @@
-"""Draw data_templates/product, data_templates/character and data_templates/style: two things and a style that the mini
-base has never seen.
+"""Draw data_templates/product, character, style and edit: two things, a style and an edit that the mini base has never
+seen.
 
     python -m scripts.make_templates
 
 Each thing gets 16 images with captions, 4 held out, and the prompts it is judged by. No prompt asks
 for a ground and a place that a training image shows together. The style gets 20 images of different things, whose
-captions say what is shown and not in which colours, which the style has none of.
+captions say what is shown and not in which colours, which the style has none of. The edit gets 32 pairs of one thing
+before and after, 6 held out.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -46,8 +47,21 @@ STYLE_COLOURS = ("red", "blue", "green", "purple", "black")
 GROUND_WORDS = {"table": "on a wooden table", "meadow": "on a meadow"}
 
 
+EDIT, EDIT_NAME = "give it a red band", "pair"
+EDIT_TRAINING, EDIT_HELD_OUT = 32, 6
+EDITED_THINGS = tuple(thing for thing in THINGS if thing != "star")
+EDITED_COLOURS = ("yellow", "green", "blue", "purple", "black")
+"""On which a red band shows, and which show on every ground."""
+EDIT_GROUNDS = tuple(ground for ground in GROUNDS if ground[0] not in ("table", "striped"))
+"""Those that no check takes for two photos side by side."""
+
+
 def main() -> None:
     """Draw the templates."""
+    pairs = _edit_scenes(Random("edit 16"))
+    _write_pairs(TEMPLATES / "edit", list(islice(pairs, EDIT_TRAINING)))
+    _write_pairs(TEMPLATES / "edit" / "held_out", list(islice(pairs, EDIT_HELD_OUT)))
+    print(f"{TEMPLATES / 'edit'}: {EDIT_TRAINING} pairs, {EDIT_HELD_OUT} held out")
     for newcomer in NEWCOMERS:
         spots = _spots(Random(newcomer.kind))
         folder = TEMPLATES / newcomer.kind
@@ -62,6 +76,30 @@ def main() -> None:
     asked = [_shown(scene) for scene in islice(scenes, PROMPTS)]
     _write_lines(folder / "prompts.txt", [f"a {{trigger}} {{class}} of {shown}" for shown in asked], THINGS_SHOWN)
     print(f"{folder}: {STYLE_TRAINING} images, {HELD_OUT} held out, {PROMPTS} prompts")
+
+
+def _edit_scenes(random: Random) -> Iterator[Scene]:
+    """Lone things, each kind as often, no scene twice."""
+    known: set[tuple[Thing, tuple[str, str]]] = set()
+    for number in count():
+        kind, colour = EDITED_THINGS[number % len(EDITED_THINGS)], random.choice(EDITED_COLOURS)
+        thing = Thing(kind, colour, random.choice(list(PLACES)), random.choice(list(SIZES)))
+        scene = Scene((thing,), random.choice(EDIT_GROUNDS), seed=1000 * (number + 1))
+        if (thing, scene.ground) not in known:
+            known.add((thing, scene.ground))
+            yield scene
+
+
+def _write_pairs(folder: Path, scenes: list[Scene]) -> None:
+    for index, scene in enumerate(scenes, start=1):
+        (thing,) = scene.things
+        edited = replace(scene, things=(replace(thing, part="band", part_colour="red"),))
+        for name, shown in (("before", scene), ("after", edited)):
+            place = folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            image = draw_scene(shown, enlargement=ENLARGEMENT)
+            image.save(place / f"{EDIT_NAME}_{index:02d}.png", optimize=True)
+        (folder / "after" / f"{EDIT_NAME}_{index:02d}.txt").write_text(EDIT + "\n")
 
 
 def _spots(random: Random) -> Iterator[Spot]:

@@ -27,6 +27,7 @@ from flux_lora.models.family import (
     Pipeline,
     Placement,
     PromptEmbeds,
+    SampleRequest,
     Shapes,
     Velocity,
 )
@@ -78,6 +79,7 @@ class DummyFamily:
     unused_in_training: str = ""
     uses_cfg: bool = True
     trained_instead: str = ""
+    most_references: int = 0
     layer_groups: Mapping[str, str] = field(
         default_factory=lambda: dict.fromkeys(("attention", "attention_mlp", "blocks_all"), r"transformer_blocks\..+")
     )
@@ -162,20 +164,20 @@ class DummyFamily:
     def sample(
         self,
         pipeline: Pipeline,
-        prompt_embeds: PromptEmbeds,
-        seeds: Sequence[int],
+        request: SampleRequest,
         *,
         size: tuple[int, int],
         steps: int,
         guidance: float,
     ) -> Tensor:
+        assert not request.references, "it takes none"
         negative = pipeline.negative
         assert negative is not None and len(negative) == 1, "it uses real guidance, against the empty prompt"
         width, height = size
         shape = (CHANNELS, height // STRIDE, width // STRIDE)
-        latents = torch.stack([torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in seeds])
+        latents = torch.stack([torch.randn(shape, generator=Generator().manual_seed(seed)) for seed in request.seeds])
         for _ in range(steps):
-            with_prompt = pipeline.transformer(latents, prompt_embeds["words"])
+            with_prompt = pipeline.transformer(latents, request.prompt_embeds["words"])
             without = pipeline.transformer(latents, negative["words"])
             latents = latents - (without + guidance * (with_prompt - without)) / steps
         return latents

@@ -11,7 +11,6 @@ paired by subject and prompt, with a bootstrap interval over both. About six min
 """
 
 import argparse
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,24 +19,21 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.subjects.judged import Known, Truth, images_in, softened, truth_of
-from benchmarks.subjects.spoiled import BASE, draw, run_of, suite_of, train
+from benchmarks.subjects.beside import COLUMNS, RECIPE, folder_of, judge_way, rows
+from benchmarks.subjects.spoiled import BASE, draw, run_of, train
 from benchmarks.subjects.subject import Subject, subject_of
 from flux_lora.adapter.files import read_adapter
 from flux_lora.adapter.layer_types import Adapter, LoRA
-from flux_lora.runs.run import Run
 from flux_lora.train import loop
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.learner import Learner, Update
 from flux_lora.train.preservation import Preservation
-from scripts.mini.judge import load_judge
 
 RESULT = Path(__file__).parents[1] / "results" / "relatives.md"
-RECIPE, WORD_DROPOUT, SEEN_GROUNDS = "recipe", "word dropout", "reminders on photographed grounds"
+WORD_DROPOUT, SEEN_GROUNDS = "word dropout", "reminders on photographed grounds"
 DROPPED, VARIANTS = 0.5, 7
 """How often a word is left out that all captions say, and how many variants each caption gets."""
 WAYS: Mapping[str, tuple[str, ...]] = {
@@ -64,7 +60,6 @@ AVERAGED = {"mean of the last 10 %": 0.1, "mean of the last 25 %": 0.25}
 """Shares of the recipe's run over which its factors are averaged."""
 PENALTY = 1e-5
 """Of the L2 on the update: the sum of |scale B A|^2 over layers counts so much beside the loss."""
-COLUMNS = ("strict", "parts", "class as base", "others as base")
 
 
 def main() -> None:
@@ -90,26 +85,26 @@ def main() -> None:
 
 def _make(subject: Subject, folder: Path, way: str) -> None:
     settings = (*WAYS[RECIPE], *WAYS[way])
-    run = run_of(subject, folder, _folder_of(way), settings)
+    run = run_of(subject, folder, folder_of(way), settings)
     if way in PHOTOS:
-        place = folder / _folder_of(way) / subject.name
+        place = folder / folder_of(way) / subject.name
         if not place.is_dir():
             shutil.copytree(folder / "photos" / subject.name, place)
             PHOTOS[way](place, subject)
-        run = run_of(subject, folder, _folder_of(way), (*settings, f"data.folder={place}"))
+        run = run_of(subject, folder, folder_of(way), (*settings, f"data.folder={place}"))
     with CHANGES.get(way, nullcontext)():
         train(run)
     draw(run, subject, None, folder, BASE)
     steps = {each.step: each.adapter_file for each in complete_checkpoints(run.folder.root)}
-    draw(run, subject, read_adapter(steps[max(steps)]), folder, _folder_of(way))
+    draw(run, subject, read_adapter(steps[max(steps)]), folder, folder_of(way))
     made = [way]
     if way == RECIPE:
         for name, share in AVERAGED.items():
             last = [read_adapter(file) for step, file in sorted(steps.items()) if step > (1 - share) * max(steps)]
-            draw(run, subject, _mean_of(last), folder, _folder_of(name))
+            draw(run, subject, _mean_of(last), folder, folder_of(name))
             made.append(name)
     for name in made:
-        _judge(run, subject, folder, name)
+        judge_way(run, subject, folder, name)
 
 
 def _drop_words(photos: Path, subject: Subject) -> None:
@@ -235,19 +230,6 @@ def _mean_of(adapters: Sequence[Adapter]) -> Adapter:
     return Adapter({name: mean([each.layers[name] for each in adapters]) for name in adapters[0].layers})
 
 
-def _judge(run: Run, subject: Subject, folder: Path, name: str) -> Truth:
-    renders = folder / "renders" / subject.name
-    base = images_in(renders / BASE)
-    photos = softened(images_in(folder / "photos" / subject.name))
-    known, place = Known(subject, suite_of(run), base, photos, load_judge()), renders / _folder_of(name)
-    return truth_of(known, images_in(place), place)
-
-
-def _folder_of(way: str) -> str:
-    """As in "rank-32"."""
-    return "-".join(re.findall(r"[a-z0-9.]+", way))
-
-
 def _page(subjects: Sequence[Subject], folder: Path) -> Iterator[str]:
     yield "# The recipe beside its relatives"
     yield ""
@@ -260,32 +242,9 @@ def _page(subjects: Sequence[Subject], folder: Path) -> Iterator[str]:
     yield ""
     yield f"| way | subjects | {' | '.join(COLUMNS)} |"
     yield f"| --- | ---: | {' | '.join('---:' for _ in COLUMNS)} |"
-    for way in (RECIPE, *AVERAGED, *(each for each in WAYS if each != RECIPE)):
-        pairs = [
-            (ours, theirs)
-            for subject in subjects
-            if (theirs := _shares(folder / "renders" / subject.name / _folder_of(way)))
-            and (ours := _shares(folder / "renders" / subject.name / RECIPE))
-        ]
-        if pairs:
-            cells = [_cell(way, [(ours[name], theirs[name]) for ours, theirs in pairs]) for name in COLUMNS]
-            yield f"| {way} | {len(pairs)} | {' | '.join(cells)} |"
-
-
-def _shares(place: Path) -> Mapping[str, float]:
-    if not (place / "truth.json").is_file():
-        return {}
-    truth = Truth.read(place / "truth.json")
-    return dict(zip(COLUMNS, (truth.strict, truth.parts, truth.class_same, truth.other_same), strict=True))
-
-
-def _cell(way: str, pairs: Sequence[tuple[float, float]]) -> str:
-    ours, theirs = np.array(pairs).T
-    if way == RECIPE:
-        return f"{ours.mean():.0%}"
-    drawn = np.random.default_rng(0).integers(0, len(pairs), (4000, len(pairs)))
-    low, high = np.quantile((theirs - ours)[drawn].mean(axis=1), (0.025, 0.975))
-    return f"{theirs.mean():.0%} ({(theirs - ours).mean():+.0%}, {low:+.0%} to {high:+.0%})"
+    ways = (RECIPE, *AVERAGED, *(each for each in WAYS if each != RECIPE))
+    for way, number, cells in rows(ways, subjects, folder):
+        yield f"| {way} | {number} | {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

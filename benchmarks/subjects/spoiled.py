@@ -23,6 +23,7 @@ from benchmarks.subjects.subject import Subject, subject_of
 from flux_lora.adapter.attach import detach, load_into
 from flux_lora.adapter.files import read_adapter, write_dialect
 from flux_lora.adapter.layer_types import Adapter, LoRA, adapter_at_strength
+from flux_lora.config.choices import AdapterKind
 from flux_lora.config.compose import compose_config
 from flux_lora.evaluate.prompts import Suite
 from flux_lora.render.pipeline import render
@@ -163,7 +164,8 @@ def draw(run: Run, subject: Subject, adapter: Adapter | None, folder: Path, name
     for number, image in enumerate(render(pipeline, run.encode_prompts(spec.prompts), spec)):
         image.save(place / f"{number:03d}.png")
     if adapter is not None:
-        write_dialect(adapter, place / "adapter.safetensors", dialect="diffusers", metadata={}, dtype=torch.float32)
+        dialect = "diffusers" if run.config.adapter.kind is AdapterKind.lora else "lycoris"
+        write_dialect(adapter, place / "adapter.safetensors", dialect=dialect, metadata={}, dtype=torch.float32)
         detach(pipeline.transformer)
     (place / "done").touch()
     print(f"{subject.name} {name}", flush=True)

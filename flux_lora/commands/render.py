@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from flux_lora.adapter.attach import load_into, set_strength
@@ -13,6 +14,7 @@ from flux_lora.config.file_verbs import RenderArgs
 from flux_lora.config.schema import RunConfig
 from flux_lora.errors import ConfigError
 from flux_lora.render.kept import render_kept
+from flux_lora.render.pipeline import render as draw
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.auto_hardware import settled_to_render
@@ -48,7 +50,7 @@ def render(ask: RenderArgs) -> int:
         load_into(pipeline.transformer, given.adapter)
         set_strength(pipeline.transformer, ask.strength)
     with run.feedback.status(f"rendering {len(spec.shots())} images"):
-        images = render_kept(pipeline, embeds, spec, weights, out)
+        images = render_kept(partial(draw, pipeline, embeds, spec), spec, weights, out)
     rows = [images[first : first + len(ask.seeds)] for first in range(0, len(images), len(ask.seeds))]
     contact_sheet(rows, ask.prompts, [f"seed {seed}" for seed in ask.seeds], tile=256).save(out / SHEET)
     terminal.print(f"{len(images)} images and {SHEET} in {out.resolve()}")

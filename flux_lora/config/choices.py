@@ -30,6 +30,8 @@ class SubjectKind(StrEnum):
     product = "product"
     character = "character"
     style = "style"
+    edit = "edit"
+    """Pairs of images, before and after, and what is done between them in words."""
     other = "other"
 
 

@@ -67,6 +67,9 @@ class DataConfig:
     """Column of the caption, if data.folder is a table or dataset."""
     caption_lines: CaptionLines = CaptionLines.joined
     """joined: a file is one caption; variants: each line is one, and one is drawn at each exposure."""
+    reference_folders: tuple[str, ...] = ()
+    """For data.kind=edit: folders with what each image was before, by the same name; several give several references.
+    Empty takes <folder>/before for the images in <folder>/after, or the column `reference` of a table."""
     masks: MaskMode = MaskMode.auto
     """Masks weight the loss: name.mask.png beside the image, or data.mask_folder."""
     mask_folder: str = ""

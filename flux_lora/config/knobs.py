@@ -62,6 +62,9 @@ SYNONYMS = {
     "instance_data_dir": Synonym("data.folder"),
     "train_data_dir": Synonym("data.folder"),
     "dataset_config": Synonym("data.sources", "data.folder is the first source, and a recipe can hold them all"),
+    "control_path": Synonym("data.reference_folders", "[<folder>], with recipe=edit"),
+    "control_directory": Synonym("data.reference_folders", "[<folder>], with recipe=edit"),
+    "conditioning_data_dir": Synonym("data.reference_folders", "[<folder>], with recipe=edit"),
     "reg_data_dir": Synonym(
         "data.sources", "[{path: <folder>, role: regularisation}]; train.class_images has the base make such images"
     ),

@@ -12,6 +12,7 @@ from flux_lora.config.choices import (
     OptimizerName,
     Quantization,
     SigmaSampling,
+    SubjectKind,
 )
 from flux_lora.config.schema import ExportConfig, RunConfig, TrainConfig
 
@@ -39,6 +40,7 @@ def broken_rules(config: RunConfig) -> Iterator[Broken]:
     yield from _kind(config)
     yield from _hardware(config)
     yield from _words(config)
+    yield from _edit(config)
     yield from broken_export(config.export)
     if not config.export.name and set("/\\") & set(config.data.trigger):
         yield f"data.trigger is {config.data.trigger!r}, which cannot be a file's name", "set export.name"
@@ -273,3 +275,22 @@ def _words(config: RunConfig) -> Iterator[Broken]:
             f"data.trigger and data.class_word are both {config.data.trigger!r}: the class itself would be overwritten",
             "choose a rare word as data.trigger",
         )
+
+
+def _edit(config: RunConfig) -> Iterator[Broken]:
+    """What an edit has no use for is refused, and not passed over."""
+    if config.data.kind is not SubjectKind.edit:
+        if config.data.reference_folders:
+            yield "data.reference_folders is for edits", "take recipe=edit, or set data.kind=edit"
+        return
+    if config.train.preservation:
+        problem = "train.preservation holds the class of a subject, and an edit has none"
+        yield problem, "set train.preservation=0"
+    if config.train.evaluate_every:
+        yield "train.evaluate_every judges subjects, and data.kind is edit", "set train.evaluate_every=0"
+    if config.evaluate.description:
+        yield "evaluate.description tells of a subject, and data.kind is edit", "leave it empty"
+    if config.preview.prompts:
+        yield "preview.prompts are drawn from words alone, and data.kind is edit", "leave them out: pairs are shown"
+    if config.model.distilled:
+        yield "model.distilled is not tried with edits", 'set model.distilled=""'

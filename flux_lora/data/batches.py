@@ -33,16 +33,17 @@ def group_by_shape(shapes: Sequence[tuple[int, ...]]) -> Groups:
     return tuple(tuple(members[shape]) for shape in sorted(members))
 
 
-def apart_by_window(groups: Groups, windows: Sequence[tuple[int, ...]]) -> Groups:
-    """The groups, with samples apart whose captions have not the same windows, in tokens and in their order.
+def apart_by_traits(groups: Groups, traits: Sequence[tuple[int, ...]]) -> Groups:
+    """The groups, with samples apart that have not the same traits: the windows of their captions in tokens, in order,
+    and the sizes of their references; see EncodedDataset.traits.
 
-    Padding is attended to, so no two windows share a batch. A family with one window has the groups it had.
+    Padding is attended to, so no two windows share a batch. Where all have the same traits the groups stay.
     """
     apart = []
     for group in groups:
         members: dict[tuple[int, ...], list[int]] = {}
         for number in group:
-            members.setdefault(windows[number], []).append(number)
+            members.setdefault(traits[number], []).append(number)
         apart += [tuple(members[each]) for each in sorted(members)]
     return tuple(apart)
 
@@ -105,6 +106,8 @@ class Batch:
     share: ProcessShare = ProcessShare(0, 1)
     """Which of these are here: samples[rank::world_size]. A process that has none answers the first one's question,
     and that counts for nothing."""
+    references: tuple[Tensor, ...] = ()  # each BCHW, of any size
+    """What the images are made from: clean, and never learned."""
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Batch":
         """The same batch elsewhere. What the loss is weighed by stays float32."""
@@ -117,6 +120,7 @@ class Batch:
             loss_weights=None if weights is None else weights.to(device, non_blocking=beside),
             masks=None if masks is None else masks.to(device, non_blocking=beside),
             shares=None if shares is None else shares.to(device, non_blocking=beside),
+            references=tuple(each.to(device, dtype, non_blocking=beside) for each in self.references),
         )
 
     def pinned(self) -> "Batch":
@@ -128,6 +132,7 @@ class Batch:
             loss_weights=None if self.loss_weights is None else self.loss_weights.pin_memory(),
             masks=None if self.masks is None else self.masks.pin_memory(),
             shares=None if self.shares is None else self.shares.pin_memory(),
+            references=tuple(each.pin_memory() for each in self.references),
         )
 
     def spread(self, values: Tensor) -> Tensor:
@@ -215,6 +220,7 @@ def batch_at(
         samples=members,
         share=ProcessShare(feed.rank, feed.world_size),
         shares=torch.tensor([share * (feed.prior_loss_weight if is_prior(one) else 1.0) for one in samples]),
+        references=tuple(torch.stack(each) for each in zip(*(one.references for one in samples), strict=True)),
     )
 
 
@@ -224,13 +230,14 @@ def is_prior(sample: EncodedSample) -> bool:
 
 
 def grouped(encoded: Sequence[EncodedSample]) -> Groups:
-    """Sample numbers by the shape of their latents and the windows of their captions, each shown once an epoch. Every
-    latent is opened for that."""
-    shapes, windows = [], []
+    """Sample numbers by the shape of their latents and references and the windows of their captions, each shown once an
+    epoch. Every latent is opened for that."""
+    shapes, traits = [], []
     for one in encoded:
         shapes.append(tuple(one.latent.shape[-2:]))
-        windows.append(tuple(each.window for each in one.prompt_embeds))
-    return apart_by_window(group_by_shape(shapes), windows)
+        windows = [each.window for each in one.prompt_embeds]
+        traits.append((len(windows), *windows, *(side for each in one.references for side in each.shape[-2:])))
+    return apart_by_traits(group_by_shape(shapes), traits)
 
 
 def _said(sample: EncodedSample, window: int, chance: Tensor) -> PromptEmbeds:

@@ -59,6 +59,8 @@ class Sample:
     """The folder, table, shard or dataset it came from."""
     box: Box | None = None
     """What crops must hold, from the column `box` of a table; it may reach beyond the image."""
+    references: tuple[Path, ...] = ()
+    """Images that this one is made from, for an edit: what it was before."""
 
     @property
     def captions(self) -> tuple[str, ...]:

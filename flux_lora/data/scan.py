@@ -17,6 +17,7 @@ from flux_lora.data.image_stats.copies import Embed, one_core_each
 from flux_lora.data.image_stats.lettering import Line, Read
 from flux_lora.data.image_stats.mask_stats import MaskStats, measure_mask
 from flux_lora.data.image_stats.measure import ImageStats, measure
+from flux_lora.data.image_stats.pair_stats import PairStats, measure_pair
 from flux_lora.data.images.decode import decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
 from flux_lora.data.images.resize import outline_of, thumbnail_of
@@ -27,7 +28,10 @@ from flux_lora.errors import DataError
 UNREADABLE = Rule("unreadable", Severity.error, "An image cannot be decoded whole, or not as the recipe wants it.")
 UNREADABLE_MASK = Rule("unreadable-mask", Severity.error, "A mask cannot be decoded; its image would be without it.")
 MASK_SHAPE = Rule("mask-shape", Severity.error, "A mask of another shape than its image marks other places.")
-SCAN_RULES: tuple[Rule, ...] = (UNREADABLE, UNREADABLE_MASK, MASK_SHAPE)
+UNREADABLE_REFERENCE = Rule(
+    "unreadable-reference", Severity.error, "What an image was made from cannot be decoded, or is not there."
+)
+SCAN_RULES: tuple[Rule, ...] = (UNREADABLE, UNREADABLE_MASK, MASK_SHAPE, UNREADABLE_REFERENCE)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class ScannedImage:
     """Why the image, or its mask, cannot be used."""
     mask: MaskStats | None = None
     """None without a mask of its own, or where it cannot be used."""
+    pairs: tuple[PairStats | None, ...] = ()
+    """How it lies over each of its references; None where their shapes differ."""
+    thumbnails_before: tuple[bytes, ...] = ()
+    """Of its references, as JPEG; none unless `ScanOptions.draws`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ def scan(sample: Sample, options: ScanOptions, count: int = 1) -> ScannedImage:
         return ScannedImage(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
     image = decoded.image
     own_mask, findings = _mask_of(sample, image.size)
+    before, unreadable = _references_of(sample)
     mask, marked = own_mask or decoded.opacity, measure_mask(own_mask) if own_mask else None
     return ScannedImage(
         sample,
@@ -96,14 +105,28 @@ def scan(sample: Sample, options: ScanOptions, count: int = 1) -> ScannedImage:
         outline=outline_of(mask, count) if options.draws and mask else b"",
         vector=options.embed(image) if options.embed else None,
         lines=options.read(image) if options.read else None,
-        findings=findings,
+        findings=(*findings, *unreadable),
         mask=marked,
+        pairs=tuple(measure_pair(each, image) if has_shape_of(each, image.size) else None for each in before),
+        thumbnails_before=tuple(thumbnail_of(each, count) for each in before) if options.draws else (),
     )
 
 
 def vectors_of(scanned: Sequence[ScannedImage]) -> dict[Path, NDArray[np.float32]] | None:
     """Embedding by image; None where the extra is missing that computes them."""
     return {one.stats.image: one.vector for one in scanned if one.stats and one.vector is not None} or None
+
+
+def _references_of(sample: Sample) -> tuple[list[Image.Image], list[Finding]]:
+    """What the image was made from, and why any of it cannot be used."""
+    images, findings = [], []
+    for file in sample.references:
+        try:
+            images.append(decode(file, AlphaPolicy.composite).image)
+        except DataError as error:
+            problem = f"was made from {file}, which {error.problem.removeprefix(f'{file} ')}"
+            findings.append(UNREADABLE_REFERENCE.at(sample.image, problem, error.fix))
+    return images, findings
 
 
 def _mask_of(sample: Sample, size: tuple[int, int]) -> tuple[Image.Image | None, tuple[Finding, ...]]:

@@ -168,10 +168,15 @@ def _pixels(images: Sequence[Image.Image], side: int, mean: Sequence[float], std
 
 def _colours(image: Image.Image) -> Tensor:
     """T x FREQUENCIES."""
-    square = image.convert("RGB").resize((GRID * CELL, GRID * CELL), Image.Resampling.BOX)
-    cells = lab(np.asarray(square, np.float64) / 255).reshape(GRID, CELL, GRID, CELL, 3).mean((1, 3))
     waves, phases = _frequencies()
-    return torch.from_numpy(np.cos(cells @ waves + phases)).float().flatten(0, 1)
+    return torch.from_numpy(np.cos(colours_of(image) @ waves + phases)).float()
+
+
+def colours_of(image: Image.Image) -> np.ndarray:
+    """The mean colour of each place, in CIELAB: T3."""
+    square = image.convert("RGB").resize((GRID * CELL, GRID * CELL), Image.Resampling.BOX)
+    cells = lab(np.asarray(square, np.float64) / 255).reshape(GRID, CELL, GRID, CELL, 3)
+    return cells.mean((1, 3)).reshape(GRID * GRID, 3)
 
 
 @cache

@@ -112,7 +112,7 @@ def artefacts(measured: Measured, baseline: Baseline) -> Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A score: how it is computed, and what people are told about it."""
+    """A score, and what people are told about it."""
 
     name: str
     """Its key in Score.estimates, scores.jsonl and summary.json."""
@@ -124,15 +124,21 @@ class Metric:
     meaning: str
     """The same as a sentence."""
     higher_is_better: bool
-    measure: Callable[[Measured, Baseline], Estimate]
-    prompts: tuple[PromptKind, ...] = ("trigger",)
-    """Whose images are measured; Estimate.each has their prompts in this order."""
     leads: bool = False
     """Whether it stands in the first lines of a page."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SuiteMetric(Metric):
+    """A score of a suite's images."""
+
+    measure: Callable[[Measured, Baseline], Estimate]
+    prompts: tuple[PromptKind, ...] = ("trigger",)
+    """Whose images are measured; Estimate.each has their prompts in this order."""
+
+
 METRICS = (
-    Metric(
+    SuiteMetric(
         name="likeness",
         title="Likeness",
         zero="nothing of it, as in what the base draws of the class",
@@ -143,7 +149,7 @@ METRICS = (
         measure=likeness,
         leads=True,
     ),
-    Metric(
+    SuiteMetric(
         name="recognised",
         title="Recognised",
         zero="no image shows it as a whole",
@@ -152,7 +158,7 @@ METRICS = (
         higher_is_better=True,
         measure=recognised,
     ),
-    Metric(
+    SuiteMetric(
         name="retrieval",
         title="Found again",
         zero="they rank as the base's images do",
@@ -162,7 +168,7 @@ METRICS = (
         higher_is_better=True,
         measure=retrieval,
     ),
-    Metric(
+    SuiteMetric(
         name="adherence",
         title="Prompt following",
         zero="the prompt does not matter",
@@ -173,7 +179,7 @@ METRICS = (
         measure=adherence,
         leads=True,
     ),
-    Metric(
+    SuiteMetric(
         name="leakage",
         title="Leakage",
         zero="images without the trigger stay as they were",
@@ -185,7 +191,7 @@ METRICS = (
         prompts=("class_", "unrelated"),
         leads=True,
     ),
-    Metric(
+    SuiteMetric(
         name="bleeding",
         title="Class bleeding",
         zero="other things of the class stay ordinary",
@@ -195,7 +201,7 @@ METRICS = (
         measure=bleeding,
         prompts=("class_",),
     ),
-    Metric(
+    SuiteMetric(
         name="elsewhere",
         title="Seen elsewhere",
         zero="other things have nothing of it",
@@ -205,7 +211,7 @@ METRICS = (
         measure=elsewhere,
         prompts=("unrelated",),
     ),
-    Metric(
+    SuiteMetric(
         name="lift",
         title="Trigger lift",
         zero="the trigger changes nothing",
@@ -214,7 +220,7 @@ METRICS = (
         higher_is_better=True,
         measure=lift,
     ),
-    Metric(
+    SuiteMetric(
         name="copying",
         title="Copying",
         zero="no image repeats a training photo",
@@ -223,7 +229,7 @@ METRICS = (
         higher_is_better=False,
         measure=copying,
     ),
-    Metric(
+    SuiteMetric(
         name="variety",
         title="Variety",
         zero="all seeds give one image",
@@ -232,7 +238,7 @@ METRICS = (
         higher_is_better=True,
         measure=variety,
     ),
-    Metric(
+    SuiteMetric(
         name="artefacts",
         title="Artefacts",
         zero="no image has faults that the base's have not",
@@ -243,7 +249,29 @@ METRICS = (
         prompts=("trigger", "class_", "unrelated"),
     ),
 )
-BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
+EDIT_METRICS = (
+    Metric(
+        name="edited",
+        title="Edit made",
+        zero="nothing happens: the image as it was before",
+        full="what the held-out pair becomes",
+        meaning="How far the places that the edit changes have gone from before to after: 0% is the image as it was, "
+        "100% is the held-out image that a person made of it.",
+        higher_is_better=True,
+        leads=True,
+    ),
+    Metric(
+        name="untouched",
+        title="Left alone",
+        zero="everything is other",
+        full="everything else is as it was",
+        meaning="The share of the places that the held-out pair leaves alone and that look as before.",
+        higher_is_better=True,
+        leads=True,
+    ),
+)
+"""Of an edit; edits.py measures them."""
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in (*METRICS, *EDIT_METRICS)}
 
 
 @dataclass(frozen=True)
@@ -272,6 +300,11 @@ class Score:
     def candidate(self) -> str:
         """The checkpoint, or another tool's file, and its strength: step 1,125 at 1."""
         return f"{f'step {self.step:,}' if self.step else 'the file'} at {self.strength:g}"
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those that it has, in the order of the tables."""
+        return tuple(metric for name, metric in BY_NAME.items() if name in self.estimates)
 
     def of(self, metric: Metric) -> Estimate:
         """The estimate of this metric."""

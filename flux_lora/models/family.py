@@ -3,8 +3,6 @@
 A family is a package beside this file and a row in registry.py; sizes that differ in their layers (FLUX.2 klein 4B, 9B,
 dev) are a row each. Nothing outside `models/` and the adapter's key tables and loaders asks which family it is.
 
-What editing needs beyond this, and which is not here yet: reference images in samples and batches.
-
 Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
@@ -103,6 +101,17 @@ def stack_prompt_embeds(embeds: Sequence[PromptEmbeds]) -> PromptEmbeds:
 
 
 @dataclass(frozen=True)
+class SampleRequest:
+    """Images that are sampled together: one for each caption and seed."""
+
+    prompt_embeds: PromptEmbeds
+    seeds: Sequence[int]
+    """Of the noise, which is drawn on the CPU."""
+    references: tuple[Tensor, ...] = ()  # each 1CHW, of any size
+    """What all of them are made from, for an edit."""
+
+
+@dataclass(frozen=True)
 class LatentDistribution:
     """The VAE's latent distribution in the transformer's units: a normal distribution for each number.
 
@@ -116,7 +125,8 @@ class LatentDistribution:
 class Velocity(Protocol):
     """(noisy BCHW, sigma B, prompt embeds) -> velocity BCHW: noise minus data.
 
-    `references` are latents CHW of images that the prediction is conditioned on, for families that take them.
+    `references` are latents BCHW of images that the prediction is conditioned on, of any size, for families that take
+    them; of one image they are the same for all of the batch.
     """
 
     def __call__(
@@ -283,6 +293,11 @@ class ModelFamily(Protocol):
         ...
 
     @property
+    def most_references(self) -> int:
+        """How many images a prediction may be conditioned on, beside the one that is drawn; 0 where it takes none."""
+        ...
+
+    @property
     def trained_instead(self) -> str:
         """The model= recipe to train on where this base is distilled to few steps, which training would undo; empty
         where it is not."""
@@ -304,14 +319,13 @@ class ModelFamily(Protocol):
     def sample(
         self,
         pipeline: Pipeline,
-        prompt_embeds: PromptEmbeds,
-        seeds: Sequence[int],
+        request: SampleRequest,
         *,
         size: tuple[int, int],
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """Latents BCHW of one image for each caption and seed, as the family's own pipeline samples them.
+        """Latents BCHW of what is asked for, as the family's own pipeline samples them.
 
         `size` is width and height in pixels. Noise is drawn on the CPU from each image's own seed.
         """

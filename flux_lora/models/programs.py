@@ -57,6 +57,10 @@ class Programs:
     """The pipeline's class in diffusers."""
     diffusers_program: str = ""
     """Template of a program that draws with a LoRA there; empty where from_pretrained and a call are enough."""
+    editing_pipeline: str = ""
+    """The class that draws from an image, where that is another one."""
+    editing_arguments: tuple[str, ...] = ()
+    """What it is told beside the image, with {area} for the pixels of what it draws."""
     keeps_area: bool = False
     """Whether it draws as many pixels as 1024 x 1024 has whatever size is asked for, unless max_area says otherwise."""
     comfy: ComfyParts

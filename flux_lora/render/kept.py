@@ -1,14 +1,12 @@
 """Images kept as PNG files that say how they were made, and never rendered twice."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from flux_lora.atomic import replacing
-from flux_lora.models.family import Pipeline, PromptEmbeds
-from flux_lora.render.pipeline import render
 from flux_lora.render.spec import ImageSpec, RenderSpec, Weights, image_spec_from_json
 
 TEXT_KEY = "flux_lora"
@@ -45,21 +43,21 @@ def not_kept(spec: RenderSpec, weights: Weights, folder: Path, numbers: Sequence
 
 
 def render_kept(
-    pipeline: Pipeline,
-    prompt_embeds: Sequence[PromptEmbeds],
+    draw: Callable[[Sequence[int]], list[Image.Image]],
     spec: RenderSpec,
     weights: Weights,
     folder: Path,
     *,
     numbers: Sequence[int] | None = None,
 ) -> list[Image.Image]:
-    """The images of these shots of the spec, by number (all of them if None), rendered unless the folder has them.
+    """The images of these shots of the spec, by number (all of them if None), drawn unless the folder has them.
 
-    What lies there under the same name and was made otherwise is replaced. The pipeline must hold what `weights` says.
+    What lies there under the same name and was made otherwise is replaced. `draw` takes numbers of shots and must draw
+    with what `weights` says.
     """
     wanted = spec.images(weights)
     numbers = range(len(wanted)) if numbers is None else numbers
     missing = not_kept(spec, weights, folder, numbers)
-    for number, image in zip(missing, render(pipeline, prompt_embeds, spec, missing), strict=True):
+    for number, image in zip(missing, draw(missing), strict=True):
         save_image(image, image_file(folder, spec, number), wanted[number])
     return [Image.open(image_file(folder, spec, number)).convert("RGB") for number in numbers]

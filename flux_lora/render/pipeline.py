@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.models.family import Pipeline, PromptEmbeds, stack_prompt_embeds
+from flux_lora.models.family import Pipeline, PromptEmbeds, SampleRequest, stack_prompt_embeds
 from flux_lora.render.spec import RenderSpec
 
 PIXELS_AT_ONCE = 512 * 512
@@ -18,24 +18,30 @@ PIXELS_AT_ONCE = 512 * 512
 
 
 def render(
-    pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec, numbers: Sequence[int] | None = None
+    pipeline: Pipeline,
+    prompt_embeds: Sequence[PromptEmbeds],
+    spec: RenderSpec,
+    numbers: Sequence[int] | None = None,
+    *,
+    references: Sequence[Tensor] = (),
 ) -> list[Image.Image]:
     """One image for each of spec.shots(), in that order; prompt_embeds has a batch of one for each of spec.prompts.
 
-    `numbers` asks for some of the shots only.
+    `numbers` asks for some of the shots only. `references`, each 1CHW, are what all of them are made from.
 
     The noise of an image comes from its own seed on the CPU, so it does not depend on the machine or on its
     neighbours in a batch.
     """
     images: list[Image.Image] = []
-    for latents in _latents(pipeline, prompt_embeds, spec, numbers):
+    assert bool(references) == bool(spec.made_from), "a spec says whether its images are made from others"
+    for latents in _latents(pipeline, prompt_embeds, spec, numbers, references):
         images.extend(pipeline.family.decode(pipeline.vae, latents))
     return images
 
 
 def sample_latents(pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec) -> Tensor:
     """The latents of the same images, BCHW on the CPU, as the transformer left them: the VAE is not used."""
-    return torch.cat([latents.cpu() for latents in _latents(pipeline, prompt_embeds, spec, None)])
+    return torch.cat([latents.cpu() for latents in _latents(pipeline, prompt_embeds, spec, None, ())])
 
 
 def images_at_once(width: int, height: int) -> int:
@@ -44,7 +50,11 @@ def images_at_once(width: int, height: int) -> int:
 
 
 def _latents(
-    pipeline: Pipeline, prompt_embeds: Sequence[PromptEmbeds], spec: RenderSpec, numbers: Sequence[int] | None
+    pipeline: Pipeline,
+    prompt_embeds: Sequence[PromptEmbeds],
+    spec: RenderSpec,
+    numbers: Sequence[int] | None,
+    references: Sequence[Tensor],
 ) -> Iterator[Tensor]:
     fit = len(prompt_embeds) == len(spec.prompts) and all(each.window <= spec.text_tokens for each in prompt_embeds)
     assert fit, "prompts must be encoded from this spec"
@@ -54,8 +64,7 @@ def _latents(
         embeds, seeds = zip(*chunk, strict=True)
         yield pipeline.family.sample(
             pipeline,
-            stack_prompt_embeds(embeds),
-            seeds,
+            SampleRequest(stack_prompt_embeds(embeds), seeds, tuple(references)),
             size=(spec.width, spec.height),
             steps=spec.steps,
             guidance=spec.guidance,

@@ -47,6 +47,8 @@ class ImageSpec:
     guidance: float
     negative: str = ""
     sampler: str = SAMPLER
+    made_from: str = ""
+    """Digest of the images that it is made from; empty where it is made from words alone."""
     weights: Weights
 
     @property
@@ -55,8 +57,11 @@ class ImageSpec:
         return sha256(self.to_json().encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def to_json(self) -> str:
-        """As one line of JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """As one line of JSON, keys sorted. What is made from words alone has no word of what it is made from."""
+        said = asdict(self)
+        if not self.made_from:
+            del said["made_from"]
+        return json.dumps(said, sort_keys=True)
 
 
 def image_spec_from_json(text: str) -> ImageSpec | None:
@@ -83,6 +88,8 @@ class RenderSpec:
     steps: int = 20
     guidance: float = 3.5
     """The guidance embed's value, or the scale of real classifier-free guidance where the family uses that."""
+    made_from: str = ""
+    """Digest of the images that all of them are made from; empty where they are made from words alone."""
 
     def shots(self) -> tuple[Shot, ...]:
         """Every prompt with every seed; all seeds of a prompt stand together."""

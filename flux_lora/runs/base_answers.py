@@ -18,7 +18,7 @@ from flux_lora.data.batches import (
     Batch,
     BatchOptions,
     Groups,
-    apart_by_window,
+    apart_by_traits,
     batches_per_epoch,
     group_by_shape,
     sample_indices_at,
@@ -110,7 +110,7 @@ def reminders_of(run: Run, prepared: PreparedRun, pipeline: Pipeline, share: Pro
     groups = group_by_shape(
         shapes or [(one.bucket.height, one.bucket.width) for one in prepared.dataset.planned.prepared]
     )
-    groups = apart_by_window(groups, samples.windows())
+    groups = apart_by_traits(groups, samples.traits())
     questions = -(-config.train.steps // config.train.preservation_every)
     training = run.family.training_shift(pipeline.scheduler, width=side, height=side)
     reminders = Reminders(
@@ -186,7 +186,7 @@ def distance_between_prompts(base: Velocity, reminders: Reminders, place: Tensor
 @torch.no_grad()
 def _answers(base: Velocity, reminders: Reminders, members: Sequence[int], draw: int, place: Tensor) -> Tensor:
     batch, point = placed(_question(reminders, members, draw), place.device, place.dtype)
-    return base(point.noisy, point.sigma, batch.prompt_embeds)
+    return base(point.noisy, point.sigma, batch.prompt_embeds, references=batch.references)
 
 
 def _asked(reminders: Reminders, members: Sequence[int], draw: int) -> Asked:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from flux_lora.evaluate.choice import ChoiceLimits
 from flux_lora.evaluate.features import GRID
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import not_kept, render_kept
+from flux_lora.render.pipeline import render
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec, Weights
 from flux_lora.runs.dataset import RunDataset
@@ -110,7 +112,8 @@ class Drawer:
     def _images(self, name: str, weights: Weights, numbers: Sequence[int] | None) -> list[Image.Image]:
         name = f"{self._prefix}{name}"
         place = self._folder.evaluation / name
-        images = render_kept(self.pipeline, self._embeds, self.spec, weights, place, numbers=numbers)
+        draw = partial(render, self.pipeline, self._embeds, self.spec)
+        images = render_kept(draw, self.spec, weights, place, numbers=numbers)
         if numbers is None:
             contact_sheet(list(_rows(images, SHEET_ROWS))).save(self._folder.evaluation / f"{name}.png")
         return images

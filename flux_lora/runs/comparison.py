@@ -46,11 +46,13 @@ class JudgedRun:
 
 
 def read_judged_run(root: Path) -> JudgedRun:
-    """Raises RunError where the run was not evaluated."""
+    """Raises RunError where the run was not evaluated, or is an edit's, which has scores of its own."""
     folder = RunFolder(root)
     record, choice_file = evaluation_record(folder), folder.evaluation / "choice.json"
     if record is None or not choice_file.is_file():
         raise RunError(f"{root} was not evaluated", fix=f"run: flux-lora evaluate run={root}")
+    if record.spec.made_from:
+        raise RunError(f"{root} learned an edit, and subjects are compared", fix=f"open {folder.report}")
     kept = json.loads(choice_file.read_text(encoding="utf-8"))
     choice = Choice(**kept | {"verdict": Verdict(kept["verdict"]), "strengths": tuple(kept["strengths"])})
     lines = (folder.evaluation / "scores.jsonl").read_text(encoding="utf-8").splitlines()

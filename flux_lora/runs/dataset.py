@@ -1,16 +1,17 @@
 """The dataset of a run: training and held-out images, evaluation prompts, bucket plan, findings."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity
+from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity, SubjectKind
 from flux_lora.config.data import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.rules import broken_sizes
 from flux_lora.data.bucketing.crops import protected_box
-from flux_lora.data.bucketing.plan import BucketOptions, Plan, plan
+from flux_lora.data.bucketing.plan import BucketOptions, Plan, Prepared, plan
 from flux_lora.data.cache.index import SubjectBoxes
 from flux_lora.data.checks.dataset import dataset_summary
 from flux_lora.data.checks.registry import CheckedSet, judge, without_switched_off
@@ -23,7 +24,8 @@ from flux_lora.data.image_stats.lettering import can_read, load_read
 from flux_lora.data.samples import Sample
 from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all, vectors_of
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.source import Found, SourceOptions
+from flux_lora.data.sources.references import pair_folders
+from flux_lora.data.sources.source import REFERENCE_MISSING, UNUSED_REFERENCE, Found, SourceOptions
 from flux_lora.errors import ConfigError, ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
 from flux_lora.models.family import CaptionTokenizer
@@ -31,6 +33,8 @@ from flux_lora.runs.resume import begun_without_lots
 from flux_lora.runs.run import Run
 
 HELD_OUT = "held_out"
+PAIRING = (REFERENCE_MISSING.id, UNUSED_REFERENCE.id)
+"""What is wrong with held-out pairs binds, too: without what was before there is nothing to judge."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         plan=planned,
         max_crop=wanted.max_crop,
     )
-    findings = [*found.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
+    findings = [*found.findings, *looked.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
     windows = windows_in_words(samples, tokenizers)
     return RunDataset(
         samples=tuple(one.sample for one in readable),
@@ -119,11 +123,13 @@ class _LookedAt:
     held_out: tuple[ScannedImage, ...]
     by_lot: bool = False
     remarks: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
     """The images of the sources, and those of the held-out folder; without one, some of the sources' are held out."""
-    wanted, compared = run.config.data, _held_out(run.config.data).samples
+    wanted, beside = run.config.data, _held_out(run.config.data)
+    compared = beside.samples
     options = ScanOptions(
         alpha=wanted.alpha,
         embed=load_embed() if can_embed() else None,
@@ -134,7 +140,8 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
         scanned = tuple(scan_all([*found.samples, *compared], options, progress=progress))
     lots = wanted.held_out_images and not compared
     if not lots or begun_without_lots(run.folder.root, run.config.train.resume):
-        return _LookedAt(scanned[: len(found.samples)], scanned[len(found.samples) :])
+        trained, held_out = scanned[: len(found.samples)], scanned[len(found.samples) :]
+        return _LookedAt(trained, held_out, findings=beside.findings)
     chosen = choose_held_out(scanned, wanted.held_out_images, vectors_of(scanned))
     held_out = {one.sample.image: one for one in scanned if one.sample.image in chosen}  # a file of two sources is one
     return _LookedAt(
@@ -143,6 +150,19 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
         by_lot=bool(chosen),
         remarks=(held_out_in_words(chosen, len(scanned)),),
     )
+
+
+def planned_held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
+    """Held-out images at the first resolution, where they are asked about: for their loss, and as pairs. One without a
+    caption is asked for by trigger and class; a pair by what most of the trained ones say."""
+    data, pairs = run.config.data, run.config.data.kind is SubjectKind.edit
+    if not dataset.held_out or not (run.config.evaluate.held_out_losses or pairs):
+        return ()
+    said = Counter(sample.caption for sample in dataset.samples).most_common(1)
+    words = said[0][0] if pairs else f"a {data.trigger} {data.class_word}"
+    asked = [replace(each, caption=each.caption or words, repeats=1) for each in dataset.held_out]
+    options = dataset.planned.options
+    return plan(asked, replace(options, resolutions=options.resolutions[:1])).prepared
 
 
 def outline_dataset(run: Run, sizes: Mapping[Path, tuple[int, int]]) -> RunDataset:
@@ -176,9 +196,10 @@ def reasons_off(wanted: CheckConfig) -> dict[str, str]:
 
 
 def sources_of(wanted: DataConfig) -> list[SourceConfig]:
-    """data.folder, and what data.sources adds."""
+    """data.folder, and what data.sources adds. Of a folder of pairs, what the images became is the source."""
+    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.kind is SubjectKind.edit else None
     first = SourceConfig(
-        path=wanted.folder,
+        path=str(pairs[1]) if pairs else wanted.folder,
         repeats=wanted.repeats,
         prefix=wanted.prefix,
         suffix=wanted.suffix,
@@ -197,9 +218,10 @@ def _held_out(wanted: DataConfig) -> Found:
     folder = Path(wanted.held_out).expanduser() if wanted.held_out else _held_out_folder(wanted)
     if folder is None:
         return Found()
-    source = replace(sources_of(wanted)[0], path=str(folder), repeats=1)  # what goes around captions goes around these
-    found = find([source], replace(source_options(wanted), mask_folder=None, apart=()))
-    return Found(samples=found.samples)
+    own = replace(wanted, folder=str(folder))
+    source = replace(sources_of(own)[0], repeats=1)  # what goes around captions goes around these
+    found = find([source], replace(source_options(own), mask_folder=None, apart=()))
+    return Found(samples=found.samples, findings=tuple(each for each in found.findings if each.rule in PAIRING))
 
 
 def _held_out_folder(wanted: DataConfig) -> Path | None:
@@ -228,8 +250,16 @@ def source_options(wanted: DataConfig) -> SourceOptions:
         caption_lines=wanted.caption_lines,
         masks=wanted.masks,
         mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+        reference_folders=tuple(_reference_folders(wanted)),
         apart=(Path(wanted.held_out).expanduser(),) if wanted.held_out else (),
     )
+
+
+def _reference_folders(wanted: DataConfig) -> Iterator[Path]:
+    """Those that are named, else the one of a folder of pairs."""
+    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.kind is SubjectKind.edit else None
+    named = [Path(each).expanduser() for each in wanted.reference_folders]
+    yield from [pairs[0]] if pairs else named
 
 
 def _subject_boxes(run: Run) -> SubjectBoxes:
@@ -272,6 +302,9 @@ def _uncounted(run: Run) -> Finding:
 
 
 def _suite(wanted: DataConfig) -> Suite:
+    """Edits are judged by their pairs, and by no prompts."""
+    if wanted.kind is SubjectKind.edit:
+        return Suite((), (), ())
     file = Path(wanted.prompts).expanduser() if wanted.prompts else _photos_folder(wanted) / "prompts.txt"
     if wanted.prompts or file.is_file():
         return read_prompts(file, wanted.trigger, wanted.class_word)

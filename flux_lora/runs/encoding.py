@@ -4,13 +4,18 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
-from flux_lora.data.bucketing.plan import Prepared, plan
 from flux_lora.data.cache import EncodedDataset, EncodeOptions, EncodeResult, StageProfile, encode_all, encode_share
 from flux_lora.data.captioning.captioner import without_trigger
 from flux_lora.data.progress import no_progress
 from flux_lora.distributed.processes import ProcessGroup
 from flux_lora.models.family import PromptEmbeds
-from flux_lora.runs.dataset import RunDataset, outline_dataset, sizes_from_json, sizes_to_json
+from flux_lora.runs.dataset import (
+    RunDataset,
+    outline_dataset,
+    planned_held_out,
+    sizes_from_json,
+    sizes_to_json,
+)
 from flux_lora.runs.dataset_report import write_run_dataset_report
 from flux_lora.runs.evaluation import described
 from flux_lora.runs.later_stages import refuse_unexported, refuse_unjudged
@@ -116,7 +121,7 @@ def _encoded(run: Run, dataset: RunDataset) -> tuple[EncodeResult, PreparedRun]:
     if dataset.subject_boxes:
         dataset.subject_boxes.write(folder.cache)
     with run.feedback.progress("encoding", keeps=True) as progress:
-        both = (*planned.prepared, *_held_out(run, dataset))
+        both = (*planned.prepared, *planned_held_out(run, dataset))
         made = encode_all(both, run.encoders, folder.cache, wanted=options, progress=progress)
     made, held_out = made.split(len(planned.prepared))
     empty, fingerprint = run.encode_prompts([""])[0], fingerprint_of(planned, made.encoded.keys)
@@ -141,23 +146,18 @@ def _encode_options(run: Run, dataset: RunDataset) -> tuple[EncodeOptions, tuple
     """How images are preprocessed, and every caption that a run will need; untriggered ones for preservation only."""
     config = run.config
     prompts = ("", *dataset.suite.prompts, *preview_prompts(run, dataset), *described(config, dataset))
-    options = EncodeOptions(alpha=config.data.alpha, masks=config.data.masks, words=prompts)
+    options = EncodeOptions(
+        alpha=config.data.alpha,
+        masks=config.data.masks,
+        words=prompts,
+        pixels_per_token=run.family.pixels_per_token,
+    )
     if not config.train.preservation:
         return options, ()
     plain = partial(without_trigger, trigger=config.data.trigger, class_word=config.data.class_word)
     untriggered = [plain(caption) for one in dataset.planned.prepared for caption in one.sample.captions]
     images = class_images_of(run, class_prompts(untriggered, dataset.suite.kept))
     return replace(options, plain=plain, words=(*prompts, *(image.prompt for image in images))), images
-
-
-def _held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
-    """Held-out photos at the first resolution; one without a caption is asked for by trigger and class."""
-    if not run.config.evaluate.held_out_losses or not dataset.held_out:
-        return ()
-    words = f"a {run.config.data.trigger} {run.config.data.class_word}"
-    asked = [replace(each, caption=each.caption or words, repeats=1) for each in dataset.held_out]
-    options = dataset.planned.options
-    return plan(asked, replace(options, resolutions=options.resolutions[:1])).prepared
 
 
 def _in_numbers(profile: StageProfile) -> dict[str, object]:

@@ -20,7 +20,7 @@ from flux_lora.evaluate.clip import load_scorer
 from flux_lora.evaluate.estimate import Estimate
 from flux_lora.evaluate.features import colour_tokens, load_place_model
 from flux_lora.evaluate.prompts import described_prompts
-from flux_lora.evaluate.scores import METRICS, Score, score, without_training
+from flux_lora.evaluate.scores import Score, score, without_training
 from flux_lora.evaluate.second_opinion import Embed, disagreements, nearer
 from flux_lora.render.kept import image_file, spec_in
 from flux_lora.render.spec import RenderSpec
@@ -36,6 +36,7 @@ from flux_lora.runs.candidates import (
 )
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.distilled import judge_on_distilled
+from flux_lora.runs.edits import held_out_edits, is_edit, judge_edits
 from flux_lora.runs.folder import RunFolder, write_json
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note, read_summary
@@ -90,6 +91,8 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     there is rendered again. Raises RunError where there is no checkpoint.
     """
     checkpoints, spec = _checkpoints(run), evaluation_spec(run.config, dataset)
+    if is_edit(run.config):
+        return _kept(run.folder, _judged_as_edit(run, dataset, checkpoints))
     judges, left_out = load_judges(run.config.model, run.device.device)
     evaluation = _judged(run, dataset, checkpoints, judges, left_out)
     if run.config.model.distilled and evaluation.choice.verdict is not Verdict.nothing:
@@ -100,6 +103,16 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
         record = replace(evaluation.record, on_distilled=shown.said, distilled_images=shown.names)
         evaluation = replace(evaluation, record=record)
     return _kept(run.folder, evaluation)
+
+
+def _judged_as_edit(run: Run, dataset: RunDataset, checkpoints: Sequence[Checkpoint]) -> Evaluation:
+    """By held-out pairs. Captions are encoded before the base is opened."""
+    asked = held_out_edits(run, dataset)
+    found = judge_edits(run, asked, checkpoints, run.load_pipeline())
+    base = found.base["edited"]
+    unedited = f"Without training, the base makes {base.value:.0%} of the edit ({base.low:.0%} to {base.high:.0%})."
+    record = EvaluationRecord(spec=asked[0].spec, held_out=found.pairs, doubts=(), without_training=unedited)
+    return Evaluation(found.scores, found.choice, record)
 
 
 def _judged(
@@ -268,6 +281,6 @@ def _record(folder: RunFolder) -> Path:
 
 def _short(score: Score) -> dict[str, object]:
     """A score without its numbers of single images, for summary.json."""
-    estimates = {metric.name: score.of(metric) for metric in METRICS}
+    estimates = {metric.name: score.of(metric) for metric in score.metrics}
     numbers = {name: {"value": it.value, "low": it.low, "high": it.high} for name, it in estimates.items()}
     return {"step": score.step, "strength": score.strength, **numbers}

@@ -68,11 +68,11 @@ def export_run(run: Run) -> Exported:
         )
     checkpoint, strength = _chosen(folder)
     adapter = adapter_at_strength(read_adapter(checkpoint.adapter_file), strength)
-    wanted = export_paths(config.export, folder.export, config.data.trigger)
+    wanted = export_paths(config.export, folder.export, title_of_run(config))
     refuse_taken_places(config, folder, tuple(wanted.values()))
     check_room(adapter, tuple(wanted), DTYPES[config.export.dtype], (run.family,))
     note(folder, {"places": [str(place.resolve()) for place in wanted.values()]})  # ours, should this break off
-    label = _label(run, config.export.name or config.data.trigger)
+    label = _label(run, config.export.name or title_of_run(config))
     pipeline = run.load_pipeline()
     base = LoadedBase(family=run.family, transformer=pipeline.transformer, dtype=device.dtype)
     proofs = [
@@ -129,6 +129,11 @@ def _chosen(folder: RunFolder) -> tuple[Checkpoint, float]:
     return kept[chosen["step"]], float(chosen["strength"])
 
 
+def title_of_run(config: RunConfig) -> str:
+    """What files are called where the person names none: the trigger; edits may have none."""
+    return config.data.trigger or config.data.kind.value
+
+
 def refuse_taken_places(config: RunConfig, folder: RunFolder, wanted: Sequence[Path]) -> None:
     """The run's own files are made anew; another's, in a folder that others use too, are left alone."""
     known = read_summary(folder)
@@ -170,7 +175,7 @@ def _label(run: Run, title: str) -> Label:
 def _chosen_image(folder: RunFolder) -> Image.Image | None:
     """The first image that the chosen checkpoint drew while it was judged."""
     place = chosen_images_folder(folder)
-    file = next(iter(sorted(place.glob("*.png"))), None) if place else None
+    file = next(iter(sorted(place.glob("**/*.png"))), None) if place else None
     return Image.open(file).convert("RGB") if file else None
 
 

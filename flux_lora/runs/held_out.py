@@ -92,6 +92,7 @@ def losses_at(sigmas: Sequence[float], photo: EncodedSample, predict: Velocity, 
     if photo.mask is not None:
         weights = (floor + (1 - floor) * photo.mask.float()).expand(len(sigmas), -1, -1, -1)
     embeds = stack_prompt_embeds([photo.prompt_embeds[0]] * len(sigmas))
-    batch = Batch(latents, embeds, loss_weights=weights).to(run.device.device, run.device.dtype)
+    references = tuple(each[None].expand(len(sigmas), -1, -1, -1) for each in photo.references)
+    batch = Batch(latents, embeds, loss_weights=weights, references=references).to(run.device.device, run.device.dtype)
     end = torch.randn(latents.shape, generator=noise).to(run.device.device)
     return flow_loss(predict, batch, point_at(batch.latents, end, torch.tensor(sigmas))).cpu()

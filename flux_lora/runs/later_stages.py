@@ -10,8 +10,9 @@ from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.runs.dataset import RunDataset, reasons_off
+from flux_lora.runs.edits import is_edit
 from flux_lora.runs.evaluation import described, load_judges
-from flux_lora.runs.exporting import refuse_taken_places
+from flux_lora.runs.exporting import refuse_taken_places, title_of_run
 from flux_lora.runs.manifest import images_trained_on, pixels_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.share.publish import refuse_unpublishable
@@ -39,6 +40,8 @@ def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
             "seen, in a folder held_out inside data.folder",
         )
     described(run.config, dataset)
+    if is_edit(run.config):
+        return
     with run.feedback.status("opening the models that judge"):
         _, left_out = load_judges(run.config.model, run.device.device)
     for line in left_out:
@@ -60,7 +63,7 @@ def refuse_unfitting(run: Run, contents: AdapterContents) -> None:
 def refuse_unexported(run: Run) -> None:
     """Raises RunError where the files could not be written, or go to the hub."""
     config = run.config
-    wanted = export_paths(config.export, run.folder.export, config.data.trigger)
+    wanted = export_paths(config.export, run.folder.export, title_of_run(config))
     refuse_taken_places(config, run.folder, tuple(wanted.values()))
     for place in wanted.values():
         above = next(folder for folder in place.absolute().parents if folder.exists())

@@ -132,11 +132,12 @@ def _question(number: int, sample: EncodedSample) -> tuple[Batch, Tensor]:
     """An image at each of SIGMAS, and its noise, BCHW."""
     latents = sample.latent[None].expand(len(SIGMAS), -1, -1, -1)
     noise = torch.randn(latents.shape, generator=generator_for(0, number, "learning check"))
-    return Batch(latents, stack_prompt_embeds([sample.prompt_embeds[0]] * len(SIGMAS))), noise
+    references = tuple(each[None].expand(len(SIGMAS), -1, -1, -1) for each in sample.references)
+    return Batch(latents, stack_prompt_embeds([sample.prompt_embeds[0]] * len(SIGMAS)), references=references), noise
 
 
 def _answer(predict: Velocity, batch: Batch, noise: Tensor, place: Tensor) -> Tensor:
     """The velocity, BCHW, in float32."""
     batch = batch.to(place.device, place.dtype)
     point = point_at(batch.latents, noise.to(place), torch.tensor(SIGMAS))
-    return predict(point.noisy, point.sigma, batch.prompt_embeds).float()
+    return predict(point.noisy, point.sigma, batch.prompt_embeds, references=batch.references).float()

@@ -31,10 +31,12 @@ class Contents:
 def fingerprint_of(planned: Plan, keys: Sequence[EntryNames]) -> str:
     """A digest of what is trained on: the cache's names stand for every pixel, every caption and the encoders.
 
-    Run folders of version 0 hold it, so it is spelled as they spelled it: EntryNames was called Keys.
+    Run folders of version 0 hold it, so it is spelled as they spelled it: EntryNames was called Keys, and had no
+    references.
     """
     exposures = [one.exposures for one in planned.prepared]
     spelled = repr(list(zip(keys, exposures, strict=True))).replace("EntryNames(", "Keys(")
+    spelled = spelled.replace(", references=()", "")
     return sha256(spelled.encode()).hexdigest()[:32]
 
 
@@ -86,6 +88,11 @@ def images_trained_on(folder: RunFolder) -> frozenset[str]:
     return frozenset(line["image"] for line in _of_the_subject(folder))
 
 
+def captions_trained_on(folder: RunFolder) -> list[str]:
+    """The first caption of each of them."""
+    return [line["captions"][0] for line in _of_the_subject(folder) if line["captions"]]
+
+
 def pixels_trained_on(folder: RunFolder) -> frozenset[str]:
     """The digests of those images' pixels, wherever they lie now and whatever they are called."""
     return frozenset(line["pixels"] for line in _of_the_subject(folder) if line.get("pixels"))
@@ -110,6 +117,7 @@ def _line(one: Prepared) -> dict[str, object]:
     return {
         "image": str(one.sample.image),
         "captions": one.sample.captions,
+        **({"made_from": [str(file) for file in one.sample.references]} if one.sample.references else {}),
         "role": one.sample.role.value,
         "bucket": [one.bucket.width, one.bucket.height],
         "box": [round(edge, 2) for edge in (one.box.left, one.box.top, one.box.right, one.box.bottom)],
@@ -121,4 +129,5 @@ def _line(one: Prepared) -> dict[str, object]:
 
 def _named(keys: EntryNames) -> dict[str, object]:
     """The entries that an image needs; `flux-lora cache prune` spares them."""
-    return {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}
+    named: dict[str, object] = {"latent": keys.latent, "mask": keys.mask, "texts": keys.texts, "plains": keys.plains}
+    return named | ({"references": keys.references} if keys.references else {})

@@ -10,16 +10,16 @@ from typing import Protocol
 
 import torch
 
-from flux_lora.data.batches import BatchOptions, Groups, apart_by_window, batch_at
+from flux_lora.data.batches import BatchOptions, Groups, apart_by_traits, batch_at
 from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw
 from flux_lora.models.family import Pipeline
-from flux_lora.render.pipeline import images_at_once, render
 from flux_lora.runs.auto_hardware import ways_that_train
-from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.encoding import PreparedRun
 from flux_lora.runs.out_of_memory import way_of
 from flux_lora.runs.plan import CONTEXT, GIB, Plan, Planner, Way, planner_for
-from flux_lora.runs.run import Run, spec_of
+from flux_lora.runs.previews import previews_of
+from flux_lora.runs.run import Run
 from flux_lora.train.learner import Learner
 from flux_lora.train.loop import launched_steps
 
@@ -136,7 +136,7 @@ def step_on_largest(prepared: PreparedRun, options: BatchOptions, draw: Draw, le
     """One update on the batch with most pixels."""
     planned = prepared.dataset.planned
     sides = [(one.bucket.width, one.bucket.height) for one in planned.prepared]
-    groups = largest_batch(apart_by_window(planned.groups, prepared.encoded.windows()), sides, options.batch_size)
+    groups = largest_batch(apart_by_traits(planned.groups, prepared.encoded.traits()), sides, options.batch_size)
     batch = batch_at(prepared.encoded, prepared.empty, options, groups, 0)
     several = iter([batch] * learner.config.gradient_accumulation_steps)
     for launched in launched_steps(learner, several, draw):
@@ -144,8 +144,5 @@ def step_on_largest(prepared: PreparedRun, options: BatchOptions, draw: Draw, le
 
 
 def one_preview(run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
-    """As many images as share a pass of the model, in one step each; they are thrown away."""
-    config, prompts = run.config, preview_prompts(run, prepared.dataset)
-    spec = spec_of(config, prompts, (config.preview.seed,), steps=1, side=config.preview.size)
-    embeds = run.encode_prompts(prompts)
-    render(pipeline, embeds, spec, numbers=range(min(len(prompts), images_at_once(spec.width, spec.height))))
+    """The first one, in one step; it is thrown away."""
+    previews_of(run, prepared)[0].tried(pipeline)

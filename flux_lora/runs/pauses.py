@@ -1,6 +1,6 @@
 """What is done between two steps: the held-out loss, checkpoints and their scores, previews, and what looks amiss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from PIL import Image
 from torch import Tensor
@@ -11,14 +11,14 @@ from flux_lora.config.choices import Control
 from flux_lora.config.schema import TrainConfig
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import save_image
-from flux_lora.render.pipeline import render
 from flux_lora.runs.base_answers import DRIFT, PRESERVATION_WEIGHT
 from flux_lora.runs.early_stop import EarlyStop
-from flux_lora.runs.encoding import PreparedRun, preview_prompts
+from flux_lora.runs.encoding import PreparedRun
 from flux_lora.runs.held_out import HeldOutLoss
 from flux_lora.runs.learning_check import LearningCheck
 from flux_lora.runs.non_finite import NonFiniteSteps
-from flux_lora.runs.run import Run, spec_of
+from flux_lora.runs.previews import previews_of
+from flux_lora.runs.run import Run
 from flux_lora.runs.slow_steps import SlowSteps, memory_held
 from flux_lora.runs.summary import note
 from flux_lora.train import checkpoints
@@ -96,24 +96,19 @@ class Pauses:
 
 
 class _Previews:
-    """The same prompts and noise at each preview, so that two differ by what was learned."""
-
     def __init__(self, run: Run, prepared: PreparedRun, pipeline: Pipeline) -> None:
-        config, prompts = run.config, preview_prompts(run, prepared.dataset)
-        self._run = run
-        self._pipeline = pipeline
-        self._embeds = run.encode_prompts(prompts)
-        self._spec = spec_of(
-            config, prompts, (config.preview.seed,), steps=config.preview.steps, side=config.preview.size
-        )
+        self._run, self._pipeline = run, pipeline
+        self._previews = previews_of(run, prepared)
 
     def show(self, number: int, reporter: Reporter) -> None:
         """Render and keep the previews of a step."""
-        rendered = render(self._pipeline, self._embeds, self._spec)
-        images: Mapping[str, Image.Image] = dict(zip(self._spec.prompts, rendered, strict=True))
         folder = self._run.folder.samples / f"step-{number:06d}"
         folder.mkdir(parents=True, exist_ok=True)
-        specs = self._spec.images(self._run.weights(adapter_digest(adapter_of(self._pipeline.transformer))))
-        for index, (image, spec) in enumerate(zip(rendered, specs, strict=True)):
-            save_image(image, folder / f"{index:02d}.png", spec)
-        reporter.previewed(number, images)
+        weights = self._run.weights(adapter_digest(adapter_of(self._pipeline.transformer)))
+        drawn: list[tuple[str, Image.Image]] = []
+        for preview in self._previews:
+            images, specs = preview.drawn(self._pipeline), preview.spec.images(weights)
+            for name, image, spec in zip(preview.names, images, specs, strict=True):
+                save_image(image, folder / f"{len(drawn):02d}.png", spec)
+                drawn.append((name, image))
+        reporter.previewed(number, dict(drawn))

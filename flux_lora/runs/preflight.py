@@ -6,7 +6,7 @@ from pathlib import Path
 from flux_lora.adapter.dialects.table import dialect_refusals
 from flux_lora.adapter.start import read_start
 from flux_lora.adapter.trainable import trained_ranks
-from flux_lora.config.choices import AdapterKind, ExportDialect, OutsideMask, Severity
+from flux_lora.config.choices import AdapterKind, ExportDialect, OutsideMask, Severity, SubjectKind
 from flux_lora.config.data import CheckConfig, DataConfig
 from flux_lora.config.rules import without_effect
 from flux_lora.config.schema import EvaluateConfig, RunConfig
@@ -16,6 +16,7 @@ from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
 from flux_lora.runs.dataset import RunDataset, read_dataset, sources_of
+from flux_lora.runs.edits import refuse_unpaired
 from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
@@ -44,6 +45,7 @@ def preflight(run: Run) -> RunDataset:
         read_start(Path(adapter.start).expanduser(), set(ranks.values()))
     dataset = read_dataset(run, draws=run.config.check.page)
     refuse_errors(dataset.findings)
+    refuse_unpaired(run, dataset)
     for finding in dataset.findings:
         if finding.severity is Severity.warning:
             run.feedback.say(f"{finding.file} {finding.problem} -> {finding.fix}")
@@ -77,7 +79,9 @@ def refuse_unknown_rules(wanted: CheckConfig) -> None:
 
 
 def _refuse_empty_words(wanted: DataConfig) -> None:
-    """Photos may be judged without a trigger; training needs one."""
+    """Photos may be judged without a trigger; training needs one, but for an edit: its captions say what is done."""
+    if wanted.kind is SubjectKind.edit:
+        return
     for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
         if not word.strip():
             raise ConfigError(f"{key} is empty", fix=f"set {key} to the word that the captions use")

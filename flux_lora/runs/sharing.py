@@ -12,14 +12,15 @@ from flux_lora.adapter.proof.prove import Proof
 from flux_lora.adapter.quantized_merge import Forecast, forecast_in_words
 from flux_lora.adapter.write_proven import disk_explained, title_of
 from flux_lora.config.schema import ExportConfig, RunConfig
-from flux_lora.evaluate.scores import METRICS
+from flux_lora.evaluate.scores import BY_NAME
 from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import image_file, save_image
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
+from flux_lora.runs.edits import before_file, is_edit, references_of
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.manifest import images_trained_on
+from flux_lora.runs.manifest import captions_trained_on, images_trained_on
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import read_summary
 from flux_lora.share.base_models import BaseModel, base_model, with_part_files
@@ -28,6 +29,8 @@ from flux_lora.share.publish import bundle, push
 from flux_lora.share.write import write_companions
 
 EXAMPLE = "example.png"
+NOT_JUDGED = "an image"
+"""In the place of a digest, where there is no image that the example is made from."""
 MOST_IMAGES = 4
 
 
@@ -38,11 +41,8 @@ def write_shared_files(
     config, folder, place = run.config, run.folder, Path(proofs[0].file).parent
     files = [_weights(each) for each in proofs]
     record = evaluation_record(folder)
-    spec = (
-        record.spec
-        if record
-        else spec_of(config, (f"a {config.data.trigger} {config.data.class_word}",), (FIRST_SEED,))
-    )
+    spec = record.spec if record else _usual_spec(run)
+    before = before_file(folder) if record and spec.made_from else None
     images = _images(run, spec, Path(proofs[0].file), pipeline) if record else ()
     product = SharedModel(
         title=title_of(Path(proofs[0].file)),
@@ -59,6 +59,7 @@ def write_shared_files(
         training=_training(config, folder),
         scores=_scores(config, folder),
         images=images,
+        before=before,
         remarks=(forecast_in_words(forecasts),) if forecasts else (),
         author=config.export.author,
         repo=config.export.push_to_hub,
@@ -66,6 +67,15 @@ def write_shared_files(
     )
     configs = [file.with_name(CONFIG) for file in files if file.parent != place]
     return tuple(sorted([*write_companions(place, product), *configs]))
+
+
+def _usual_spec(run: Run) -> RenderSpec:
+    """Of what was not judged: the subject by its name, or the first edit that was trained."""
+    config = run.config
+    if is_edit(config):
+        prompt = next(iter(captions_trained_on(run.folder)), "")
+        return replace(spec_of(config, (prompt,), (FIRST_SEED,)), made_from=NOT_JUDGED)
+    return spec_of(config, (f"a {config.data.trigger} {config.data.class_word}",), (FIRST_SEED,))
 
 
 def bundle_place(first: Path) -> Path:
@@ -115,13 +125,14 @@ def _images(run: Run, spec: RenderSpec, file: Path, pipeline: Pipeline) -> tuple
     embeds = run.encode_prompts(example.prompts)
     drawn = run.folder.evaluation / EXAMPLE
     (made,) = example.images(run.weights(weights_digest(file)))
-    save_image(render(pipeline, embeds, example)[0], drawn, made)
+    references = references_of(run, [before_file(run.folder)]) if spec.made_from else ()
+    save_image(render(pipeline, embeds, example, references=references)[0], drawn, made)
     return (SharedImage(example.prompts[0], drawn), *_judged(run.folder, spec))
 
 
 def _judged(folder: RunFolder, spec: RenderSpec) -> tuple[SharedImage, ...]:
     place = chosen_images_folder(folder)
-    if place is None:
+    if place is None or spec.made_from:
         return ()
     others = range(1, min(MOST_IMAGES, len(spec.prompts)))
     files = [(spec.prompts[number], image_file(place, spec, number * len(spec.seeds))) for number in others]
@@ -149,7 +160,7 @@ def _scores(config: RunConfig, folder: RunFolder) -> Scores | None:
     return Scores(
         measures=tuple(
             Measure(metric.title, zero=metric.zero, full=metric.full, **chosen[metric.name])
-            for metric in METRICS
+            for metric in BY_NAME.values()
             if metric.name in chosen
         ),
         scorer=config.model.scorer,

@@ -23,7 +23,7 @@ from flux_lora.atomic import FULL
 from flux_lora.config.choices import Control, SigmaSampling
 from flux_lora.config.compose import flat_settings
 from flux_lora.config.schema import RunConfig, TrainConfig
-from flux_lora.data.batches import Batch, BatchOptions, apart_by_window, batch_at, batches_from
+from flux_lora.data.batches import Batch, BatchOptions, apart_by_traits, batch_at, batches_from
 from flux_lora.distributed.processes import ALONE, ProcessGroup, ProcessShare
 from flux_lora.errors import RunError
 from flux_lora.flow.points import Draw, Shift, counted_draw
@@ -110,7 +110,7 @@ def train_adapter(
     _refuse_another_start(start, group)
     dtype = run.device.dtype
     preservation = preservation_of(config.train, reminders, dtype, start, last) if reminders else None
-    groups = apart_by_window(prepared.dataset.planned.groups, prepared.encoded.windows())
+    groups = apart_by_traits(prepared.dataset.planned.groups, prepared.encoded.traits())
     first = start * config.train.gradient_accumulation_steps
     batches = batches_from(prepared.encoded, prepared.empty, options, groups, start=first)
     if group.first:
@@ -195,7 +195,7 @@ def _compiled(
 
     def attempt() -> tuple[Tensor, list[Tensor]]:
         asked, point = placed((batch, draw(batch.latents.float(), 0)), run.device.device, run.device.dtype)
-        answer = learner.predict(point.noisy, point.sigma, asked.prompt_embeds)
+        answer = learner.predict(point.noisy, point.sigma, asked.prompt_embeds, references=asked.references)
         gradients = torch.autograd.grad((answer - point.velocity).float().square().mean(), learner.parameters)
         return answer.detach(), list(gradients)
 

@@ -108,6 +108,8 @@ class SharedModel:
     training: Training
     scores: Scores | None = None
     images: tuple[SharedImage, ...] = ()
+    before: Path | None = None
+    """Of an edit: the image that the example is made from."""
     remarks: tuple[str, ...] = ()
     """Further limits, one sentence each, such as what a quantised base rounds away."""
     author: str = ""
@@ -115,6 +117,16 @@ class SharedModel:
     """Its repository on the hub, as org/name."""
     version: str
     """Of this package."""
+
+    @property
+    def edits(self) -> bool:
+        """Whether it edits an image that it is shown."""
+        return bool(self.spec.made_from)
+
+    @property
+    def has_workflow(self) -> bool:
+        """Whether a workflow lies beside it; none shows an image to edit yet."""
+        return self.for_comfyui and not self.edits
 
     @property
     def for_comfyui(self) -> bool:
@@ -179,9 +191,9 @@ def front_matter(product: SharedModel) -> str:
         license=base.licence_id or None,
         license_name=base.licence if base.licence_id == OWN_TERMS else None,
         license_link=(base.licence_link or None) if base.licence_id == OWN_TERMS else None,
-        pipeline_tag="text-to-image",
-        tags=list(TAGS),
-        instance_prompt=product.trigger,
+        pipeline_tag="image-to-image" if product.edits else TAGS[0],
+        tags=["image-to-image" if tag == TAGS[0] and product.edits else tag for tag in TAGS],
+        instance_prompt=product.trigger or product.spec.prompts[0],
         widget=[
             {"text": image.prompt, "output": {"url": image_name(number)}} for number, image in enumerate(product.images)
         ],

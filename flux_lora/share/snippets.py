@@ -1,5 +1,6 @@
 """The exported file in diffusers and in ComfyUI, as text to copy."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from flux_lora.models.mini import MINI
@@ -7,6 +8,8 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import BaseModel
 
 FROM_MINI = "from flux_lora.models.mini import mini_folder\n"
+BEFORE = "before.png"
+"""The image that the program of an edit begins with."""
 OWN_FOLDER = "str(Path(__file__).parent)"
 """The folder of the program itself, whatever the working directory."""
 
@@ -20,7 +23,7 @@ pipeline.to(device)
 
 picture = pipeline(
     prompt={prompt!r},
-    width={width},
+{image}    width={width},
     height={height},
 {area}    num_inference_steps={steps},
     guidance_scale={guidance:g},
@@ -34,6 +37,8 @@ OWN_TRANSFORMER = (
     "# The LoRA was trained on {file}. Give it as transformer=..., read by from_single_file, for its images.\n"
 )
 OWN_PARTS = "# It was trained with {files} in place of the base's own; its release's own files are the same.\n"
+COMFY_EDIT = """
+The image to edit: Load Image > VAE Encode > ReferenceLatent, between CLIP Text Encode and what follows it."""
 NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for a released base, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.
@@ -54,9 +59,10 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
     """
     same_folder = Path(file).name == file
     return (base.programs.diffusers_program or DIFFUSERS).format(
-        imports=_imports(base, same_folder),
+        imports=_imports(base, same_folder, spec),
         note=_own_files(base),
-        pipeline=base.programs.diffusers_pipeline,
+        pipeline=_pipeline(base, spec),
+        image=_image(spec),
         base="mini_folder()" if base.place == MINI else repr(base.place),
         folder=OWN_FOLDER if same_folder else repr(str(Path(file).parent)),
         file=Path(file).name,
@@ -64,7 +70,7 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
         strength=strength,
         width=spec.width,
         height=spec.height,
-        area=f"    max_area={spec.width * spec.height},\n" if base.programs.keeps_area else "",
+        area="".join(f"    {each}\n" for each in _area(base, spec)),
         steps=spec.steps,
         guidance=spec.guidance,
         text_tokens=spec.text_tokens,
@@ -72,19 +78,41 @@ def diffusers_snippet(base: BaseModel, file: str, prompt: str, spec: RenderSpec,
     )
 
 
+def _pipeline(base: BaseModel, spec: RenderSpec) -> str:
+    edits = base.programs.editing_pipeline if spec.made_from else ""
+    return edits or base.programs.diffusers_pipeline
+
+
+def _image(spec: RenderSpec) -> str:
+    """The line that gives the image to edit, which lies beside the program."""
+    return f'    image=Image.open({OWN_FOLDER} + "/{BEFORE}").convert("RGB"),\n' if spec.made_from else ""
+
+
+def _area(base: BaseModel, spec: RenderSpec) -> Iterator[str]:
+    pixels = spec.width * spec.height
+    if spec.made_from:
+        yield from (f"{each.format(area=pixels)}," for each in base.programs.editing_arguments)
+    elif base.programs.keeps_area:
+        yield f"max_area={pixels},"
+
+
 def comfy_hint(base: BaseModel, file: str, spec: RenderSpec, *, strength: float = 1.0) -> str:
     """The nodes and settings for ComfyUI, as text; or that it cannot load this base."""
     if not base.in_comfyui:
         return NOT_IN_COMFYUI.format(base=base.name)
-    return COMFY.format(
-        name=Path(file).name,
-        unet=base.comfy,
-        strength=strength,
-        guided=_guided(base, spec),
-        steps=spec.steps,
-        width=spec.width,
-        height=spec.height,
-    ) + (f"\n{base.programs.comfy.untried}" if base.programs.comfy.untried else "")
+    return (
+        COMFY.format(
+            name=Path(file).name,
+            unet=base.comfy,
+            strength=strength,
+            guided=_guided(base, spec),
+            steps=spec.steps,
+            width=spec.width,
+            height=spec.height,
+        )
+        + (COMFY_EDIT if spec.made_from else "")
+        + (f"\n{base.programs.comfy.untried}" if base.programs.comfy.untried else "")
+    )
 
 
 def _own_files(base: BaseModel) -> str:
@@ -100,9 +128,10 @@ def _guided(base: BaseModel, spec: RenderSpec) -> str:
     return said.format(guidance=spec.guidance, sigmas=sigmas)
 
 
-def _imports(base: BaseModel, same_folder: bool) -> str:
-    lines = ["from pathlib import Path\n\n"] if same_folder else []
+def _imports(base: BaseModel, same_folder: bool, spec: RenderSpec) -> str:
+    lines = ["from pathlib import Path\n\n"] if same_folder or spec.made_from else []
     lines += ["import torch\n"]
     if not base.programs.diffusers_program:  # which imports what it needs
-        lines += [f"from diffusers import {base.programs.diffusers_pipeline}\n"]
+        lines += [f"from diffusers import {_pipeline(base, spec)}\n"]
+    lines += ["from PIL import Image\n"] if spec.made_from else []
     return "".join(lines + ([f"\n{FROM_MINI}"] if base.place == MINI else []))

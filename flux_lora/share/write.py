@@ -5,7 +5,7 @@ from pathlib import Path
 from flux_lora.atomic import write_bytes, write_text
 from flux_lora.errors import RunError
 from flux_lora.share.card import DIFFUSERS, MARKER, SharedModel, card_of, image_name
-from flux_lora.share.snippets import diffusers_snippet
+from flux_lora.share.snippets import BEFORE, diffusers_snippet
 from flux_lora.share.workflow import text_to_image, to_api, to_canvas
 
 CARD = "README.md"
@@ -41,16 +41,23 @@ def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
         if not file.is_file():
             raise RunError(f"{file} is not there to be shared", fix="export it first, into the same folder")
     nodes = text_to_image(product.base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
-    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if product.for_comfyui else {}
+    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if product.has_workflow else {}
     texts |= {EXAMPLE: _example(product)} if DIFFUSERS in product.readers else {}
     for name, text in texts.items():
         write_text(text, folder / name)
+    if product.before:
+        write_bytes(product.before.read_bytes(), folder / BEFORE)
     for number, image in enumerate(product.images):
         write_bytes(image.file.read_bytes(), folder / image_name(number))
     card = folder / CARD
     if not card.is_file() or MARKER in card.read_text(encoding="utf-8"):
         write_text(card_of(product), card)
-    names = (*texts, *(image_name(number) for number in range(len(product.images))), CARD)
+    names = (
+        *texts,
+        *([BEFORE] if product.before else []),
+        *(image_name(number) for number in range(len(product.images))),
+        CARD,
+    )
     return tuple(sorted([*adapters, *(folder / name for name in names)]))
 
 

@@ -79,7 +79,7 @@ class Learner:
         """The question with the base's own answer where the batch's masks leave a photo out."""
         if batch.masks is None:
             return point
-        own = self.base(point.noisy, point.sigma, batch.prompt_embeds).float()
+        own = self.base(point.noisy, point.sigma, batch.prompt_embeds, references=batch.references).float()
         return replace(point, velocity=torch.lerp(own, point.velocity, batch.masks))
 
     def accumulate(self, loss: Tensor) -> None:

@@ -28,7 +28,7 @@ def flow_loss(predict: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
 
 def flow_error(predict: Velocity, batch: Batch, point: FlowPoint) -> Tensor:
     """Predicted minus true velocity: BCHW, float32."""
-    return predict(point.noisy, point.sigma, batch.prompt_embeds).float() - point.velocity
+    return predict(point.noisy, point.sigma, batch.prompt_embeds, references=batch.references).float() - point.velocity
 
 
 def weighed(errors_BCHW: Tensor, weights_B1HW: Tensor | None) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flux_lora.config.choices import SourceRole
-from flux_lora.data.batches import Batch, BatchOptions, apart_by_window, batch_at, batches_from, grouped
+from flux_lora.data.batches import Batch, BatchOptions, apart_by_traits, batch_at, batches_from, grouped
 from flux_lora.data.cache import EncodedDataset, EncodedSample
 from flux_lora.data.cache.entries import EntryNames, write_entry
 from flux_lora.models.family import PromptEmbeds
@@ -54,8 +54,8 @@ def test_a_batch_has_one_window_whatever_the_captions_and_their_dropout(
 
 def test_with_one_window_the_groups_are_those_of_the_shapes():
     groups = ((0, 2, 2), (1,))
-    assert apart_by_window(groups, [(4,), (4,), (4,)]) == groups
-    assert apart_by_window(groups, [(4,), (4,), (6,)]) == ((0,), (2, 2), (1,))
+    assert apart_by_traits(groups, [(4,), (4,), (4,)]) == groups
+    assert apart_by_traits(groups, [(4,), (4,), (6,)]) == ((0,), (2, 2), (1,))
 
 
 def test_of_variants_in_two_windows_each_is_drawn_as_often():

@@ -17,7 +17,7 @@ from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
 from flux_lora.models.counting import counted as counted_on_meta
-from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
+from flux_lora.models.family import ModelSource, Placement, PromptEmbeds, SampleRequest
 from flux_lora.models.flux2.caption_tokenizer import as_message
 from flux_lora.models.flux2.family import KLEIN
 from flux_lora.models.flux2.latents import decode_latents, latent_distribution, patchify, unpatchify
@@ -170,7 +170,9 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
     pipeline = family.load_pipeline(source, PLACE)
     embeds = our_embeds(source)
     opened = type(pipeline)(family, pipeline.transformer, pipeline.vae, pipeline.scheduler, embeds.rows([1]))
-    latents = family.sample(opened, embeds.rows([0, 0]), (7, 8), size=size, steps=steps, guidance=guidance)
+    latents = family.sample(
+        opened, SampleRequest(embeds.rows([0, 0]), (7, 8)), size=size, steps=steps, guidance=guidance
+    )
     ours = family.decode(pipeline.vae, latents)
     expected = theirs(
         prompt=[CAPTIONS[0]] * 2,
@@ -194,7 +196,7 @@ def test_a_distilled_base_draws_without_guidance(tmp_path: Path, source: ModelSo
     assert (family.name, family.uses_cfg, family.trained_instead) == ("FLUX.2 klein 4B", False, "flux2_klein_4b")
     pipeline, embeds = family.load_pipeline(distilled, PLACE), our_embeds(source)
     drawn = [
-        family.sample(pipeline, embeds.rows([0]), (1,), size=(32, 32), steps=2, guidance=guidance)
+        family.sample(pipeline, SampleRequest(embeds.rows([0]), (1,)), size=(32, 32), steps=2, guidance=guidance)
         for guidance in (1.0, 4.0)
     ]
     assert torch.equal(*drawn)

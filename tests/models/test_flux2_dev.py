@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoProcessor
 
 from flux_lora.models.counting import counted as counted_on_meta
-from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
+from flux_lora.models.family import ModelSource, Placement, PromptEmbeds, SampleRequest
 from flux_lora.models.flux2 import mistral_tokenizer
 from flux_lora.models.flux2.decoders import computed_on
 from flux_lora.models.flux2.family import FLUX2_DEV
@@ -230,7 +230,9 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
 ):
     family = family_of(source)
     pipeline = family.load_pipeline(source, PLACE)
-    latents = family.sample(pipeline, embeds.rows([0, 0]), (7, 8), size=size, steps=steps, guidance=guidance)
+    latents = family.sample(
+        pipeline, SampleRequest(embeds.rows([0, 0]), (7, 8)), size=size, steps=steps, guidance=guidance
+    )
     ours = family.decode(pipeline.vae, latents)
     expected = theirs(
         prompt=[CAPTIONS[0]] * 2,

@@ -18,7 +18,7 @@ from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines import PipelineState
 
 import flux_lora.models.flux3.velocity as velocity_module
-from flux_lora.models.family import ModelSource, Pipeline
+from flux_lora.models.family import ModelSource, Pipeline, SampleRequest
 from flux_lora.models.flux2.latents import latent_distribution
 from flux_lora.models.flux2.load import load_vae
 from flux_lora.models.flux3.family import FLUX3
@@ -185,7 +185,9 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
     pipeline = family.load_pipeline(source, PLACE)
     embeds = our_embeds(source, CAPTIONS[2])
     opened = Pipeline(family, pipeline.transformer, pipeline.vae, pipeline.scheduler, our_embeds(source, ""))
-    latents = family.sample(opened, embeds.rows([0, 0]), (7, 8), size=size, steps=steps, guidance=guidance)
+    latents = family.sample(
+        opened, SampleRequest(embeds.rows([0, 0]), (7, 8)), size=size, steps=steps, guidance=guidance
+    )
     ours = family.decode(pipeline.vae, latents)
     theirs.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
     expected = theirs(
@@ -237,7 +239,8 @@ def test_a_distilled_base_draws_without_guidance_and_is_told_where_each_step_goe
     calls = captured(
         pipeline.transformer,
         lambda: drawn.extend(
-            family.sample(pipeline, embeds, (1,), size=(32, 32), steps=2, guidance=guidance) for guidance in (1.0, 4.0)
+            family.sample(pipeline, SampleRequest(embeds, (1,)), size=(32, 32), steps=2, guidance=guidance)
+            for guidance in (1.0, 4.0)
         ),
     )
     assert torch.equal(*drawn)

@@ -10,7 +10,7 @@ import torch
 from diffusers import FluxKontextPipeline
 from PIL import Image
 
-from flux_lora.models.family import ModelSource, Placement, PromptEmbeds
+from flux_lora.models.family import ModelSource, Placement, PromptEmbeds, SampleRequest
 from flux_lora.models.flux1.family import FLUX1
 from flux_lora.models.flux1.latents import encode_pixels
 from flux_lora.models.flux1.load import load_text_encoders, load_transformer, load_vae
@@ -67,7 +67,7 @@ def test_images_from_text_equal_the_pipeline_s_to_the_last_bit(
 ):
     source = ModelSource(str(base), max_sequence_length=TOKENS)
     pipeline = KONTEXT.load_pipeline(source, PLACE)
-    latents = KONTEXT.sample(pipeline, embeds, (7, 8), size=size, steps=3, guidance=2.5)
+    latents = KONTEXT.sample(pipeline, SampleRequest(embeds, (7, 8)), size=size, steps=3, guidance=2.5)
     ours = KONTEXT.decode(pipeline.vae, latents)
     expected = theirs(
         prompt=list(CAPTIONS),

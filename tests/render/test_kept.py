@@ -1,6 +1,8 @@
 """Images say how they were made, and none is rendered twice."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,6 @@ from flux_lora.models.family import ModelSource, Pipeline, Placement, PromptEmbe
 from flux_lora.models.flux1.family import Flux1
 from flux_lora.models.flux1.load import load_text_encoders
 from flux_lora.models.flux1.text import encode_text
-from flux_lora.render import kept
 from flux_lora.render.kept import image_file, render_kept, save_image, spec_in
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import ImageSpec, RenderSpec, Weights, image_spec_from_json
@@ -36,26 +37,23 @@ image_specs = st.builds(
 )
 
 
+class Counted:
+    """Draws a spec, and says which shots were really rendered."""
+
+    def __init__(self, pipeline: Pipeline, embeds: list[PromptEmbeds]) -> None:
+        self.calls: list[tuple[int, ...]] = []
+        self._render = partial(render, pipeline, embeds, SPEC)
+
+    def __call__(self, numbers: Sequence[int]) -> list[Image.Image]:
+        self.calls.append(tuple(numbers))
+        return self._render(numbers)
+
+
 @pytest.fixture
-def tiny(tiny_flux: Path) -> tuple[Pipeline, list[PromptEmbeds]]:
+def counted(tiny_flux: Path) -> Counted:
     pipeline = Flux1().load_pipeline(ModelSource(str(tiny_flux)), Placement(torch.device("cpu"), torch.float32))
     text_encoders = load_text_encoders(str(tiny_flux))
-    return pipeline, [encode_text(text_encoders, [prompt], SPEC.text_tokens) for prompt in SPEC.prompts]
-
-
-@pytest.fixture
-def rendered(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The numbers of the shots that each call really rendered."""
-    calls: list[tuple[int, ...]] = []
-
-    def counted(
-        pipeline: Pipeline, embeds: list[PromptEmbeds], spec: RenderSpec, numbers: list[int]
-    ) -> list[Image.Image]:
-        calls.append(tuple(numbers))
-        return render(pipeline, embeds, spec, numbers)
-
-    monkeypatch.setattr(kept, "render", counted)
-    return calls
+    return Counted(pipeline, [encode_text(text_encoders, [prompt], SPEC.text_tokens) for prompt in SPEC.prompts])
 
 
 @given(image_specs)
@@ -77,23 +75,21 @@ def test_an_image_tells_how_it_was_made_and_another_png_tells_nothing(tmp_path: 
     assert spec_in(tmp_path / "b.png") is spec_in(tmp_path / "c.png") is spec_in(tmp_path / "d.png") is None
 
 
-def test_what_is_kept_is_not_rendered_again_and_what_was_made_otherwise_is(
-    tiny: tuple[Pipeline, PromptEmbeds], rendered: list[tuple[int, ...]], tmp_path: Path
-):
-    first = render_kept(*tiny, SPEC, BASE, tmp_path, numbers=(0, 2))
-    everything = render_kept(*tiny, SPEC, BASE, tmp_path)
-    again = render_kept(*tiny, SPEC, BASE, tmp_path)
-    render_kept(*tiny, SPEC, replace(BASE, strength=0.5), tmp_path, numbers=(3,))
-    assert rendered == [(0, 2), (1, 3), (), (3,)]
+def test_what_is_kept_is_not_rendered_again_and_what_was_made_otherwise_is(counted: Counted, tmp_path: Path):
+    first = render_kept(counted, SPEC, BASE, tmp_path, numbers=(0, 2))
+    everything = render_kept(counted, SPEC, BASE, tmp_path)
+    again = render_kept(counted, SPEC, BASE, tmp_path)
+    render_kept(counted, SPEC, replace(BASE, strength=0.5), tmp_path, numbers=(3,))
+    assert counted.calls == [(0, 2), (1, 3), (), (3,)]
     assert [np.array_equal(a, b) for a, b in zip(everything, again, strict=True)] == [True] * 4
     assert np.array_equal(first[1], everything[2])
 
 
-def test_a_file_that_was_cut_off_is_rendered_again(tiny: tuple[Pipeline, PromptEmbeds], tmp_path: Path):
-    whole = render_kept(*tiny, SPEC, BASE, tmp_path)
+def test_a_file_that_was_cut_off_is_rendered_again(counted: Counted, tmp_path: Path):
+    whole = render_kept(counted, SPEC, BASE, tmp_path)
     file = image_file(tmp_path, SPEC, 1)
     file.write_bytes(file.read_bytes()[:60])
-    assert np.array_equal(render_kept(*tiny, SPEC, BASE, tmp_path)[1], whole[1])
+    assert np.array_equal(render_kept(counted, SPEC, BASE, tmp_path)[1], whole[1])
 
 
 def test_files_sorted_by_name_stand_in_the_order_of_the_shots(tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from PIL import Image
 
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.bucketing.plan import Prepared
@@ -28,7 +29,7 @@ from flux_lora.data.cache.entries import (
     write_entry,
 )
 from flux_lora.data.cache.index import IndexEntry, add_index_entry, read_index, signature
-from flux_lora.data.cache.preprocess import preprocess, to_pixels
+from flux_lora.data.cache.preprocess import digest_of_pixels, preprocess, preprocess_references, to_pixels
 from flux_lora.data.progress import Progress, no_progress
 from flux_lora.distributed.processes import ProcessShare
 from flux_lora.errors import DataError
@@ -92,6 +93,8 @@ class EncodeOptions:
     """Takes the trigger out of a caption; by default nothing is taken out."""
     words: tuple[str, ...] = ()
     """More to encode while the text encoders are open: the empty caption, prompts."""
+    pixels_per_token: int = 16
+    """Pixels per side of one image token: references of a shape of their own are whole tokens."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,9 @@ class EncodeResult:
     def split(self, count: int) -> "tuple[EncodeResult, EncodedDataset]":
         """The first samples, and the others, whose entries are then among the extra names."""
         first, others = self.encoded[:count], self.encoded[count:]
-        names = [name for keys in others.keys for name in (keys.latent, *keys.texts, *keys.plains, keys.mask) if name]
-        return replace(self, encoded=first, words=(*self.words, *names)), others
+        images = [name for keys in others.keys for name in (keys.latent, keys.mask, *keys.references) if name]
+        texts = [name for keys in others.keys for name in (*keys.texts, *keys.plains)]
+        return replace(self, encoded=first, words=(*self.words, *images, *texts)), others
 
 
 def encode_all(
@@ -201,32 +205,47 @@ def _encode_image(
 ) -> IndexEntry:
     """Decode an image; encode it if nothing with the same pixels is there."""
     preprocessed = preprocess(one, wanted.alpha, wanted.masks, encoders.pixels_per_latent)
-    latent = entry_name(LATENT, encoders.image_fingerprint, preprocessed.pixels_digest)
-    if not has_entry(folder, latent):
-        distribution = open_once()(to_pixels(preprocessed.image)[None])
-        tensors = {"latent": distribution.mean[0], "spread": distribution.std[0]}
-        if not all_finite(tensors):
-            raise DataError(
-                f"{one.sample.image} becomes numbers that are not finite in the VAE",
-                fix="save the image again; if others do the same, fetch the model again: its vae is damaged",
-            )
-        write_entry(folder, latent, tensors)
+    references = preprocess_references(one, wanted.alpha, wanted.pixels_per_token)
+    latent, *before = [
+        _latent_entry(image, file, encoders, open_once, folder)
+        for image, file in zip(
+            (preprocessed.image, *references), (one.sample.image, *one.sample.references), strict=True
+        )
+    ]
     if preprocessed.weights is None:
-        return IndexEntry(latent)
+        return IndexEntry(latent, references=tuple(before))
     mask = entry_name(MASK, preprocessed.weights_digest)
     if not has_entry(folder, mask):
         write_entry(folder, mask, {"mask": torch.from_numpy(preprocessed.weights)[None]})
-    return IndexEntry(latent, mask)
+    return IndexEntry(latent, mask, tuple(before))
+
+
+def _latent_entry(
+    image: Image.Image, file: Path, encoders: Encoders, open_once: Callable[[], EncodeImage], folder: Path
+) -> str:
+    """The name of the image's latents, which are made if nothing with the same pixels is there."""
+    name = entry_name(LATENT, encoders.image_fingerprint, digest_of_pixels(image))
+    if has_entry(folder, name):
+        return name
+    distribution = open_once()(to_pixels(image)[None])
+    tensors = {"latent": distribution.mean[0], "spread": distribution.std[0]}
+    if not all_finite(tensors):
+        raise DataError(
+            f"{file} becomes numbers that are not finite in the VAE",
+            fix="save the image again; if others do the same, fetch the model again: its vae is damaged",
+        )
+    write_entry(folder, name, tensors)
+    return name
 
 
 def _signature(one: Prepared, encoders: Encoders, wanted: EncodeOptions) -> str:
     mask = one.sample.mask if wanted.masks is MaskMode.auto else None
-    files = [one.sample.image, *([mask] if mask else [])]
+    files = [one.sample.image, *([mask] if mask else []), *one.sample.references]
     return signature(files, one.box, one.bucket, wanted.alpha.value, wanted.masks.value, encoders.image_fingerprint)
 
 
 def _at_hand(folder: Path, entry: IndexEntry) -> bool:
-    return has_entry(folder, entry.latent) and (not entry.mask or has_entry(folder, entry.mask))
+    return all(has_entry(folder, name) for name in entry.names)
 
 
 def _texts_of(prepared: Sequence[Prepared], wanted: EncodeOptions) -> list[str]:
@@ -248,4 +267,5 @@ def _keys(one: Prepared, entry: IndexEntry, encoders: Encoders, wanted: EncodeOp
         plains=tuple(entry_name(TEXT, encoders.caption_fingerprint, wanted.plain(caption)) for caption in captions),
         mask=entry.mask,
         role=one.sample.role,
+        references=entry.references,
     )

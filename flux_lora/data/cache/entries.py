@@ -131,6 +131,7 @@ class EncodedSample:
     class_prompt_embeds: tuple[PromptEmbeds, ...]  # the same captions without the trigger
     mask: Tensor | None = None  # 1HW in [0, 1], the weights of the loss; None where all are 1
     role: SourceRole = SourceRole.subject
+    references: tuple[Tensor, ...] = ()  # each CHW, of any size: the mean latents of the images that it is made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,8 @@ class EntryNames:
     mask: str = ""
     """Empty where all weights are 1."""
     role: SourceRole = SourceRole.subject
+    references: tuple[str, ...] = ()
+    """Latents of the images that it is made from."""
 
 
 class EncodedDataset(Sequence[EncodedSample]):
@@ -174,6 +177,16 @@ class EncodedDataset(Sequence[EncodedSample]):
         known = {name: read_prompt_embeds(self.folder, name).window for name in names}
         return tuple(tuple(known[name] for name in keys.texts) for keys in self.keys)
 
+    def traits(self) -> tuple[tuple[int, ...], ...]:
+        """What two samples must have in common to share a batch, beside a bucket: the windows of their captions, and
+        the sizes of their references."""
+        sizes = {name: self._size(name) for keys in self.keys for name in keys.references}
+        references = [[side for name in keys.references for side in sizes[name]] for keys in self.keys]
+        return tuple((len(each), *each, *more) for each, more in zip(self.windows(), references, strict=True))
+
+    def _size(self, latent: str) -> tuple[int, ...]:
+        return tuple(read_entry(self.folder, latent)["latent"].shape[-2:])
+
     def _open(self, keys: EntryNames) -> EncodedSample:
         image = read_entry(self.folder, keys.latent)
         return EncodedSample(
@@ -183,6 +196,7 @@ class EncodedDataset(Sequence[EncodedSample]):
             class_prompt_embeds=tuple(read_prompt_embeds(self.folder, name) for name in keys.plains),
             mask=read_entry(self.folder, keys.mask)["mask"] if keys.mask else None,
             role=keys.role,
+            references=tuple(read_entry(self.folder, name)["latent"] for name in keys.references),
         )
 
 

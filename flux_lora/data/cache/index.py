@@ -36,6 +36,13 @@ class IndexEntry:
     latent: str
     mask: str = ""
     """Empty where the image has none."""
+    references: tuple[str, ...] = ()
+    """Latents of the images that it is made from."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(name for name in (self.latent, self.mask, *self.references) if name)
 
 
 def signature(files: Sequence[Path], *settings: object) -> str:
@@ -57,8 +64,8 @@ def read_index(folder: Path) -> Mapping[str, IndexEntry]:
     entries: dict[str, IndexEntry] = {}
     for line in _lines(folder):
         match line:
-            case [str(key), str(latent), str(mask)]:
-                entries[key] = IndexEntry(latent, mask)
+            case [str(key), str(latent), str(mask), *references]:
+                entries[key] = IndexEntry(latent, mask, tuple(map(str, references)))
     return entries
 
 
@@ -124,7 +131,7 @@ def _append(folder: Path, lines: str) -> None:
 
 
 def _entry_line(key: str, entry: IndexEntry) -> str:
-    return "\n" + json.dumps([key, entry.latent, entry.mask])
+    return "\n" + json.dumps([key, entry.latent, entry.mask, *entry.references])
 
 
 def _box_line(key: str, box: Box | None) -> str:

@@ -20,7 +20,7 @@ KINDS = {
     HALF_WRITTEN: "half written",
     INDEX: "index",
 }
-NAMING = ("latent", "mask", "texts", "plains")
+NAMING = ("latent", "mask", "texts", "plains", "references")
 """Keys of a manifest's lines that hold names of entries."""
 YOUNG_SECONDS = 3600
 """Younger files may belong to a run that is being prepared and has not written its manifest yet."""

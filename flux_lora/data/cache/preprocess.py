@@ -6,6 +6,7 @@ Shape letters: C channels (3), H W height and width, of pixels or, for weights, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from flux_lora.data.bucketing.crops import crop_to_bucket, scale_box
 from flux_lora.data.bucketing.plan import Prepared
 from flux_lora.data.images.decode import Decoded, decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
+from flux_lora.data.images.resize import resize_region
 from flux_lora.errors import DataError
 
 Weights = NDArray[np.float32]
@@ -42,7 +44,7 @@ class PreprocessedImage:
     @property
     def pixels_digest(self) -> str:
         """sha256 of the size and every pixel."""
-        return _digest(self.image.size, self.image.tobytes())
+        return digest_of_pixels(self.image)
 
     @property
     def weights_digest(self) -> str:
@@ -70,6 +72,27 @@ def preprocess(prepared: Prepared, alpha: AlphaPolicy, masks: MaskMode, pixels_p
             fix="paint white what should be learned, or take the mask away (data.masks=off ignores every mask)",
         )
     return PreprocessedImage(image, weights)
+
+
+def preprocess_references(prepared: Prepared, alpha: AlphaPolicy, pixels_per_token: int) -> list[Image.Image]:
+    """What the image is made from: cropped as it is where the shape is the same, else whole, at about the bucket's
+    area in whole image tokens. DataError where a file cannot be used."""
+    composited = AlphaPolicy.composite if alpha is AlphaPolicy.mask else alpha
+    return [_reference(file, prepared, composited, pixels_per_token) for file in prepared.sample.references]
+
+
+def digest_of_pixels(image: Image.Image) -> str:
+    """sha256 of the size and every pixel."""
+    return _digest(image.size, image.tobytes())
+
+
+def _reference(file: Path, prepared: Prepared, alpha: AlphaPolicy, pixels_per_token: int) -> Image.Image:
+    image, bucket = decode(file, alpha).image, prepared.bucket
+    if has_shape_of(image, prepared.size):
+        return crop_to_bucket(image, scale_box(prepared.box, prepared.size, image.size), bucket)
+    scale = (bucket.width * bucket.height / (image.width * image.height)) ** 0.5
+    width, height = (max(1, round(side * scale / pixels_per_token)) * pixels_per_token for side in image.size)
+    return resize_region(image, (width, height), (0.0, 0.0, float(image.width), float(image.height)))
 
 
 def _refuse_another_size(prepared: Prepared, decoded: Decoded) -> None:

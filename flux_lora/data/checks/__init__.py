@@ -13,6 +13,7 @@ tokens.py              T5 and CLIP token counts, and what is truncated
 subject_words.py       trigger and class word, and how they are found in captions
 image_quality.py       blur, exposure, JPEG blocks, borders, watermarks
 masks.py               masks that mark nothing, everything, the wrong side, or are no masks
+pairs.py               pairs of an edit that are moved, resized, of other shapes, or the same
 duplicates.py          copies, crops of one photo, held-out images among the trained ones
 dataset.py             number of images; whether background, light and framing vary
 bucket_fit.py          crop loss, upscaling and lone images in the planned buckets

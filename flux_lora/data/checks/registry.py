@@ -35,6 +35,7 @@ from flux_lora.data.checks.image_quality import (
 )
 from flux_lora.data.checks.language import LANGUAGE_RULES, judge_language
 from flux_lora.data.checks.masks import MASK_RULES, judge_masks
+from flux_lora.data.checks.pairs import PAIR_RULES, judge_pairs
 from flux_lora.data.checks.spelling_variants import SPELLING_RULES, judge_spellings
 from flux_lora.data.checks.subject_words import SubjectWords
 from flux_lora.data.checks.tokens import TOKEN_RULES, judge_tokens
@@ -63,6 +64,11 @@ class CheckedSet:
     plan: Plan | None = None
     max_crop: float = 1.0
     """Share of an image that may fall outside its bucket."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether images are pairs of before and after, which may all say the same: what is done."""
+        return any(sample.references for sample in self.samples)
 
     @property
     def stats(self) -> list[ImageStats]:
@@ -107,13 +113,14 @@ CAPTION_CHECKS = (
     Check(CONTENT_RULES, lambda given: judge_content(given.samples)),
     Check(CHARACTER_RULES, lambda given: judge_characters(given.samples)),
     Check(SUBJECT_TRAIT_RULES, lambda given: judge_subject_traits(given.samples, given.words)),
-    Check(REPEAT_RULES, lambda given: judge_repeats(given.samples, given.words)),
+    Check(REPEAT_RULES, lambda given: () if given.pairs else judge_repeats(given.samples, given.words)),
     Check(SPELLING_RULES, lambda given: judge_spellings(given.samples, given.words)),
     Check(LANGUAGE_RULES, lambda given: judge_language(given.samples, given.words)),
 )
 IMAGE_CHECKS = (
     Check(QUALITY_RULES, lambda given: judge_image_quality(given.stats, resolution=given.resolution)),
     Check(MASK_RULES, lambda given: judge_masks(given.scanned)),
+    Check(PAIR_RULES, lambda given: judge_pairs([*given.scanned, *given.held_out])),
     Check(DUPLICATE_RULES, lambda given: judge_duplicates(given.stats, given.held_out_stats, vectors=given.vectors)),
     Check(WATERMARK_RULES, lambda given: judge_watermarks([one.image for one in given.stats], given.ocr_lines)),
     Check(SHARED_MARK_RULES, lambda given: judge_shared_marks(given.stats)),

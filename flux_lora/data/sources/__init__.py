@@ -6,6 +6,7 @@ folders.py      a folder of images, with the captions, masks and tables in it
 listing.py      the files of a folder by kind, and files that share a stem
 captions.py     sidecar and table captions of an image, and which of them is used
 masks.py        which files are masks, and of which images
+references.py   what each image was made from: pairs of before and after
 rows.py         rows of metadata.jsonl, .csv and .parquet
 shards.py       rows of WebDataset tars
 hub.py          rows of `datasets` datasets, by hub id or as saved

@@ -40,6 +40,8 @@ class CaptionSource:
     """Why the file cannot be decoded; empty where it can."""
     box: Box | None = None
     """What must stay inside a crop of the image."""
+    references: tuple[Path, ...] = ()
+    """What the image was made from."""
 
 
 def sidecar_caption(file: str, lines: CaptionLines) -> CaptionSource:
@@ -65,7 +67,14 @@ def table_captions(
             earlier = by_image.get(image, CaptionSource(table, ()))
             new = (caption for text in row.texts for caption in captions_of(text, lines))
             captions = dict.fromkeys((*earlier.captions, *new))
-            by_image[image] = CaptionSource(table, tuple(captions), row.encoding, box=row.box or earlier.box)
+            references = tuple(table.parent / normpath(name.replace("\\", "/")) for name in row.references)
+            by_image[image] = CaptionSource(
+                table,
+                tuple(captions),
+                row.encoding,
+                box=row.box or earlier.box,
+                references=references or earlier.references,
+            )
     findings = list(judge_rows(table, unreadable))
     if missing:
         fix = "correct the names or take the rows out; held_out, masks and hidden folders are never read"
@@ -97,6 +106,7 @@ def sample_of(
         encoding=first.encoding if first and first.file == file else "",
         source=source.path,
         box=next((origin.box for origin in origins if origin.box), None),
+        references=next((origin.references for origin in origins if origin.references), ()),
     )
 
 

@@ -16,6 +16,7 @@ from flux_lora.data.sources.folders import judge_orphan_masks, read_folder, read
 from flux_lora.data.sources.hub import PREFIX, is_dataset, read_hub_dataset
 from flux_lora.data.sources.listing import EntryKind, ending_of, is_left_alone, list_folder
 from flux_lora.data.sources.masks import pair_masks
+from flux_lora.data.sources.references import with_references
 from flux_lora.data.sources.rows import TABLE_ENDINGS, holds_images, read_table
 from flux_lora.data.sources.shards import SHARD_ENDING, read_shard
 from flux_lora.data.sources.source import Found, SourceOptions, columns_of
@@ -80,7 +81,8 @@ def find(sources: Sequence[SourceConfig], options: SourceOptions) -> Found:
     expanded = [replace(source, path=path) for source in sources for path in expand_pattern(source.path)]
     roots = [Path(source.path).expanduser() for source in expanded]
     mask_folders = [options.mask_folder] if options.mask_folder else []
-    apart = {folder.expanduser().resolve() for folder in (*roots, *mask_folders, *options.apart)}
+    beside = (*roots, *mask_folders, *options.reference_folders, *options.apart)
+    apart = {folder.expanduser().resolve() for folder in beside}
     found = [_read_source(source, options, apart) for source in expanded]
     samples = list(chain.from_iterable(one.samples for one in found))
     findings = list(chain.from_iterable(one.findings for one in found))
@@ -88,9 +90,16 @@ def find(sources: Sequence[SourceConfig], options: SourceOptions) -> Found:
     if options.mask_folder and options.masks is MaskMode.auto:
         samples, orphans = _with_masks(samples, options.mask_folder.expanduser(), roots)
         findings += orphans
+    if options.reference_folders:
+        samples, unpaired = with_references(samples, [each.expanduser() for each in options.reference_folders], roots)
+        findings += unpaired
+    made_from = {file for sample in samples for file in sample.references}
+    samples = [sample for sample in samples if sample.image not in made_from]
     masked = sum(sample.mask is not None for sample in samples)
     if masked:
         remarks.append(f"{masked} of {len(samples)} images have masks; masked loss on")
+    if made_from:
+        remarks.append(f"{len(samples)} pairs: what each image was before is shown to the model, and never learned")
     return Found(tuple(samples), (*findings, *judge_encodings(samples)), tuple(remarks))
 
 

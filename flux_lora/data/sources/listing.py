@@ -5,7 +5,7 @@ Paths of files are str: as `Path` they would take several times the memory.
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -67,6 +67,32 @@ def file_name(path: str) -> str:
 def parent_folder(path: str) -> str:
     """The path of the folder; empty for the working folder."""
     return path.rpartition(os.sep)[0]
+
+
+def pair_by_stem(
+    files: Sequence[str],
+    folder: Path,
+    images: Sequence[str],
+    roots: Sequence[Path],
+    *,
+    owner: Callable[[str], StemPlace],
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Each file of a folder that belongs to images by name, with them: those at the same relative path below one of
+    `roots`, or else those of the only stem with its name. Where images in two folders have that name, neither is taken.
+
+    `owner` takes a file's path inside the folder to the stem of its image.
+    """
+    by_place: dict[StemPlace, list[str]] = defaultdict(list)
+    by_name: dict[str, set[StemPlace]] = defaultdict(set)
+    for image in images:
+        by_place[stem_place(image)].append(image)
+        by_name[Path(image).stem].add(stem_place(image))
+    for file in files:
+        relative = owner(str(Path(file).relative_to(folder)))
+        exact = [image for root in roots for image in by_place.get(str(root / relative), [])]
+        places = by_name.get(relative, set())
+        anywhere = by_place[next(iter(places))] if not parent_folder(relative) and len(places) == 1 else []
+        yield file, tuple(exact or anywhere)
 
 
 LEFT_ALONE = frozenset(("__macosx", "__pycache__", "cache", "held_out", "masks"))

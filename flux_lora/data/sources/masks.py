@@ -1,11 +1,10 @@
 """Which files are masks, and of which images. A mask is never a sample."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flux_lora.data.sources.listing import SiblingFiles, StemPlace, parent_folder, sibling_files, stem_place
+from flux_lora.data.sources.listing import SiblingFiles, StemPlace, pair_by_stem, sibling_files, stem_place
 
 MASK_MARKS = (".mask", "_mask", "-masklabel")
 """Ends of a mask's stem: mug.mask.png, mug_mask.png, mug-masklabel.png (OneTrainer)."""
@@ -49,19 +48,8 @@ def separate_masks(files: Sequence[str], captions: SiblingFiles) -> ImagesAndMas
 def pair_masks(
     masks: Sequence[str], folder: Path, images: Sequence[str], roots: Sequence[Path]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Each mask of a mask folder, with its images: those at the same relative path below one of `roots`, or else those
-    of the only stem with its name. Where images in two folders have that name, neither is taken."""
-    by_place: dict[StemPlace, list[str]] = defaultdict(list)
-    by_name: dict[str, set[StemPlace]] = defaultdict(set)
-    for image in images:
-        by_place[stem_place(image)].append(image)
-        by_name[Path(image).stem].add(stem_place(image))
-    for mask in masks:
-        relative, _ = _split_mark(stem_place(str(Path(mask).relative_to(folder))))
-        exact = [image for root in roots for image in by_place.get(str(root / relative), [])]
-        places = by_name.get(relative, set())
-        anywhere = by_place[next(iter(places))] if not parent_folder(relative) and len(places) == 1 else []
-        yield mask, tuple(exact or anywhere)
+    """Each mask of a mask folder, with its images."""
+    return pair_by_stem(masks, folder, images, roots, owner=lambda file: _split_mark(stem_place(file))[0])
 
 
 def _split_mark(place: StemPlace) -> tuple[StemPlace, str]:

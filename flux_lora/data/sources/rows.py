@@ -11,7 +11,7 @@ from math import isfinite, nan
 from pathlib import Path
 
 from flux_lora.data.samples import Box
-from flux_lora.data.sources.source import CAPTION_COLUMN, FILE_COLUMN, Columns
+from flux_lora.data.sources.source import CAPTION_COLUMN, FILE_COLUMN, REFERENCE_COLUMNS, Columns
 from flux_lora.data.sources.text_files import LINE_ENDS, read_text_file
 from flux_lora.errors import DataError
 
@@ -40,6 +40,8 @@ class Row:
     """Endings of the parts of a shard's sample that are not read."""
     box: Box | None = None
     """The part of the image that must stay inside its crop."""
+    references: tuple[str, ...] = ()
+    """Names of the images that it was made from."""
 
 
 class UnreadableError(Exception):
@@ -50,7 +52,8 @@ def row_of(where: str, values: Mapping[str, object], columns: Columns) -> Row:
     """A row from its values by column."""
     try:
         name, image = _image(values, columns)
-        return Row(where, name, texts_of(values, columns), image, box=box_of(values))
+        texts, references = texts_of(values, columns), references_of(values)
+        return Row(where, name, texts, image, box=box_of(values), references=references)
     except UnreadableError as reason:
         return Row(where, problem=str(reason))
 
@@ -90,6 +93,20 @@ def box_of(values: Mapping[str, object]) -> Box | None:
     if box.width <= 0 or box.height <= 0:
         raise UnreadableError(f"has a {BOX_COLUMN!r} that ends before it begins: it is left, top, right, bottom")
     return box
+
+
+def references_of(values: Mapping[str, object]) -> tuple[str, ...]:
+    """Names of the images that a row's was made from; none where it has no such column.
+
+    Raises UnreadableError for anything but file names.
+    """
+    column = next((name for name in REFERENCE_COLUMNS if values.get(name)), "")
+    value = values.get(column)
+    listed: list[object] = value if isinstance(value, list) else [] if value is None else [value]
+    names = tuple(each for each in listed if isinstance(each, str) and each and _is_printable(each))
+    if len(names) < len(listed):
+        raise UnreadableError(f"has something else than names of image files in {column!r}")
+    return names
 
 
 def _number(value: object) -> float:
@@ -191,7 +208,7 @@ def _parquet_rows(file: Path, columns: Columns) -> Iterator[Row]:
             f"{file} is a parquet table, and pyarrow is not installed", fix="run: pip install 'flux_lora[datasets]'"
         ) from None
     number = 0
-    known = {*columns.images, *columns.captions, BOX_COLUMN, *SIDE_COLUMNS}
+    known = {*columns.images, *columns.captions, BOX_COLUMN, *SIDE_COLUMNS, *REFERENCE_COLUMNS}
     try:
         with ParquetFile(file) as table:
             present = [name for name in table.schema_arrow.names if name in known]

@@ -39,6 +39,16 @@ ORPHAN_MASK = Rule(
     Severity.warning,
     "A mask belongs to no image, or to more than one; the image meant is trained without it.",
 )
+REFERENCE_MISSING = Rule(
+    "reference-missing",
+    Severity.error,
+    "An image of an edit lacks what it was made from; it would be drawn from nothing, and the edit not learned.",
+)
+UNUSED_REFERENCE = Rule(
+    "unused-reference",
+    Severity.warning,
+    "An image among what was before has no image that was made of it; a misspelt name leaves a pair out.",
+)
 UNREAD_IMAGE = Rule(
     "unread-picture",
     Severity.warning,
@@ -72,6 +82,8 @@ SOURCE_RULES: tuple[Rule, ...] = (
     SHARED_CAPTION,
     ORPHAN_CAPTION,
     ORPHAN_MASK,
+    REFERENCE_MISSING,
+    UNUSED_REFERENCE,
     UNREAD_IMAGE,
     IGNORED_FILE,
     UNREADABLE_FOLDER,
@@ -83,6 +95,8 @@ SOURCE_RULES: tuple[Rule, ...] = (
 IMAGE_COLUMN, CAPTION_COLUMN = "image", "text"
 FILE_COLUMN = "file_name"
 """The column of image paths in Hugging Face's imagefolder."""
+REFERENCE_COLUMNS = ("reference", "references", "control", "control_path")
+"""What an image was made from: a file name, or a list of them."""
 CAPTION_COLUMNS = (CAPTION_COLUMN, "caption", "captions")
 """Of a table for which nobody named any."""
 
@@ -126,6 +140,8 @@ class SourceOptions:
     masks: MaskMode = MaskMode.auto
     mask_folder: Path | None = None
     """Folder of masks named as their images; without it, folders named `masks` among the images."""
+    reference_folders: tuple[Path, ...] = ()
+    """Folders with what each image was made from, under its name."""
     apart: tuple[Path, ...] = ()
     """Folders to skip wherever they lie, such as the held-out images. A source itself is always read."""
     unpacked: Path = field(default_factory=images_folder)

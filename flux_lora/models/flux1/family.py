@@ -5,7 +5,7 @@ What needs diffusers is imported where it is used: `check` asks for tokenizers a
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from flux_lora.models.family import (
     Pipeline,
     Placement,
     PromptEmbeds,
+    SampleRequest,
     Shapes,
     Velocity,
     Weightless,
@@ -37,7 +38,7 @@ from flux_lora.models.flux1.layers import (
     flux1_shapes,
     fused_weights,
 )
-from flux_lora.models.flux1.programs import KONTEXT_PROGRAMS, PROGRAMS, release_like
+from flux_lora.models.flux1.programs import EDITING_PIPELINE, KONTEXT_PROGRAMS, PROGRAMS, release_like
 from flux_lora.models.flux1.single_file import open_single_file
 from flux_lora.models.pipeline_folder import INDEX, local_folder, part_folder
 from flux_lora.models.programs import Programs, Release
@@ -61,8 +62,8 @@ class Flux1:
     uses_cfg: bool = False
     trained_instead: str = ""
     programs: Programs = PROGRAMS
-    most_references: int = 0
-    """Images that a prediction may be conditioned on."""
+    most_references: int = 1
+    """Kontext's; the same tokens teach dev to edit, as OminiControl (2024) does."""
 
     def release_like(self, name: str) -> Release:
         """Schnell or Krea where the name says so, else dev; Kontext has one."""
@@ -176,20 +177,19 @@ class Flux1:
     def sample(
         self,
         pipeline: Pipeline,
-        prompt_embeds: PromptEmbeds,
-        seeds: Sequence[int],
+        request: SampleRequest,
         *,
         size: tuple[int, int],
         steps: int,
         guidance: float,
     ) -> Tensor:
-        """By diffusers' FluxPipeline, or Kontext's, with embedded guidance."""
+        """By diffusers' FluxPipeline, or Kontext's, which draws from a reference, with embedded guidance."""
         assert pipeline.negative is None, "FLUX.1's guidance is embedded"
         from flux_lora.models.flux1.sampling import pipeline_of, sample_with_flux_pipeline
 
         parts = cast("Parts", (pipeline.transformer, pipeline.scheduler))
-        sampler = pipeline_of(self.programs.diffusers_pipeline, parts)
-        return sample_with_flux_pipeline(sampler, prompt_embeds, seeds, size=size, steps=steps, guidance=guidance)
+        name = EDITING_PIPELINE if request.references else self.programs.diffusers_pipeline
+        return sample_with_flux_pipeline(pipeline_of(name, parts), request, size=size, steps=steps, guidance=guidance)
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
         """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""
@@ -230,4 +230,4 @@ class Flux1:
         return velocity_at_fixed_point(cast(Any, transformer))
 
 
-FLUX1 = (Flux1(), Flux1(name="FLUX.1 Kontext", programs=KONTEXT_PROGRAMS, most_references=1))
+FLUX1 = (Flux1(), Flux1(name="FLUX.1 Kontext", programs=KONTEXT_PROGRAMS))

@@ -5,6 +5,9 @@ from dataclasses import replace
 
 from flux_lora.models.programs import ComfyParts, Programs, Release
 
+EDITING_PIPELINE = "FluxKontextPipeline"
+"""diffusers' pipeline that draws from an image; it takes any FLUX.1."""
+
 HUB = "https://huggingface.co"
 
 DEV = Release(
@@ -41,6 +44,8 @@ KONTEXT = Release(
 )
 PROGRAMS = Programs(
     diffusers_pipeline="FluxPipeline",
+    editing_pipeline=EDITING_PIPELINE,
+    editing_arguments=("max_area={area}", "_auto_resize=False"),
     comfy=ComfyParts(
         text_encoders=("clip_l.safetensors", "t5xxl_fp16.safetensors"),
         text_type="flux",
@@ -57,7 +62,7 @@ PROGRAMS = Programs(
 )
 
 
-KONTEXT_PROGRAMS = replace(PROGRAMS, diffusers_pipeline="FluxKontextPipeline", keeps_area=True, releases=(KONTEXT,))
+KONTEXT_PROGRAMS = replace(PROGRAMS, diffusers_pipeline=EDITING_PIPELINE, keeps_area=True, releases=(KONTEXT,))
 """The same layers and parts; ComfyUI draws from text alone with the same nodes."""
 
 

@@ -4,7 +4,6 @@ Shape letters: B batch, C latent channels, H W latent height and width.
 """
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -13,7 +12,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, FluxKontextPipeline, Flux
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from torch import Tensor
 
-from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.family import SampleRequest
 from flux_lora.models.flux1.layers import PATCH, PIXELS_PER_LATENT
 from flux_lora.models.flux1.velocity import unpack
 from flux_lora.models.pipeline_parts import ABSENT
@@ -51,8 +50,7 @@ def pipeline_of(name: str, parts: Parts) -> FluxPipeline | FluxKontextPipeline:
 @torch.no_grad()
 def sample_with_flux_pipeline(
     pipeline: FluxPipeline | FluxKontextPipeline,
-    prompt_embeds: PromptEmbeds,
-    seeds: Sequence[int],
+    request: SampleRequest,
     *,
     size: tuple[int, int],
     steps: int,
@@ -61,9 +59,12 @@ def sample_with_flux_pipeline(
     """Latents BCHW. They are not decoded here: the VAE keeps its own dtype and place, and class images need no
     pixels."""
     transformer = pipeline.transformer
-    embeds = prompt_embeds.to(transformer.device, transformer.dtype)
+    embeds = request.prompt_embeds.to(transformer.device, transformer.dtype)
     width, height = size
     draw = partial(pipeline, max_area=width * height) if isinstance(pipeline, FluxKontextPipeline) else pipeline
+    if request.references:
+        (reference,) = (each.to(transformer.device, transformer.dtype) for each in request.references)
+        draw = partial(draw, image=reference.expand(len(request.seeds), -1, -1, -1), _auto_resize=False)
     (tokens,) = draw(
         prompt_embeds=cast(torch.FloatTensor, embeds["t5"]),
         pooled_prompt_embeds=cast(torch.FloatTensor, embeds["pooled"]),
@@ -72,7 +73,7 @@ def sample_with_flux_pipeline(
         num_inference_steps=steps,
         guidance_scale=guidance,
         max_sequence_length=embeds.window,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
         output_type="latent",
         return_dict=False,
     )

@@ -4,7 +4,7 @@ What needs diffusers is imported where it is used: `check` asks for tokenizers a
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +20,7 @@ from flux_lora.models.family import (
     Pipeline,
     Placement,
     PromptEmbeds,
+    SampleRequest,
     Shapes,
     Velocity,
     Weightless,
@@ -64,6 +65,7 @@ class Flux2:
     release: Release
     programs: Programs
     trained_instead: str = ""
+    most_references: int = 10
     pixels_per_latent: int = PIXELS_PER_LATENT
     pixels_per_token: int = PIXELS_PER_LATENT
     layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
@@ -199,8 +201,7 @@ class Flux2:
     def sample(
         self,
         pipeline: Pipeline,
-        prompt_embeds: PromptEmbeds,
-        seeds: Sequence[int],
+        request: SampleRequest,
         *,
         size: tuple[int, int],
         steps: int,
@@ -210,9 +211,7 @@ class Flux2:
         from flux_lora.models.flux2.sampling import pipeline_of, sample_with_pipeline
 
         sampler = pipeline_of(cast(Any, pipeline.transformer), cast(Any, pipeline.scheduler), distilled=self.distilled)
-        return sample_with_pipeline(
-            sampler, (prompt_embeds, pipeline.negative), seeds, size=size, steps=steps, guidance=guidance
-        )
+        return sample_with_pipeline(sampler, (request, pipeline.negative), size=size, steps=steps, guidance=guidance)
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":
         """By the VAE's decoder, which is where the latents are for that long, and diffusers' image processor."""

@@ -17,9 +17,10 @@ from diffusers import (
     Flux2Transformer2DModel,
 )
 from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
+from PIL import Image
 from torch import Tensor, nn
 
-from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.family import PromptEmbeds, SampleRequest
 from flux_lora.models.flux2.latents import patchify
 from flux_lora.models.flux2.layers import PIXELS_PER_LATENT
 from flux_lora.models.flux2.velocity import unpack
@@ -83,16 +84,15 @@ def training_shift(width: int, height: int) -> float:
 @torch.no_grad()
 def sample_with_pipeline(
     pipeline: OwnPipeline,
-    asked: tuple[PromptEmbeds, PromptEmbeds | None],
-    seeds: Sequence[int],
+    asked: tuple[SampleRequest, PromptEmbeds | None],
     *,
     size: tuple[int, int],
     steps: int,
     guidance: float,
 ) -> Tensor:
-    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where guidance is not embedded and
+    """Latents BCHW. `asked`: what is drawn, and one row of the empty prompt, needed where guidance is not embedded and
     above 1."""
-    prompt_embeds, negative = asked
+    request, negative = asked
     transformer = pipeline.transformer
     width, height = size
 
@@ -101,17 +101,30 @@ def sample_with_pipeline(
 
     draw = partial(
         pipeline,
-        prompt_embeds=given(prompt_embeds),
+        prompt_embeds=given(request.prompt_embeds),
         height=height,
         width=width,
         num_inference_steps=steps,
         guidance_scale=guidance,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
         output_type="latent",
         return_dict=False,
     )
+    if request.references:
+        vars(pipeline)["prepare_image_latents"] = partial(_as_tokens, pipeline, request.references)
+        draw = partial(draw, image=[Image.new("RGB", size) for _ in request.references])
     if isinstance(pipeline, Flux2Pipeline):
         (tokens,) = draw()
         return unpack(tokens, height=height // PIXELS_PER_LATENT, width=width // PIXELS_PER_LATENT)
-    (latents,) = draw(negative_prompt_embeds=given(negative and negative.rows([0] * len(prompt_embeds))))
+    (latents,) = draw(negative_prompt_embeds=given(negative and negative.rows([0] * len(request.seeds))))
     return patchify(latents)
+
+
+def _as_tokens(
+    pipeline: OwnPipeline, references: Sequence[Tensor], *, batch_size: int, device: torch.device, **_: object
+) -> tuple[Tensor, Tensor]:
+    """In the place of the pipeline's encoding of its images: latents that were encoded before, and where they sit."""
+    given = [each.to(device, pipeline.transformer.dtype) for each in references]
+    tokens = torch.cat([pipeline._pack_latents(each) for each in given], dim=1)  # noqa: SLF001
+    ids = pipeline._prepare_image_ids(given).to(device)  # noqa: SLF001
+    return tokens.expand(batch_size, -1, -1), ids.expand(batch_size, -1, -1)

@@ -8,9 +8,11 @@ try:
     from diffusers import ClassifierFreeGuidance as ClassifierFreeGuidance
     from diffusers import Flux3ModularPipeline as Flux3ModularPipeline
     from diffusers import Flux3Transformer2DModel as Flux3Transformer2DModel
-    from diffusers.modular_pipelines.flux3.modular_blocks_flux3 import Flux3CoreDenoiseStep as Flux3CoreDenoiseStep
+    from diffusers.modular_pipelines.flux3.modular_blocks_flux3 import (
+        Flux3AutoCoreDenoiseStep as Flux3AutoCoreDenoiseStep,
+    )
     from diffusers.modular_pipelines.flux3.modular_blocks_flux3_distilled import (
-        Flux3DistilledCoreDenoiseStep as Flux3DistilledCoreDenoiseStep,
+        Flux3DistilledAutoCoreDenoiseStep as Flux3DistilledAutoCoreDenoiseStep,
     )
 except ImportError as error:
     raise ModelError(

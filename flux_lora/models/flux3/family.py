@@ -5,7 +5,7 @@ without diffusers 0.42 all other families run.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,7 @@ from flux_lora.models.family import (
     Pipeline,
     Placement,
     PromptEmbeds,
+    SampleRequest,
     Shapes,
     Velocity,
     Weightless,
@@ -47,6 +48,7 @@ class Flux3Klein:
     release: Release
     programs: Programs
     trained_instead: str = ""
+    most_references: int = 10
     pixels_per_latent: int = PIXELS_PER_LATENT
     pixels_per_token: int = PIXELS_PER_LATENT
     layer_groups: Mapping[str, str] = field(default_factory=lambda: LAYER_GROUPS)
@@ -167,8 +169,7 @@ class Flux3Klein:
     def sample(
         self,
         pipeline: Pipeline,
-        prompt_embeds: PromptEmbeds,
-        seeds: Sequence[int],
+        request: SampleRequest,
         *,
         size: tuple[int, int],
         steps: int,
@@ -179,7 +180,7 @@ class Flux3Klein:
 
         sampler = pipeline_of(cast(Any, pipeline.transformer), cast(Any, pipeline.scheduler))
         return sample_with_modular_pipeline(
-            sampler, (prompt_embeds, pipeline.negative), seeds, size=size, steps=steps, guidance=guidance
+            sampler, (request, pipeline.negative), size=size, steps=steps, guidance=guidance
         )
 
     def decode(self, vae: nn.Module, latents: Tensor) -> "list[Image.Image]":

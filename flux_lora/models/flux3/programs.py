@@ -46,7 +46,7 @@ pipeline.set_adapters(["subject"], [{{strength:g}}])
 
 picture = pipeline(
     prompt={{prompt!r}},
-    width={{width}},
+{{image}}    width={{width}},
     height={{height}},
     num_inference_steps={{steps}},
     max_sequence_length={{text_tokens}},

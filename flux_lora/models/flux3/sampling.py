@@ -3,7 +3,7 @@
 Shape letters: B batch, C latent channels (128), H W latent height and width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,21 +12,22 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.utils import logging
 from torch import Tensor
 
-from flux_lora.models.family import PromptEmbeds
+from flux_lora.models.family import PromptEmbeds, SampleRequest
 from flux_lora.models.flux3.diffusers_classes import (
     ClassifierFreeGuidance,
-    Flux3CoreDenoiseStep,
-    Flux3DistilledCoreDenoiseStep,
+    Flux3AutoCoreDenoiseStep,
+    Flux3DistilledAutoCoreDenoiseStep,
     Flux3ModularPipeline,
     Flux3Transformer2DModel,
 )
+from flux_lora.models.flux3.velocity import bring_reference_layers
 
 
 def pipeline_of(
     transformer: Flux3Transformer2DModel, scheduler: FlowMatchEulerDiscreteScheduler
 ) -> Flux3ModularPipeline:
     """A pipeline that samples and loads LoRA files, without encoders."""
-    blocks = Flux3DistilledCoreDenoiseStep() if transformer.config["flow_map"] else Flux3CoreDenoiseStep()
+    blocks = Flux3DistilledAutoCoreDenoiseStep() if transformer.config["flow_map"] else Flux3AutoCoreDenoiseStep()
     with _no_warnings():
         pipeline = cast(Flux3ModularPipeline, blocks.init_pipeline())
         pipeline.update_components(transformer=transformer, scheduler=scheduler)
@@ -37,31 +38,33 @@ def pipeline_of(
 @torch.no_grad()
 def sample_with_modular_pipeline(
     pipeline: Flux3ModularPipeline,
-    asked: tuple[PromptEmbeds, PromptEmbeds | None],
-    seeds: Sequence[int],
+    asked: tuple[SampleRequest, PromptEmbeds | None],
     *,
     size: tuple[int, int],
     steps: int,
     guidance: float,
 ) -> Tensor:
-    """Latents BCHW. `asked`: the prompts, and one row of the empty prompt, needed where the guidance is not 1."""
-    prompt_embeds, negative = asked
+    """Latents BCHW. `asked`: what is drawn, and one row of the empty prompt, needed where the guidance is not 1."""
+    request, negative = asked
     transformer = pipeline.transformer
     device, dtype = transformer.device, transformer.dtype
-    embeds = prompt_embeds.to(device, dtype)
+    embeds = request.prompt_embeds.to(device, dtype)
     guided: dict[str, Any] = {}
     if not transformer.config["flow_map"]:
         with _no_warnings():
             pipeline.update_components(guider=ClassifierFreeGuidance(guidance_scale=guidance))
         against = negative.rows([0] * len(embeds)).to(device, dtype)["qwen"] if negative else None
         guided = {"negative_prompt_embeds": against}
+    if request.references:
+        bring_reference_layers(transformer, device)
+        guided["image_cond_latents"] = [each.to(device, dtype) for each in request.references]
     width, height = size
     latents = pipeline(
         prompt_embeds=embeds["qwen"],
         height=height,
         width=width,
         num_inference_steps=steps,
-        generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in request.seeds],
         output="latents",
         **guided,
     )
