@@ -25,6 +25,7 @@ from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.share.validate import workflow_faults
 from flux_lora.train.reporters import read_metrics
+from tests.edit_path import assert_program_draws_the_example, edit_settings, pairs_folder
 from tests.family_path import assert_drawn_otherwise, assert_every_key_is_used, file_of
 from tests.flux3_base import LONG, Processor, official_pipeline, qwen_tokenizer, write_flux3
 from tests.test_path import photo_folder, settings
@@ -107,6 +108,22 @@ def test_the_snippet_beside_it_draws_the_picture_that_is_shown(
     drawn = Image.open(tmp_path / "picture.png")
     shown = next(file for file in sorted(finished.rglob("*.png")) if "example" in str(file) and spec_in(file))
     assert np.array_equal(np.asarray(drawn), np.asarray(Image.open(shown)))
+
+
+def test_an_edit_goes_the_whole_way_and_the_program_beside_it_edits_as_the_card_shows(
+    tiny_flux: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What references pass through is brought from its file when the first is shown."""
+    monkeypatch.setattr(
+        transformers.AutoProcessor,
+        "from_pretrained",
+        lambda folder, *, subfolder, **_: Processor(type(qwen_tokenizer()).from_pretrained(Path(folder) / subfolder)),
+    )
+    more = ["model=flux3_klein", f"model.path={base}", f"model.max_sequence_length={TOKENS}"]
+    asked = edit_settings(tiny_flux, pairs_folder(tmp_path / "pairs"), tmp_path / "run", *more)
+    assert run(compose_config(asked)) == FELL_SHORT
+    assert_every_key_is_used(tmp_path / "run", "diffusers")
+    assert_program_draws_the_example(tmp_path / "run", tmp_path, monkeypatch)
 
 
 def test_check_says_the_windows_and_counts_offline(

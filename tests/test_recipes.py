@@ -13,8 +13,8 @@ from flux_lora.config.compose import compose_config, flat_settings
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 FILES = sorted(RECIPES.rglob("*.yaml"))
-COUNT = 35
-"""Recipes 20, models 9, hardware 2, trackers 4. Another one is a decision."""
+COUNT = 37
+"""Recipes 22, models 9, hardware 2, trackers 4. Another one is a decision."""
 BY_HAND = ("data.folder=photos", "data.trigger=zorb", "data.class_word=mug")
 
 by_file = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")

@@ -95,6 +95,11 @@ class DataConfig:
     sample_latents: bool = False
     """Draw each latent from the VAE's posterior instead of taking its mean."""
 
+    @property
+    def edits(self) -> bool:
+        """Whether pairs are trained on, and not a subject."""
+        return self.kind is SubjectKind.edit
+
 
 @dataclass(frozen=True, kw_only=True)
 class RuleOff:

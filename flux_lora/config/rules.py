@@ -12,7 +12,6 @@ from flux_lora.config.choices import (
     OptimizerName,
     Quantization,
     SigmaSampling,
-    SubjectKind,
 )
 from flux_lora.config.schema import ExportConfig, RunConfig, TrainConfig
 
@@ -279,7 +278,7 @@ def _words(config: RunConfig) -> Iterator[Broken]:
 
 def _edit(config: RunConfig) -> Iterator[Broken]:
     """What an edit has no use for is refused, and not passed over."""
-    if config.data.kind is not SubjectKind.edit:
+    if not config.data.edits:
         if config.data.reference_folders:
             yield "data.reference_folders is for edits", "take recipe=edit, or set data.kind=edit"
         return

@@ -12,8 +12,10 @@ estimate.py   means with bootstrap intervals
 scores.py     METRICS: likeness, prompt following, leakage and the others
 held_out_loss.py  whether the loss on held-out photos falls
 choice.py     learned, then limits, then likeness: what to ship, or nothing; LIMITS
+edits.py      an edit on held-out pairs: scores, and the choice
 second_opinion.py  where models that take a picture as a whole see it otherwise
 plots.py      loss, scores and trade-off as positions to draw
 report.py     the HTML report of a run
+edit_report.py  the HTML report of an edit
 compared_runs.py  the HTML page of several runs side by side
 """

@@ -49,7 +49,7 @@ def choose_edit(scores: Sequence[Score], base: Score, limits: ChoiceLimits) -> C
     It has learned if it makes more of it than the base does, beyond chance, and limits.min_learned at least; what ships
     makes limits.min_recognised of it.
     """
-    learned = [score for score in scores if _gain(score, base).low > 0 and score["edited"].value >= limits.min_learned]
+    learned = [score for score in scores if _beats(score, base) and score["edited"].value >= limits.min_learned]
     if not learned:
         best = max(scores, key=lambda score: score["edited"].value)
         return _choice(best, _why_nothing(best, base, scores, limits), Verdict.nothing, [best])
@@ -87,8 +87,10 @@ def _alike(one_T3: Tensor, other_T3: Tensor) -> Tensor:
     return torch.exp(-(one_T3 - other_T3).square().sum(dim=-1) / (2 * SOFTNESS**2))
 
 
-def _gain(score: Score, base: Score) -> Estimate:
-    return difference(score["edited"], base["edited"])
+def _beats(score: Score, base: Score) -> bool:
+    """By more than a few places, and beyond chance."""
+    gain = difference(score["edited"], base["edited"])
+    return gain.value >= CLEAR and gain.low > 0
 
 
 def _choice(score: Score, why: str, verdict: Verdict, equals: Sequence[Score]) -> Choice:

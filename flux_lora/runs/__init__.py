@@ -9,6 +9,7 @@ preflight.py       refuse before anything is encoded what would end worthless
 plan.py            memory by stage, work and time, counted before the start
 auto_hardware.py   the fastest way that fits the GPU
 memory_check.py    a step and a preview before step 0, their memory beside the plan's
+edits.py           pairs of an edit: what held-out ones are asked, and which checkpoint ships
 encoding.py        images, captions and prompts into the cache
 regularization.py  class images and preservation samples
 base_answers.py    what the base answers about them, asked once
@@ -25,6 +26,7 @@ out_of_memory.py   which setting buys how much memory
 outcome.py         whether training has succeeded
 early_stop.py      scores while training, and its end where more steps bring nothing
 training.py        the learner and its steps; by one process or several
+previews.py        images drawn now and again with the same noise
 pauses.py          between two steps: checkpoints, previews, the held-out loss, what looks amiss
 candidates.py      checkpoints at strengths, their images, which are judged in full
 evaluation.py      candidates scored; the choice
@@ -33,6 +35,8 @@ comparison.py      several runs side by side
 exporting.py       the chosen adapter in each dialect, proven
 sharing.py         workflow, snippet, card, zip, upload
 report.py          report.html
+edit_page.py       the same of an edit
+report_parts.py    what both show: photos, curve, previews, the file
 dataset_report.py  dataset/report.html
 manifest.py        dataset/manifest.jsonl
 tracking.py        the evaluation in the run's tracker

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity, SubjectKind
+from flux_lora.config.choices import AlphaPolicy, MaskMode, Severity
 from flux_lora.config.data import CheckConfig, DataConfig, SourceConfig
 from flux_lora.config.rules import broken_sizes
 from flux_lora.data.bucketing.crops import protected_box
@@ -155,7 +155,7 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
 def planned_held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
     """Held-out images at the first resolution, where they are asked about: for their loss, and as pairs. One without a
     caption is asked for by trigger and class; a pair by what most of the trained ones say."""
-    data, pairs = run.config.data, run.config.data.kind is SubjectKind.edit
+    data, pairs = run.config.data, run.config.data.edits
     if not dataset.held_out or not (run.config.evaluate.held_out_losses or pairs):
         return ()
     said = Counter(sample.caption for sample in dataset.samples).most_common(1)
@@ -197,7 +197,7 @@ def reasons_off(wanted: CheckConfig) -> dict[str, str]:
 
 def sources_of(wanted: DataConfig) -> list[SourceConfig]:
     """data.folder, and what data.sources adds. Of a folder of pairs, what the images became is the source."""
-    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.kind is SubjectKind.edit else None
+    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
     first = SourceConfig(
         path=str(pairs[1]) if pairs else wanted.folder,
         repeats=wanted.repeats,
@@ -257,7 +257,7 @@ def source_options(wanted: DataConfig) -> SourceOptions:
 
 def _reference_folders(wanted: DataConfig) -> Iterator[Path]:
     """Those that are named, else the one of a folder of pairs."""
-    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.kind is SubjectKind.edit else None
+    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
     named = [Path(each).expanduser() for each in wanted.reference_folders]
     yield from [pairs[0]] if pairs else named
 
@@ -303,7 +303,7 @@ def _uncounted(run: Run) -> Finding:
 
 def _suite(wanted: DataConfig) -> Suite:
     """Edits are judged by their pairs, and by no prompts."""
-    if wanted.kind is SubjectKind.edit:
+    if wanted.edits:
         return Suite((), (), ())
     file = Path(wanted.prompts).expanduser() if wanted.prompts else _photos_folder(wanted) / "prompts.txt"
     if wanted.prompts or file.is_file():

@@ -10,7 +10,7 @@ from flux_lora.runs.candidates import BASE, candidate_name, limits_of
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.edits import EditDrawer, edited_images, held_out_edits
 from flux_lora.runs.evaluation import Evaluation
-from flux_lora.runs.exporting import Exported, title_of_run
+from flux_lora.runs.exporting import Exported
 from flux_lora.runs.report_parts import (
     curve_of,
     dataset_of,
@@ -35,7 +35,7 @@ def write_edit_page(
     readers = readers_of(exported) if exported else frozenset[str]()
     program = str(exported.file) if exported else ""
     report = EditReport(
-        title=title_of_run(run.config),
+        title=run.config.data.trigger or spec.prompts[0],
         base=run.config.model.name,
         when=f"{datetime.now():%d %B %Y, %H:%M}",
         stages=stages_of(folder),

@@ -12,8 +12,6 @@ from torch import Tensor
 from flux_lora.adapter.attach import load_into, set_strength
 from flux_lora.adapter.files import read_adapter, weights_digest
 from flux_lora.atomic import replacing
-from flux_lora.config.choices import SubjectKind
-from flux_lora.config.schema import RunConfig
 from flux_lora.data.bucketing.plan import Prepared
 from flux_lora.data.cache import EncodedDataset, EncodedSample, EncodeOptions, encode_all
 from flux_lora.data.cache.preprocess import preprocess_references, to_pixels
@@ -53,23 +51,18 @@ class AskedEdit:
     """The pair's files, bucket and crop."""
 
 
-def is_edit(config: RunConfig) -> bool:
-    """Whether pairs are trained on."""
-    return config.data.kind is SubjectKind.edit
-
-
 def refuse_unpaired(run: Run, dataset: RunDataset) -> None:
     """Raises ConfigError where pairs are trained on as if they were photos, or photos as pairs; where they have other
     numbers of references, or more than the base takes."""
     samples, most = [*dataset.samples, *dataset.held_out], run.family.most_references
     counts = {len(sample.references): sample for sample in samples}
-    if is_edit(run.config) and not max(counts, default=0):
+    if run.config.data.edits and not max(counts, default=0):
         raise ConfigError(
             f"data.kind is edit, and no image of {run.config.data.folder} says what it was before",
             fix="put the images into two folders, before and after, each pair under one name, or set "
             "data.reference_folders; one subject without pairs: recipe=product",
         )
-    if not is_edit(run.config) and max(counts, default=0):
+    if not run.config.data.edits and max(counts, default=0):
         raise ConfigError(
             f"{run.config.data.folder} holds pairs, and data.kind is {run.config.data.kind}",
             fix="take recipe=edit, or data.kind=edit; without data.reference_folders and such a column they are photos",

@@ -36,7 +36,7 @@ from flux_lora.runs.candidates import (
 )
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.distilled import judge_on_distilled
-from flux_lora.runs.edits import held_out_edits, is_edit, judge_edits
+from flux_lora.runs.edits import held_out_edits, judge_edits
 from flux_lora.runs.folder import RunFolder, write_json
 from flux_lora.runs.run import Run, spec_of
 from flux_lora.runs.summary import note, read_summary
@@ -91,7 +91,7 @@ def evaluate_run(run: Run, dataset: RunDataset) -> Evaluation:
     there is rendered again. Raises RunError where there is no checkpoint.
     """
     checkpoints, spec = _checkpoints(run), evaluation_spec(run.config, dataset)
-    if is_edit(run.config):
+    if run.config.data.edits:
         return _kept(run.folder, _judged_as_edit(run, dataset, checkpoints))
     judges, left_out = load_judges(run.config.model, run.device.device)
     evaluation = _judged(run, dataset, checkpoints, judges, left_out)

@@ -10,7 +10,6 @@ from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.runs.dataset import RunDataset, reasons_off
-from flux_lora.runs.edits import is_edit
 from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places, title_of_run
 from flux_lora.runs.manifest import images_trained_on, pixels_trained_on
@@ -40,7 +39,7 @@ def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
             "seen, in a folder held_out inside data.folder",
         )
     described(run.config, dataset)
-    if is_edit(run.config):
+    if run.config.data.edits:
         return
     with run.feedback.status("opening the models that judge"):
         _, left_out = load_judges(run.config.model, run.device.device)

@@ -211,7 +211,8 @@ class Planner:
     def _weights(self, way: Way) -> float:
         """Bytes of the base that stay on the GPU."""
         model, blocks = self.base.transformer, self.family.layer_groups["blocks_all"]
-        away = (self.family.unused_in_training, self.family.modulation if way.offload_modulation else "")
+        unused = "" if self.config.data.edits else self.family.unused_in_training
+        away = (unused, self.family.modulation if way.offload_modulation else "")
         stays = "".join(rf"(?!(?:{pattern})$)" for pattern in away if pattern) + ".*"
         return quantized_bytes(model, blocks, way.quantize, self._dtype, counted=stays)
 
@@ -245,9 +246,9 @@ class Planner:
 
         def work(transformer: nn.Module) -> Count:
             velocity = self.family.velocity(transformer, guidance=self.config.model.render_guidance)
-            noisy, embeds = self._question(at_once, side)
+            noisy, embeds, references = self._question(at_once, side)
             with torch.no_grad():
-                return counted(lambda: velocity(noisy, _meta(at_once), embeds))
+                return counted(lambda: velocity(noisy, _meta(at_once), embeds, references=references))
 
         return counted_by_block(self.base.transformer, work)
 
@@ -259,9 +260,9 @@ class Planner:
 
         def work(transformer: nn.Module) -> Count:
             velocity = self.family.velocity(transformer, guidance=self.config.model.train_guidance)
-            noisy, embeds = self._question(self.config.train.batch_size, self._largest_side)
+            noisy, embeds, references = self._question(self.config.train.batch_size, self._largest_side)
             with torch.no_grad():
-                return counted(lambda: velocity(noisy, _meta(len(noisy)), embeds))
+                return counted(lambda: velocity(noisy, _meta(len(noisy)), embeds, references=references))
 
         return counted_by_block(self.base.transformer, work)
 
@@ -280,10 +281,10 @@ class Planner:
             if checkpointing:
                 self.family.checkpoint_activations(transformer)
             velocity = self.family.velocity(transformer, guidance=config.model.train_guidance)
-            noisy, embeds = self._question(config.train.batch_size, self._largest_side)
+            noisy, embeds, references = self._question(config.train.batch_size, self._largest_side)
 
             def step() -> list[Tensor | None]:
-                error = velocity(noisy, _meta(len(noisy)), embeds) - noisy
+                error = velocity(noisy, _meta(len(noisy)), embeds, references=references) - noisy
                 error.float().square().mean().backward()
                 return [parameter.grad for parameter in transformer.parameters()]
 
@@ -311,11 +312,13 @@ class Planner:
         """Numbers in the adapter."""
         return sum(layer.numbers for layer in self.layers)
 
-    def _question(self, count: int, side: int) -> tuple[Tensor, PromptEmbeds]:
-        """Latents BCHW and prompt embeds of so many images."""
+    def _question(self, count: int, side: int) -> tuple[Tensor, PromptEmbeds, tuple[Tensor, ...]]:
+        """Latents BCHW and prompt embeds of so many images; of an edit, what each is made from: one image of its size,
+        since how many there are is not known before they are read."""
         latent = side // self.family.pixels_per_latent
         embeds = self.base.prompt_embeds.rows([0] * count).to("meta", self._dtype)
-        return _meta(count, self.base.latent_channels, latent, latent, dtype=self._dtype), embeds
+        noisy = _meta(count, self.base.latent_channels, latent, latent, dtype=self._dtype)
+        return noisy, embeds, (noisy,) if self.config.data.edits else ()
 
     @property
     def _largest_side(self) -> int:

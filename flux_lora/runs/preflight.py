@@ -6,7 +6,7 @@ from pathlib import Path
 from flux_lora.adapter.dialects.table import dialect_refusals
 from flux_lora.adapter.start import read_start
 from flux_lora.adapter.trainable import trained_ranks
-from flux_lora.config.choices import AdapterKind, ExportDialect, OutsideMask, Severity, SubjectKind
+from flux_lora.config.choices import AdapterKind, ExportDialect, OutsideMask, Severity
 from flux_lora.config.data import CheckConfig, DataConfig
 from flux_lora.config.rules import without_effect
 from flux_lora.config.schema import EvaluateConfig, RunConfig
@@ -80,7 +80,7 @@ def refuse_unknown_rules(wanted: CheckConfig) -> None:
 
 def _refuse_empty_words(wanted: DataConfig) -> None:
     """Photos may be judged without a trigger; training needs one, but for an edit: its captions say what is done."""
-    if wanted.kind is SubjectKind.edit:
+    if wanted.edits:
         return
     for key, word in (("data.trigger", wanted.trigger), ("data.class_word", wanted.class_word)):
         if not word.strip():

@@ -10,7 +10,7 @@ from flux_lora.models.family import Pipeline, PromptEmbeds
 from flux_lora.render.pipeline import images_at_once, render
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.dataset import planned_held_out
-from flux_lora.runs.edits import PREVIEWED, asked_edits, is_edit
+from flux_lora.runs.edits import PREVIEWED, asked_edits
 from flux_lora.runs.encoding import PreparedRun, preview_prompts
 from flux_lora.runs.run import Run, spec_of
 
@@ -39,7 +39,7 @@ def previews_of(run: Run, prepared: PreparedRun) -> list[Preview]:
     """The recipe's prompts, or those that the adapter is judged by; of an edit the first held-out pairs, or
     trained ones, at their own sizes."""
     wanted = run.config.preview
-    if not is_edit(run.config):
+    if not run.config.data.edits:
         prompts = preview_prompts(run, prepared.dataset)
         spec = spec_of(run.config, prompts, (wanted.seed,), steps=wanted.steps, side=wanted.size)
         return [Preview(prompts, spec, run.encode_prompts(prompts))]

@@ -23,7 +23,6 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import BASE, candidate_name, compared_photos, limits_of
 from flux_lora.runs.dataset import RunDataset
 from flux_lora.runs.edit_page import write_edit_page
-from flux_lora.runs.edits import is_edit
 from flux_lora.runs.encoding import preview_prompts
 from flux_lora.runs.evaluation import Evaluation, evaluation_spec, rendered_images, specs_of_images
 from flux_lora.runs.exporting import Exported
@@ -52,14 +51,19 @@ def write_run_report(
     run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported | None, place: Path | None = None
 ) -> Path:
     """Write the page; in the run folder, unless another place is given."""
+    page = place or run.folder.report
+    if run.config.data.edits:
+        return write_edit_page(run, dataset, evaluation, exported, page)
+    return write_report(_report(run, dataset, evaluation, exported), page)
+
+
+def _report(run: Run, dataset: RunDataset, evaluation: Evaluation, exported: Exported | None) -> Report:
     config, folder = run.config, run.folder
-    if is_edit(config):
-        return write_edit_page(run, dataset, evaluation, exported, place or folder.report)
     spec = evaluation_spec(config, dataset)
     chosen = candidate_name(evaluation.choice.step, evaluation.choice.strength)
     base, lora = rendered_images(folder, BASE, spec), rendered_images(folder, chosen, spec)
     prompt = dataset.suite.trigger[0]
-    report = Report(
+    return Report(
         title=f"{config.data.trigger} {config.data.class_word}",
         trigger=config.data.trigger,
         class_word=config.data.class_word,
@@ -98,7 +102,6 @@ def write_run_report(
         if exported and read_by_comfyui(base_of(run), readers_of(exported))
         else "",
     )
-    return write_report(report, place or folder.report)
 
 
 def _trios(

@@ -17,7 +17,7 @@ from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import image_file, save_image
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
-from flux_lora.runs.edits import before_file, is_edit, references_of
+from flux_lora.runs.edits import before_file, references_of
 from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.manifest import captions_trained_on, images_trained_on
@@ -72,7 +72,7 @@ def write_shared_files(
 def _usual_spec(run: Run) -> RenderSpec:
     """Of what was not judged: the subject by its name, or the first edit that was trained."""
     config = run.config
-    if is_edit(config):
+    if config.data.edits:
         prompt = next(iter(captions_trained_on(run.folder)), "")
         return replace(spec_of(config, (prompt,), (FIRST_SEED,)), made_from=NOT_JUDGED)
     return spec_of(config, (f"a {config.data.trigger} {config.data.class_word}",), (FIRST_SEED,))

@@ -4,7 +4,6 @@ from PIL.Image import Image
 
 from flux_lora.config.compose import flat_settings
 from flux_lora.runs.candidates import BASE, candidate_name
-from flux_lora.runs.edits import is_edit
 from flux_lora.runs.evaluation import Evaluation, rendered_images
 from flux_lora.runs.run import Run
 from flux_lora.train.reporters import Started, tracker_for
@@ -28,7 +27,7 @@ def track_evaluation(run: Run, evaluation: Evaluation) -> None:
 
 def _images(run: Run, evaluation: Evaluation) -> dict[str, Image]:
     """What the base and the chosen candidate drew; of an edit, what its page shows."""
-    if is_edit(run.config):
+    if run.config.data.edits:
         return {}
     choice = evaluation.choice
     return {

@@ -16,6 +16,7 @@ from torch import Tensor
 from flux_lora.adapter.attach import attach, linear_layers, trainable_layers
 from flux_lora.adapter.trainable import matching_layers
 from flux_lora.config.choices import Quantization
+from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.models.counting import counted as counted_on_meta
 from flux_lora.models.family import ModelSource, Placement, PromptEmbeds, SampleRequest
 from flux_lora.models.flux2.caption_tokenizer import as_message
@@ -32,6 +33,7 @@ from flux_lora.models.flux2.weightless import weightless_base, weightless_transf
 from flux_lora.models.frozen_linear import FrozenLinear
 from flux_lora.models.registry import family_of
 from tests.klein_base import TEXT_LAYERS, TEXT_WIDTH, captured, write_klein
+from tests.models.compared_images import farthest, noise_image
 
 CAPTIONS = ("a photo of zorb mug on grass", "")
 TOKENS = 48
@@ -184,6 +186,28 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
         generator=[torch.Generator("cpu").manual_seed(seed) for seed in (7, 8)],
     ).images
     assert [_bytes(image) for image in ours] == [_bytes(image) for image in expected]
+
+
+def test_images_made_from_two_images_are_the_pipeline_s(source: ModelSource, theirs: Any):
+    """The pipeline encodes the images itself; a level of 255 is what rounding of pixels may make."""
+    family, embeds, shown = family_of(source), our_embeds(source), [noise_image(64, 96, 1), noise_image(128, 64, 2)]
+    pipeline = replace(family.load_pipeline(source, PLACE), negative=embeds.rows([1]))
+    references = tuple(latent_distribution(load_vae(source), to_pixels(image)[None]).mean for image in shown)
+    asked = SampleRequest(embeds.rows([0, 0]), (7, 8), references)
+    ours = family.decode(pipeline.vae, family.sample(pipeline, asked, size=(96, 64), steps=3, guidance=4.0))
+    expected = theirs(
+        image=shown,
+        prompt=[CAPTIONS[0]] * 2,
+        width=96,
+        height=64,
+        num_inference_steps=3,
+        guidance_scale=4.0,
+        max_sequence_length=TOKENS,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in (7, 8)],
+    ).images
+    assert farthest(ours, expected) <= 1
+    plain = family.sample(pipeline, replace(asked, references=()), size=(96, 64), steps=3, guidance=4.0)
+    assert farthest(ours, family.decode(pipeline.vae, plain)) > 1
 
 
 def _bytes(image: Image.Image) -> bytes:

@@ -18,6 +18,7 @@ from diffusers import ClassifierFreeGuidance, FlowMatchEulerDiscreteScheduler
 from diffusers.modular_pipelines import PipelineState
 
 import flux_lora.models.flux3.velocity as velocity_module
+from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.models.family import ModelSource, Pipeline, SampleRequest
 from flux_lora.models.flux2.latents import latent_distribution
 from flux_lora.models.flux2.load import load_vae
@@ -29,6 +30,7 @@ from flux_lora.models.registry import family_of
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
 from tests.flux3_base import CAPTIONS, LONG, MOST, PLACE, captured, official_pipeline, our_embeds, write_flux3
+from tests.models.compared_images import farthest, noise_image
 
 WIDE_AND_TALL = pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 32)])
 
@@ -201,6 +203,30 @@ def test_images_equal_the_pipeline_s_to_the_last_bit(
         output="images",
     )
     assert [_bytes(image) for image in ours] == [_bytes(image) for image in expected]
+
+
+def test_images_made_from_an_image_are_the_pipeline_s(source: ModelSource, theirs: Any):
+    """The pipeline encodes the image itself; a level of 255 is what rounding of pixels may make."""
+    family, embeds, shown = family_of(source), our_embeds(source, CAPTIONS[2]), noise_image(64, 96, 1)
+    pipeline = replace(family.load_pipeline(source, PLACE), negative=our_embeds(source, ""))
+    reference = latent_distribution(load_vae(source), to_pixels(shown)[None]).mean
+    asked = SampleRequest(embeds.rows([0, 0]), (7, 8), (reference,))
+    ours = family.decode(pipeline.vae, family.sample(pipeline, asked, size=(96, 64), steps=3, guidance=3.5))
+    theirs.update_components(guider=ClassifierFreeGuidance(guidance_scale=3.5))
+    expected = theirs(
+        image=shown,
+        prompt=CAPTIONS[2],
+        num_images_per_prompt=2,
+        width=96,
+        height=64,
+        num_inference_steps=3,
+        max_sequence_length=MOST,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in (7, 8)],
+        output="images",
+    )
+    assert farthest(ours, expected) <= 1
+    plain = family.sample(pipeline, replace(asked, references=()), size=(96, 64), steps=3, guidance=3.5)
+    assert farthest(ours, family.decode(pipeline.vae, plain)) > 1
 
 
 def test_prompts_of_several_windows_are_rendered_as_each_alone(source: ModelSource):

@@ -83,6 +83,30 @@ def test_images_from_text_equal_the_pipeline_s_to_the_last_bit(
     assert [image.tobytes() for image in ours] == [image.tobytes() for image in expected]
 
 
+def test_images_made_from_an_image_equal_the_pipeline_s_to_the_last_bit(base: Path, theirs: Any, embeds: PromptEmbeds):
+    """Wide from tall. The pipeline encodes the image itself."""
+    pipeline = KONTEXT.load_pipeline(ModelSource(str(base), max_sequence_length=TOKENS), PLACE)
+    pixels = torch.rand(1, 3, 96, 64, generator=torch.Generator().manual_seed(2))
+    reference = encode_pixels(theirs.vae, 2 * pixels - 1)
+    asked = SampleRequest(embeds, (7, 8), (reference,))
+    ours = KONTEXT.decode(pipeline.vae, KONTEXT.sample(pipeline, asked, size=(96, 64), steps=3, guidance=2.5))
+    expected = theirs(
+        image=pixels,
+        prompt=list(CAPTIONS),
+        width=96,
+        height=64,
+        max_area=96 * 64,
+        _auto_resize=False,
+        num_inference_steps=3,
+        guidance_scale=2.5,
+        max_sequence_length=TOKENS,
+        generator=[torch.Generator("cpu").manual_seed(seed) for seed in (7, 8)],
+    ).images
+    assert [image.tobytes() for image in ours] == [image.tobytes() for image in expected]
+    without = KONTEXT.sample(pipeline, SampleRequest(embeds, (7, 8)), size=(96, 64), steps=3, guidance=2.5)
+    assert [image.tobytes() for image in KONTEXT.decode(pipeline.vae, without)] != [each.tobytes() for each in ours]
+
+
 @pytest.mark.parametrize(("height", "width"), [(4, 12), (12, 4)])
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @torch.no_grad()
@@ -144,10 +168,15 @@ def test_only_the_image_s_tokens_are_answered_and_where_the_reference_sits_matte
     assert not torch.allclose(at_one, at_zero)
 
 
-def test_flux_1_dev_takes_no_reference(base: Path, embeds: PromptEmbeds):
-    predict = FLUX1[0].velocity(load_transformer(str(base), torch.float32), guidance=1.0)
-    with pytest.raises(AssertionError, match="at most 0 reference images"):
-        predict(torch.zeros(2, 16, 4, 4), torch.ones(2), embeds, references=[torch.zeros(16, 4, 4)])
+@torch.no_grad()
+def test_flux_1_dev_takes_a_reference_as_kontext_does_and_one_at_most(base: Path, embeds: PromptEmbeds):
+    transformer = load_transformer(str(base), torch.float32)
+    dev, kontext = (each.velocity(transformer, guidance=1.0) for each in FLUX1)
+    noisy, reference = torch.randn(2, 16, 4, 4), torch.randn(1, 16, 6, 4)
+    asked = noisy, torch.full((2,), 0.5), embeds
+    assert torch.equal(dev(*asked, references=[reference]), kontext(*asked, references=[reference]))
+    with pytest.raises(AssertionError, match="at most 1 reference images"):
+        dev(*asked, references=[reference, reference])
 
 
 @torch.no_grad()

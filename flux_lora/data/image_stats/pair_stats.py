@@ -12,7 +12,7 @@ from PIL import Image
 
 SIDE = 192
 """Pixels a side of the copies that are compared."""
-ZOOMS = (0.9, 0.93, 0.95, 0.97, 0.98, 1.02, 1.03, 1.05, 1.07, 1.1)
+ZOOMS = (0.9, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07, 1.08, 1.1)
 """Sizes of the one beside the other that are tried."""
 CLEAR = 0.12
 """Height of the peak, 1 being the same edges, from which the two show the same scene."""
@@ -42,15 +42,13 @@ def measure_pair(before: Image.Image, after: Image.Image) -> PairStats:
     if float(np.abs(one - other).max()) < SAME:
         return PairStats(same=True)
     peak, (down, across) = _peak(one, other)
-    still, moved = _correlation(one, other)[0, 0], (across / SIDE, down / SIDE)
-    far = LEAST_MOVE <= max(map(abs, moved)) <= MOST_MOVE
-    if far and peak >= CLEAR and peak > CLEARER * max(still, 0.0):
-        return PairStats(moved=moved)
     zoomed = {zoom: _peak(_zoomed(before, zoom), other)[0] for zoom in ZOOMS}
     best = max(zoomed, key=lambda zoom: zoomed[zoom])
     if zoomed[best] >= CLEAR and zoomed[best] > CLEARER * peak:
         return PairStats(zoom=best)
-    return PairStats()
+    still, moved = _correlation(one, other)[0, 0], (across / SIDE, down / SIDE)
+    far = LEAST_MOVE <= max(map(abs, moved)) <= MOST_MOVE
+    return PairStats(moved=moved) if far and peak >= CLEAR and peak > CLEARER * max(still, 0.0) else PairStats()
 
 
 def _small(image: Image.Image) -> NDArray[np.float64]:

@@ -28,8 +28,8 @@ from flux_lora.models.pipeline_parts import ABSENT
 
 TRAINING_SLOPE, TRAINING_OFFSET = 0.00016927, 0.45666666
 """Of mu over image tokens: FLUX.1's own line, 0.63 at 1024 tokens and 1.15 at 4096."""
-
-
+PLACEHOLDER = Image.new("RGB", (64, 64))
+"""What the pipeline is given for each reference, whose latents are known."""
 OwnPipeline = Flux2KleinPipeline | Flux2Pipeline
 
 
@@ -112,7 +112,7 @@ def sample_with_pipeline(
     )
     if request.references:
         vars(pipeline)["prepare_image_latents"] = partial(_as_tokens, pipeline, request.references)
-        draw = partial(draw, image=[Image.new("RGB", size) for _ in request.references])
+        draw = partial(draw, image=[PLACEHOLDER for _ in request.references])
     if isinstance(pipeline, Flux2Pipeline):
         (tokens,) = draw()
         return unpack(tokens, height=height // PIXELS_PER_LATENT, width=width // PIXELS_PER_LATENT)

@@ -19,6 +19,7 @@ from flux_lora.runs.run import Run
 from tests.data.checks.captioned import PROSE, samples
 from tests.data.checks.census.captions import ZUBO
 from tests.data.drawn_masks import RIGHT, WRONG, photo
+from tests.data.drawn_pairs import moved, painted, scene, write_pair
 from tests.data.handmade_files import RGB, png
 from tests.data.sources.folders import lay_out, read, write_jsonl
 
@@ -51,6 +52,20 @@ def in_a_table(**row: object) -> Case:
     def judged(folder: Path) -> Sequence[Finding]:
         write_jsonl(lay_out(folder, "a.png") / "metadata.jsonl", row)
         return read(folder).findings
+
+    return judged
+
+
+def paired(edit: Callable[[Image.Image], Image.Image], before: bytes | None = None, name: str = "a") -> Case:
+    """One image and what it was made from, under this name; of these bytes if given."""
+
+    def judged(folder: Path) -> Sequence[Finding]:
+        write_pair(folder, "a", None, edit(scene()), "paint it")
+        scene().save(folder / "before" / f"{name}.png")
+        if before is not None:
+            (folder / "before" / f"{name}.png").write_bytes(before)
+        config = compose_config(["recipe=demo_edit", f"data.folder={folder}", f"run.dir={folder / 'run'}"])
+        return read_dataset(Run(config)).findings
 
     return judged
 
@@ -165,6 +180,15 @@ FILES: Mapping[str, tuple[Case, Case]] = {
     "unreadable": (laid(a_png=LARGE[: len(LARGE) // 2]), laid(a_png=LARGE)),
     "unreadable-mask": (masked(b"no image"), masked()),
     "mask-shape": (masked(size=(64, 64)), masked(size=(48, 32))),
+    "reference-missing": (paired(painted, name="b"), paired(painted)),
+    "unused-reference": (paired(painted, name="b"), paired(painted)),
+    "unreadable-reference": (paired(painted, before=b"no image"), paired(painted)),
+    "pair-same": (paired(lambda image: image), paired(painted)),
+    "pair-moved": (paired(moved(0.03, -0.02)), paired(moved(1 / 240, 0))),
+    "pair-shape": (
+        paired(lambda image: image.resize((160, 160))),
+        paired(lambda image: painted(image.resize((120, 80)))),
+    ),
     **{rule: (marked(mask), marked(NEAR_MISSES.get(rule, RIGHT["an oval"]))) for rule, mask in WRONG.items()},
     "held-out-caption": (held_out(), held_out(a="a zubo mug")),
     "empty-caption": (laid("a.png", a_txt=" \n"), laid("a.png", a_txt=" a mug\n")),
