@@ -18,6 +18,7 @@ from flux_lora.runs.encoding import encode_dataset
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.runs.training import train_adapter
+from flux_lora.share.validate import workflow_faults
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.reporters import read_metrics
 from tests.edit_path import SAID, assert_program_draws_the_example, edit_settings, pairs_folder, two_references
@@ -79,7 +80,20 @@ def test_every_held_out_pair_is_judged_at_its_own_size_and_shown_on_the_page(fin
     assert record["spec"]["width"] > record["spec"]["height"]
     card = (file_of(finished).parent / "README.md").read_text()
     assert "that edits an image" in card and "image-to-image" in card and "4 pairs" in card
-    assert not (file_of(finished).parent / "workflow.json").exists(), "it would draw from words alone"
+
+
+def test_the_workflow_beside_it_shows_the_image_to_edit(finished: Path):
+    workflow = (file_of(finished).parent / "workflow_api.json").read_text()
+    assert workflow_faults(workflow) == workflow_faults((file_of(finished).parent / "workflow.json").read_text()) == []
+    nodes = json.loads(workflow)
+    shown = [name for name, node in nodes.items() if node["class_type"] == "ReferenceLatent"]
+    assert {nodes[name]["inputs"]["latent"][0] for name in shown} == {"19"}
+    assert nodes["18"]["inputs"]["image"] == "before.png"
+    guided = next(node["inputs"] for node in nodes.values() if "Guider" in node["class_type"])
+    if "negative" in guided:
+        assert sorted(shown) == sorted(guided[side][0] for side in ("positive", "negative"))
+    else:
+        assert nodes[guided["conditioning"][0]]["inputs"]["conditioning"] == [shown[0], 0]
 
 
 def test_previews_show_the_held_out_pairs(finished: Path):

@@ -124,11 +124,6 @@ class SharedModel:
         return bool(self.spec.made_from)
 
     @property
-    def has_workflow(self) -> bool:
-        """Whether a workflow lies beside it; none shows an image to edit yet."""
-        return self.for_comfyui and not self.edits
-
-    @property
     def for_comfyui(self) -> bool:
         """Whether ComfyUI reads the file, or may: where it could not be tried, the card says so."""
         return read_by_comfyui(self.base, self.readers)

@@ -1,7 +1,8 @@
 """The ComfyUI nodes of a FLUX workflow, as data: sockets, widgets, outputs.
 
 Read from ComfyUI 0.3.64 (commit a125cd84): nodes.py and comfy_extras/nodes_{cond,custom_sampler,flux,
-model_advanced,sd3}.py; CLIPLoader, CFGGuider and the nodes of FLUX.2 and 3 as its templates of 2026 have them.
+model_advanced,sd3}.py; edit_model.py of a later one (7fc298d0); CLIPLoader, CFGGuider and the nodes of FLUX.2
+and 3 as its templates of 2026 have them.
 A socket is filled by another node's output of the same type; a widget holds a value. Widgets stand
 in the order of the node's own definition, because a saved canvas lists their values by place and
 not by name.
@@ -169,5 +170,10 @@ NODES: Mapping[str, NodeType] = {
         gives=("LATENT", "LATENT"),
     ),
     "VAEDecode": NodeType(sockets=(Socket("samples", "LATENT"), Socket("vae", "VAE")), gives=("IMAGE",)),
+    "LoadImage": NodeType(widgets=(ChoiceWidget("image"),), gives=("IMAGE", "MASK")),
+    "VAEEncode": NodeType(sockets=(Socket("pixels", "IMAGE"), Socket("vae", "VAE")), gives=("LATENT",)),
+    "ReferenceLatent": NodeType(
+        sockets=(Socket("conditioning", "CONDITIONING"), Socket("latent", "LATENT")), gives=("CONDITIONING",)
+    ),
     "SaveImage": NodeType(sockets=(Socket("images", "IMAGE"),), widgets=(TextWidget("filename_prefix"),), ends=True),
 }

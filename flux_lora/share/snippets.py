@@ -6,10 +6,9 @@ from pathlib import Path
 from flux_lora.models.mini import MINI
 from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import BaseModel
+from flux_lora.share.workflow import BEFORE
 
 FROM_MINI = "from flux_lora.models.mini import mini_folder\n"
-BEFORE = "before.png"
-"""The image that the program of an edit begins with."""
 OWN_FOLDER = "str(Path(__file__).parent)"
 """The folder of the program itself, whatever the working directory."""
 
@@ -38,7 +37,7 @@ OWN_TRANSFORMER = (
 )
 OWN_PARTS = "# It was trained with {files} in place of the base's own; its release's own files are the same.\n"
 COMFY_EDIT = """
-The image to edit: Load Image > VAE Encode > ReferenceLatent, between CLIP Text Encode and what follows it."""
+The image to edit: Load Image > VAE Encode > ReferenceLatent, behind each CLIP Text Encode."""
 NOT_IN_COMFYUI = "ComfyUI cannot load {base}; a LoRA for a released base, made by the same commands, works there."
 COMFY = """\
 Put {name} into ComfyUI/models/loras and restart or refresh.

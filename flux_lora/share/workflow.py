@@ -8,6 +8,8 @@ ModelSamplingFlux makes the schedule follow the image's size, as diffusers does;
 uses the one of 1024 x 1024 for every size. The node of the text's length pads it to what the adapter
 was trained with, where that is not ComfyUI's own.
 
+An edit also has LoadImage > VAEEncode > ReferenceLatent behind the prompt, and behind the empty one where there is one.
+
 FLUX.2 klein has one text encoder, empty latents and sigmas (by steps and size) of its own, and guidance against an
 empty prompt: CLIPLoader, EmptyFlux2LatentImage, Flux2Scheduler and CFGGuider, as in ComfyUI's own template. FLUX.3
 klein has the same but for the sigmas, which are BasicScheduler's and alike for every size.
@@ -22,6 +24,8 @@ from flux_lora.render.spec import RenderSpec
 from flux_lora.share.base_models import BaseModel
 from flux_lora.share.nodes import FIXED, NODES, IntWidget, Value
 
+BEFORE = "before.png"
+"""The image that an edit begins with, as it lies beside the file."""
 ESCAPED_WEIGHTS = str.maketrans({"(": r"\(", ")": r"\)"})
 """ComfyUI parses brackets as weights of words."""
 
@@ -57,13 +61,14 @@ def text_to_image(
             2, "LoraLoaderModelOnly", "LoRA", {"lora_name": file, "strength_model": strength}, {"model": Link(1)}
         ),
         *_schedule_of_size(base, spec, model),
+        *_reference(parts, spec),
         *_text(parts, prompt, spec),
         _guider(parts, spec, schedule),
         WorkflowNode(9, "RandomNoise", "Seed", {"noise_seed": spec.seeds[0]}),
         WorkflowNode(10, "KSamplerSelect", "Sampler", {"sampler_name": "euler"}),
         _sigmas(parts, spec, schedule),
         WorkflowNode(12, parts.latent_node, "Size", {"width": spec.width, "height": spec.height, "batch_size": 1}),
-        *_image(parts, file.removesuffix(".safetensors")),
+        *_image(parts, spec, file.removesuffix(".safetensors")),
     ]
     return tuple(nodes)
 
@@ -108,9 +113,28 @@ def _sigmas(parts: ComfyParts, spec: RenderSpec, schedule: Link) -> WorkflowNode
 
 def _guider(parts: ComfyParts, spec: RenderSpec, schedule: Link) -> WorkflowNode:
     if parts.uses_cfg:
-        links = {"model": schedule, "positive": Link(6), "negative": Link(7)}
+        said, unsaid = (20, 21) if spec.made_from else (6, 7)
+        links = {"model": schedule, "positive": Link(said), "negative": Link(unsaid)}
         return WorkflowNode(8, "CFGGuider", "Guider", {"cfg": spec.guidance}, links)
     return WorkflowNode(8, "BasicGuider", "Guider", links={"model": schedule, "conditioning": Link(7)})
+
+
+def _vae(parts: ComfyParts) -> WorkflowNode:
+    return WorkflowNode(14, "VAELoader", "VAE", {"vae_name": parts.vae})
+
+
+def _reference(parts: ComfyParts, spec: RenderSpec) -> Iterator[WorkflowNode]:
+    """The image that an edit is made from, of the size that it was trained at."""
+    if spec.made_from:
+        yield _vae(parts)
+        yield WorkflowNode(18, "LoadImage", "Image to edit", {"image": BEFORE})
+        yield WorkflowNode(19, "VAEEncode", "To latents", links={"pixels": Link(18), "vae": Link(14)})
+
+
+def _shown(number: int, prompt: int, title: str) -> WorkflowNode:
+    """The prompt of this node, with the image to edit."""
+    links = {"conditioning": Link(prompt), "latent": Link(19)}
+    return WorkflowNode(number, "ReferenceLatent", title, links=links)
 
 
 def _text(parts: ComfyParts, prompt: str, spec: RenderSpec) -> Iterator[WorkflowNode]:
@@ -126,13 +150,17 @@ def _text(parts: ComfyParts, prompt: str, spec: RenderSpec) -> Iterator[Workflow
         yield WorkflowNode(5, parts.text_length_node, "Text length", padding, {"clip": text})
         text = Link(5)
     yield WorkflowNode(6, "CLIPTextEncode", "Prompt", {"text": prompt.translate(ESCAPED_WEIGHTS)}, {"clip": text})
+    if spec.made_from:
+        yield _shown(20, 6, "Shown the image")
     if parts.uses_cfg:
         yield WorkflowNode(7, "CLIPTextEncode", "Nothing to steer away from", {"text": ""}, {"clip": text})
+        yield from [_shown(21, 7, "Shown it, too")] if spec.made_from else []
     else:
-        yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, {"conditioning": Link(6)})
+        links = {"conditioning": Link(20 if spec.made_from else 6)}
+        yield WorkflowNode(7, "FluxGuidance", "Guidance", {"guidance": spec.guidance}, links)
 
 
-def _image(parts: ComfyParts, prefix: str) -> Iterator[WorkflowNode]:
+def _image(parts: ComfyParts, spec: RenderSpec, prefix: str) -> Iterator[WorkflowNode]:
     links = {
         "noise": Link(9),
         "guider": Link(8),
@@ -141,7 +169,7 @@ def _image(parts: ComfyParts, prefix: str) -> Iterator[WorkflowNode]:
         "latent_image": Link(12),
     }
     yield WorkflowNode(13, "SamplerCustomAdvanced", "Draw", links=links)
-    yield WorkflowNode(14, "VAELoader", "VAE", {"vae_name": parts.vae})
+    yield from [] if spec.made_from else [_vae(parts)]
     yield WorkflowNode(15, "VAEDecode", "To pixels", links={"samples": Link(13), "vae": Link(14)})
     yield WorkflowNode(16, "SaveImage", "Image", {"filename_prefix": prefix}, {"images": Link(15)})
 
@@ -149,7 +177,7 @@ def _image(parts: ComfyParts, prefix: str) -> Iterator[WorkflowNode]:
 VERSION = 0.4
 NOTE = "MarkdownNote"
 """A note of the editor; it is not executed."""
-NOTE_ID = 17
+NOTE_ID = 22
 WIDTH, GAP, ROW, HEAD = 320, 60, 26, 40
 NOTE_SIZE = (WIDTH, 300)
 ESCAPED_CHOICES = str.maketrans({"{": r"\{", "}": r"\}"})

@@ -5,8 +5,8 @@ from pathlib import Path
 from flux_lora.atomic import write_bytes, write_text
 from flux_lora.errors import RunError
 from flux_lora.share.card import DIFFUSERS, MARKER, SharedModel, card_of, image_name
-from flux_lora.share.snippets import BEFORE, diffusers_snippet
-from flux_lora.share.workflow import text_to_image, to_api, to_canvas
+from flux_lora.share.snippets import diffusers_snippet
+from flux_lora.share.workflow import BEFORE, text_to_image, to_api, to_canvas
 
 CARD = "README.md"
 CANVAS = "workflow.json"
@@ -16,7 +16,7 @@ EXAMPLE = "diffusers_example.py"
 NOTE = """\
 **{title}**
 
-Say `{trigger}` in the prompt.
+{said}
 
 | file | folder in ComfyUI/models |
 | --- | --- |
@@ -24,7 +24,7 @@ Say `{trigger}` in the prompt.
 | {unet} | diffusion_models |
 | {text_encoders} | text_encoders |
 | {vae} | vae |
-
+{before}
 Other file names: choose yours in the loaders.
 """
 
@@ -41,7 +41,7 @@ def write_companions(folder: Path, product: SharedModel) -> tuple[Path, ...]:
         if not file.is_file():
             raise RunError(f"{file} is not there to be shared", fix="export it first, into the same folder")
     nodes = text_to_image(product.base, product.file, product.spec.prompts[0], product.spec, strength=product.strength)
-    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if product.has_workflow else {}
+    texts = {CANVAS: to_canvas(nodes, _note(product)), PROMPT: to_api(nodes)} if product.for_comfyui else {}
     texts |= {EXAMPLE: _example(product)} if DIFFUSERS in product.readers else {}
     for name, text in texts.items():
         write_text(text, folder / name)
@@ -68,9 +68,11 @@ def _example(product: SharedModel) -> str:
 
 def _note(product: SharedModel) -> str:
     parts = product.base.programs.comfy
+    before = f"\nThe image to edit: {BEFORE}, which lies beside this file, into ComfyUI/input.\n"
     return NOTE.format(
         title=product.title,
-        trigger=product.trigger,
+        said=f"Say `{product.spec.prompts[0] if product.edits else product.trigger}` in the prompt.",
+        before=before if product.edits else "",
         file=product.file,
         unet=product.base.comfy,
         text_encoders=", ".join(parts.text_encoders),

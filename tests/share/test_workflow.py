@@ -43,6 +43,7 @@ specs = st.builds(
     text_tokens=st.sampled_from([32, 128, 256, 512]),
     steps=st.integers(1, 100),
     guidance=st.floats(0, 10),
+    made_from=st.sampled_from(["", "an image"]),
 )
 
 
@@ -191,7 +192,8 @@ def test_a_fault_on_the_canvas_is_named(change, said):
 
 
 def test_every_node_of_the_table_is_used():
-    assert {each.kind for each in (*FLUX, *KLEIN)} == set(NODES)
+    edit = text_to_image(KLEIN_4B, "zubo.safetensors", "a zubo bottle", replace(SPEC, made_from="an image"))
+    assert {each.kind for each in (*FLUX, *KLEIN, *edit)} == set(NODES)
 
 
 def test_a_base_is_known_by_its_name_or_its_hub_id_and_any_other_by_what_it_says(tmp_path):
