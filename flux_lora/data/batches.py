@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from flux_lora.config.choices import OutsideMask, SourceRole
-from flux_lora.data.cache import EncodedSample
+from flux_lora.data.cache import EncodedSample, traits_of
 from flux_lora.distributed.processes import ProcessShare
 from flux_lora.flow.randomness import generator_for
 from flux_lora.models.family import PromptEmbeds, stack_prompt_embeds
@@ -236,7 +236,7 @@ def grouped(encoded: Sequence[EncodedSample]) -> Groups:
     for one in encoded:
         shapes.append(tuple(one.latent.shape[-2:]))
         windows = [each.window for each in one.prompt_embeds]
-        traits.append((len(windows), *windows, *(side for each in one.references for side in each.shape[-2:])))
+        traits.append(traits_of(windows, [each.shape[-2:] for each in one.references]))
     return apart_by_traits(group_by_shape(shapes), traits)
 
 

@@ -83,6 +83,7 @@ def _card(
         cropped=prepared.cropped if prepared else 0.0,
         exposures=prepared.exposures if prepared else 0,
         mask=scanned.outline,
+        before=scanned.thumbnails_before,
         caption=sample.caption,
         variants=sample.variants,
         tokens=tuple(longest),

@@ -19,7 +19,7 @@ from flux_lora.data.cache.encode import (
     encode_captions,
     encode_share,
 )
-from flux_lora.data.cache.entries import EncodedDataset, EncodedSample, EntryNames
+from flux_lora.data.cache.entries import EncodedDataset, EncodedSample, EntryNames, traits_of
 
 __all__ = [
     "EncodedSample",
@@ -33,4 +33,5 @@ __all__ = [
     "encode_all",
     "encode_captions",
     "encode_share",
+    "traits_of",
 ]

@@ -178,11 +178,10 @@ class EncodedDataset(Sequence[EncodedSample]):
         return tuple(tuple(known[name] for name in keys.texts) for keys in self.keys)
 
     def traits(self) -> tuple[tuple[int, ...], ...]:
-        """What two samples must have in common to share a batch, beside a bucket: the windows of their captions, and
-        the sizes of their references."""
+        """What two samples must have in common to share a batch, beside a bucket; see traits_of."""
         sizes = {name: self._size(name) for keys in self.keys for name in keys.references}
-        references = [[side for name in keys.references for side in sizes[name]] for keys in self.keys]
-        return tuple((len(each), *each, *more) for each, more in zip(self.windows(), references, strict=True))
+        references = [[sizes[name] for name in keys.references] for keys in self.keys]
+        return tuple(traits_of(*each) for each in zip(self.windows(), references, strict=True))
 
     def _size(self, latent: str) -> tuple[int, ...]:
         return tuple(read_entry(self.folder, latent)["latent"].shape[-2:])
@@ -198,6 +197,12 @@ class EncodedDataset(Sequence[EncodedSample]):
             role=keys.role,
             references=tuple(read_entry(self.folder, name)["latent"] for name in keys.references),
         )
+
+
+def traits_of(windows: Sequence[int], references: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The windows of a sample's captions in tokens; behind a 0 the heights and widths of its references, if any."""
+    sides = [side for each in references for side in each]
+    return (*windows, 0, *sides) if sides else tuple(windows)
 
 
 def read_prompt_embeds(folder: Path, name: str) -> PromptEmbeds:

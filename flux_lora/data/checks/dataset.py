@@ -74,7 +74,10 @@ AMOUNTS: Mapping[str, Amount] = {
     "product": Amount(10, 80, "15 to 30, from every side that shall be drawn"),
     "character": Amount(10, 80, "15 to 30, near and far"),
     "style": Amount(15, 500, "20 to 60, of different things"),
+    "edit": Amount(10, 5000, "20 to 60 pairs, of different things"),
 }
+OF_MANY_THINGS = ("style", "edit")
+"""Kinds whose images show different things, and need no other grounds and lights of one."""
 ANY = Amount(5, 500, "15 to 30")
 
 
@@ -95,7 +98,7 @@ def judge_dataset(measured: Sequence[ImageStats], samples: Sequence[Sample], wor
     folder = common_folder(samples)
     yield from _judge_amount(len(subject_stats), words.kind, folder)
     yield from _judge_colour(subject_stats)
-    if len(subject_stats) < ENOUGH_TO_TELL or words.kind == "style":
+    if len(subject_stats) < ENOUGH_TO_TELL or words.kind in OF_MANY_THINGS:
         return
     yield from _judge_ground(subject_stats, folder)
     for facet in facets(subject_stats):
@@ -119,11 +122,12 @@ def dataset_summary(measured: Sequence[ImageStats], samples: Sequence[Sample], w
     """A paragraph for the user: what varies between the images, and what is learned with the subject."""
     subject_stats = _of_subjects(measured, samples)
     amount = AMOUNTS.get(words.kind, ANY)
-    count = "is 1 image" if len(subject_stats) == 1 else f"are {len(subject_stats)} images"
-    sentences = [f"There {count} of {_subject_name(words)}."]
+    what = "pair" if words.kind == "edit" else "image"
+    count = f"is 1 {what}" if len(subject_stats) == 1 else f"are {len(subject_stats)} {what}s"
+    sentences = [f"There {count}." if words.kind == "edit" else f"There {count} of {_subject_name(words)}."]
     if len(subject_stats) < amount.fewest:
         sentences.append(f"That is few (take {amount.why}): expect it only as these show it.")
-    if len(subject_stats) < ENOUGH_TO_TELL or words.kind == "style":
+    if len(subject_stats) < ENOUGH_TO_TELL or words.kind in OF_MANY_THINGS:
         return " ".join(sentences)
     found = facets(subject_stats)
     free = [f"{facet.name} ({facet.detail})" if facet.detail else facet.name for facet in found if facet.varies]

@@ -32,6 +32,8 @@ class Card:
     """In an epoch."""
     mask: bytes = b""
     """From images.resize.outline_of; empty without a mask."""
+    before: tuple[bytes, ...] = ()
+    """Thumbnails of what it was made from."""
     caption: str = ""
     variants: tuple[str, ...] = ()
     tokens: tuple[int, ...] = ()
