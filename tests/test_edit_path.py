@@ -1,26 +1,31 @@
 """The whole path of an edit on tiny bases: pairs in, a proven file out whose program edits the held-out image."""
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from flux_lora.adapter.header import read_header
 from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
 from flux_lora.data.batches import BatchOptions, apart_by_traits, batch_at
 from flux_lora.data.cache.maintenance import named_in
-from flux_lora.errors import ConfigError, DataError
+from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.models.flux1.family import Flux1
+from flux_lora.runs.dataset import read_dataset
 from flux_lora.runs.encoding import encode_dataset
+from flux_lora.runs.exporting import export_run
 from flux_lora.runs.preflight import preflight
 from flux_lora.runs.run import Run
 from flux_lora.runs.training import train_adapter
 from flux_lora.share.validate import workflow_faults
 from flux_lora.train.checkpoints import complete_checkpoints
 from flux_lora.train.reporters import read_metrics
+from tests.data.drawn_pairs import grey, painted, scene, write_pair
 from tests.edit_path import SAID, assert_program_draws_the_example, edit_settings, pairs_folder, two_references
 from tests.family_path import assert_every_key_is_used, file_of
 from tests.klein_base import write_klein
@@ -192,12 +197,28 @@ def test_a_run_of_an_edit_that_is_gone_on_with_takes_the_very_same_steps(tiny_fl
 
 def test_photos_are_no_pairs_and_pairs_no_photos(tiny_flux: Path, pairs: Path, tmp_path: Path):
     asked = edit_settings(tiny_flux, pairs / "after", tmp_path / "run", "data.held_out_images=0")
-    with pytest.raises(ConfigError, match="no image of .* says what it was before"):
+    with pytest.raises(DataError, match="holds no pairs"):
         preflight(Run(compose_config(asked)))
+    subject = ["data.kind=product", "data.trigger=paint", "data.class_word=disc", "data.held_out_images=0"]
     table = two_references(tmp_path / "table")
-    subject = [*edit_settings(tiny_flux, table, tmp_path / "run"), "data.kind=product", "data.trigger=zorb"]
-    with pytest.raises((ConfigError, DataError), match="holds pairs, and data.kind is product"):
-        preflight(Run(compose_config([*subject, "data.class_word=disc", "check.off=[{rule: no-trigger, reason: x}]"])))
+    dataset = read_dataset(Run(compose_config([*edit_settings(tiny_flux, table, tmp_path / "run"), *subject])))
+    assert any("recipe=edit trains on pairs" in remark for remark in dataset.remarks)
+    assert not any(sample.references for sample in dataset.samples)
+
+
+def test_held_out_images_without_what_they_were_are_refused_before_training(tiny_flux: Path, tmp_path: Path):
+    table = two_references(tmp_path / "table")
+    for name in ("a", "b"):
+        (table / "held_out").mkdir(exist_ok=True)
+        (table / "held_out" / f"{name}.png").write_bytes((table / "after" / "0.png").read_bytes())
+    with pytest.raises(DataError, match="has nothing that says what it was before"):
+        preflight(
+            Run(
+                compose_config(
+                    edit_settings(tiny_flux, table, tmp_path / "run", "check.off=[{rule: held-out-twin, reason: x}]")
+                )
+            )
+        )
 
 
 def test_more_references_than_the_base_takes_are_refused(tiny_flux: Path, tmp_path: Path):
@@ -210,6 +231,8 @@ def test_more_references_than_the_base_takes_are_refused(tiny_flux: Path, tmp_pa
     "setting",
     [
         "train.preservation=1",
+        "data.alpha=varied",
+        "data.prompts=prompts.txt",
         "train.evaluate_every=3",
         "evaluate.description=a disc",
         "preview.prompts=[a disc]",
@@ -225,3 +248,58 @@ def test_reference_folders_without_an_edit_are_refused(tiny_flux: Path, pairs: P
     asked = [*edit_settings(tiny_flux, pairs, tmp_path / "run"), "data.kind=product", "data.reference_folders=[a]"]
     with pytest.raises(ConfigError, match="data.reference_folders is for edits"):
         compose_config(asked)
+
+
+def test_folders_that_are_named_go_before_the_one_called_before_and_held_out_pairs_may_lie_in_them(
+    tiny_flux: Path, tmp_path: Path
+):
+    folder = pairs_folder(tmp_path / "pairs", held_out=0)
+    (folder / "before").rename(folder / "pose")
+    (folder / "before").mkdir()
+    (folder / "held_out").mkdir()
+    for name in ("pair_0", "pair_1"):
+        (folder / "after" / f"{name}.png").rename(folder / "held_out" / f"{name}.png")
+        (folder / "after" / f"{name}.txt").rename(folder / "held_out" / f"{name}.txt")
+    named = [f"data.reference_folders=[{folder / 'pose'}]"]
+    dataset = read_dataset(Run(compose_config(edit_settings(tiny_flux, folder, tmp_path / "run", *named))))
+    assert {file.parent.name for each in (*dataset.samples, *dataset.held_out) for file in each.references} == {"pose"}
+    assert (len(dataset.samples), len(dataset.held_out)) == (2, 2)
+    assert not [finding for finding in dataset.findings if "reference" in finding.rule]
+
+
+def test_edits_of_one_photo_are_held_out_or_trained_on_together(tiny_flux: Path, tmp_path: Path):
+    lines = []
+    for number in range(12):
+        before = scene(number // 2, (96, 64))
+        write_pair(tmp_path, f"{number}", None, painted(before) if number % 2 else grey(before))
+        before.save(tmp_path / "before" / f"{number // 2}.png")
+        names = {"file_name": f"after/{number}.png", "reference": f"before/{number // 2}.png"}
+        lines.append(json.dumps({**names, "text": "paint it" if number % 2 else "make it grey"}))
+    (tmp_path / "table.jsonl").write_text("\n".join(lines))
+    asked = edit_settings(tiny_flux, tmp_path / "table.jsonl", tmp_path / "run", "data.held_out_images=3")
+    dataset = read_dataset(Run(compose_config(asked)))
+    trained, held_out = ({each.references[0] for each in some} for some in (dataset.samples, dataset.held_out))
+    assert len(dataset.held_out) == 2 and not trained & held_out
+
+
+def test_what_was_trained_and_not_judged_comes_with_an_image_to_edit_too(
+    tiny_flux: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    opened = Run(compose_config(edit_settings(tiny_flux, pairs, tmp_path / "run", "train.steps=3", "preview.every=0")))
+    dataset = preflight(opened)
+    opened.begin()
+    train_adapter(opened, encode_dataset(opened, dataset))
+    file = export_run(opened).file
+    assert SAID in (file.parent / "diffusers_example.py").read_text()
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(file.parent / "diffusers_example.py"))
+    assert read_header(file).metadata["modelspec.trigger_phrase"] == SAID
+
+
+def test_an_image_called_before_png_that_is_another_s_is_left_alone(tiny_flux: Path, pairs: Path, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "before.png").write_bytes(b"mine")
+    asked = edit_settings(tiny_flux, pairs, tmp_path / "run", f"export.dir={tmp_path / 'mine'}")
+    with pytest.raises(RunError, match="before.png is there already"):
+        run(compose_config(asked))
+    assert (tmp_path / "mine" / "before.png").read_bytes() == b"mine"

@@ -1,10 +1,12 @@
 """Rules across knobs. Each yields the problem and the fix; nothing is raised here."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 
 from flux_lora.config.choices import (
     AdapterKind,
+    AlphaPolicy,
     CropMode,
     Device,
     ExportDialect,
@@ -282,14 +284,16 @@ def _edit(config: RunConfig) -> Iterator[Broken]:
         if config.data.reference_folders:
             yield "data.reference_folders is for edits", "take recipe=edit, or set data.kind=edit"
         return
-    if config.train.preservation:
-        problem = "train.preservation holds the class of a subject, and an edit has none"
-        yield problem, "set train.preservation=0"
-    if config.train.evaluate_every:
-        yield "train.evaluate_every judges subjects, and data.kind is edit", "set train.evaluate_every=0"
-    if config.evaluate.description:
-        yield "evaluate.description tells of a subject, and data.kind is edit", "leave it empty"
-    if config.preview.prompts:
-        yield "preview.prompts are drawn from words alone, and data.kind is edit", "leave them out: pairs are shown"
-    if config.model.distilled:
-        yield "model.distilled is not tried with edits", 'set model.distilled=""'
+    subjects = "judges subjects, and data.kind is edit"
+    refused = {
+        "train.preservation holds the class of a subject, and an edit has none": config.train.preservation,
+        "data.alpha=varied gives before and after different grounds": config.data.alpha is AlphaPolicy.varied,
+        f"data.prompts {subjects}": config.data.prompts,
+        f"train.evaluate_every {subjects}": config.train.evaluate_every,
+        f"evaluate.description {subjects}": config.evaluate.description,
+        "preview.prompts are drawn from words alone, and data.kind is edit": config.preview.prompts,
+        "model.distilled is not tried with edits": config.model.distilled,
+    }
+    for problem, given in refused.items():
+        if given:
+            yield problem, f"leave {re.split('[ =]', problem)[0]} out, or at its default"

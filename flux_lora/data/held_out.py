@@ -5,7 +5,7 @@ trained photo measures memory. Which are taken follows from their pixels alone, 
 the same, and one photo more changes one at most.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,9 +27,28 @@ def choose_held_out(scanned: Sequence[ScannedImage], wanted: int, vectors: Vecto
     """
     measured = list({one.sample.image: one.stats for one in scanned if one.stats}.values())
     subject = {one.sample.image for one in scanned if one.sample.role is SourceRole.subject}
-    groups = [group for group in copies_of_one(measured, vectors) if subject.issuperset(one.image for one in group)]
+    made_from = {one.sample.image: one.sample.references for one in scanned}
+    copies = _together(copies_of_one(measured, vectors), made_from)
+    groups = [group for group in copies if subject.issuperset(one.image for one in group)]
     chosen = list(_taken(sorted(groups, key=_place), min(wanted, len(subject) // ONE_OF)))
     return frozenset(chosen) if len(chosen) >= FEWEST else frozenset()
+
+
+def _together(
+    groups: Sequence[Sequence[ImageStats]], made_from: Mapping[Path, Sequence[Path]]
+) -> list[Sequence[ImageStats]]:
+    """The groups, those in one whose images were made from one file: several edits of a photo are no unseen ones."""
+    joined: list[tuple[set[Path], list[ImageStats]]] = []
+    for group in groups:
+        files, members = {file for one in group for file in made_from[one.image]}, list(group)
+        apart = []
+        for known, others in joined:
+            if known & files:
+                files, members = files | known, [*others, *members]
+            else:
+                apart.append((known, others))
+        joined = [*apart, (files, members)]
+    return [members for _, members in joined]
 
 
 def _place(group: Sequence[ImageStats]) -> tuple[int, str]:

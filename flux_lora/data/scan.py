@@ -18,7 +18,7 @@ from flux_lora.data.image_stats.lettering import Line, Read
 from flux_lora.data.image_stats.mask_stats import MaskStats, measure_mask
 from flux_lora.data.image_stats.measure import ImageStats, measure
 from flux_lora.data.image_stats.pair_stats import PairStats, measure_pair
-from flux_lora.data.images.decode import decode
+from flux_lora.data.images.decode import alpha_of_reference, decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
 from flux_lora.data.images.resize import outline_of, thumbnail_of
 from flux_lora.data.progress import Progress, no_progress
@@ -95,7 +95,7 @@ def scan(sample: Sample, options: ScanOptions, count: int = 1) -> ScannedImage:
         return ScannedImage(sample, findings=(UNREADABLE.at(sample.image, problem, error.fix),))
     image = decoded.image
     own_mask, findings = _mask_of(sample, image.size)
-    before, unreadable = _references_of(sample)
+    before, unreadable = _references_of(sample, alpha_of_reference(options.alpha))
     mask, marked = own_mask or decoded.opacity, measure_mask(own_mask) if own_mask else None
     return ScannedImage(
         sample,
@@ -117,12 +117,12 @@ def vectors_of(scanned: Sequence[ScannedImage]) -> dict[Path, NDArray[np.float32
     return {one.stats.image: one.vector for one in scanned if one.stats and one.vector is not None} or None
 
 
-def _references_of(sample: Sample) -> tuple[list[Image.Image], list[Finding]]:
+def _references_of(sample: Sample, alpha: AlphaPolicy) -> tuple[list[Image.Image], list[Finding]]:
     """What the image was made from, and why any of it cannot be used."""
     images, findings = [], []
     for file in sample.references:
         try:
-            images.append(decode(file, AlphaPolicy.composite).image)
+            images.append(decode(file, alpha).image)
         except DataError as error:
             problem = f"was made from {file}, which {error.problem.removeprefix(f'{file} ')}"
             findings.append(UNREADABLE_REFERENCE.at(sample.image, problem, error.fix))

@@ -50,6 +50,8 @@ class EditReport:
     scores: tuple[Score, ...]
     limits: ChoiceLimits
     without_training: str
+    doubts: tuple[str, ...]
+    """Where the numbers stand on little."""
     choice: Choice
     curve: Curve
     frames: tuple[Frame, ...]

@@ -22,6 +22,8 @@ CHANGED = 0.9
 """Likeness of two colours, 1 being the same, below which a place counts as changed: a CIELAB distance of 14."""
 FEWEST_CHANGED = 0.02
 """Share of the places that count as changed at least, the most changed of them: an edit may be faint."""
+FEWEST_LEFT = 0.05
+"""Share of the places that a pair has to leave alone for them to be judged: ink changes nearly all of a photo."""
 MIN_UNTOUCHED = 0.85
 """Share of the other places that has to look as before in what ships."""
 
@@ -79,7 +81,8 @@ def _measured(pair: EditPair, image: Image.Image) -> tuple[float, float]:
     changed_T = same_T <= torch.maximum(most, torch.tensor(CHANGED, dtype=same_T.dtype))
     gone = (_alike(found, after) - same_T)[changed_T].sum() / (1 - same_T)[changed_T].sum().clamp_min(1e-6)
     stayed = (_alike(found, before) >= CHANGED)[~changed_T]
-    return float(gone.clamp(0, 1)), float(stayed.float().mean()) if len(stayed) else 1.0
+    enough = len(stayed) >= FEWEST_LEFT * len(changed_T)
+    return float(gone.clamp(0, 1)), float(stayed.float().mean()) if enough else 1.0
 
 
 def _alike(one_T3: Tensor, other_T3: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ from flux_lora.runs.summary import read_summary
 from flux_lora.train.checkpoints import Checkpoint
 
 BASE = "base"
+FIRST_SEED = 1000
+"""Of evaluation: not a seed of training or previews."""
 SHEET_ROWS = 12
 MOST_TRAINING_PHOTOS = 48
 """More say nothing new of the subject, and each is compared with every image."""
@@ -169,8 +171,8 @@ def photos_as_rendered(run: Run, dataset: RunDataset, pipeline: Pipeline) -> Pho
     encode = run.encoders.open_image_encoder()
 
     def rendered(images: Sequence[Image.Image]) -> list[Image.Image]:
-        sized = [_sized(image, side, step) for image in images]
-        return [run.family.decode(pipeline.vae, encode(to_pixels(image)[None]).mean)[0] for image in sized]
+        latents = (encode(to_pixels(sized(image, side, step))[None]).mean for image in images)
+        return [run.family.decode(pipeline.vae, each)[0] for each in latents]
 
     held_out = [open_image(sample.image, alpha) for sample in dataset.held_out]
     training = [open_image(sample.image, alpha) for sample in compared_photos(dataset)]
@@ -193,7 +195,7 @@ def _masks(files: Sequence[Path | None]) -> Tensor | None:
     return (torch.stack(rows) >= HALF_MASKED).float()
 
 
-def _sized(image: Image.Image, side: int, step: int) -> Image.Image:
+def sized(image: Image.Image, side: int, step: int) -> Image.Image:
     """About side x side pixels in area, of whole image tokens."""
     scale = side / (image.width * image.height) ** 0.5
     width, height = (max(1, round(length * scale / step)) * step for length in image.size)

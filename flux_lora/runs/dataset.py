@@ -23,8 +23,9 @@ from flux_lora.data.image_stats.copies import can_embed, load_embed
 from flux_lora.data.image_stats.lettering import can_read, load_read
 from flux_lora.data.samples import Sample
 from flux_lora.data.scan import ScannedImage, ScanOptions, scan_all, vectors_of
+from flux_lora.data.sources.captions import named
 from flux_lora.data.sources.find import find
-from flux_lora.data.sources.references import pair_folders
+from flux_lora.data.sources.references import AFTER, BEFORE, pair_folders
 from flux_lora.data.sources.source import REFERENCE_MISSING, UNUSED_REFERENCE, Found, SourceOptions
 from flux_lora.errors import ConfigError, ModelError
 from flux_lora.evaluate.prompts import Suite, read_prompts, standard_prompts
@@ -97,7 +98,8 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         plan=planned,
         max_crop=wanted.max_crop,
     )
-    findings = [*found.findings, *looked.findings, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
+    paired = _unused_by_either((*found.findings, *looked.findings), (*looked.trained, *looked.held_out))
+    findings = [*paired, *judge(checked), *(() if tokenizers else (_uncounted(run),))]
     windows = windows_in_words(samples, tokenizers)
     return RunDataset(
         samples=tuple(one.sample for one in readable),
@@ -110,7 +112,13 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         subject_boxes=boxes,
         plan=planned,
         tokenizers=tokenizers,
-        remarks=(*found.remarks, *looked.remarks, *_masked_by_alpha(wanted, looked.trained), *windows),
+        remarks=(
+            *found.remarks,
+            *_beside_pairs(wanted),
+            *looked.remarks,
+            *_masked_by_alpha(wanted, looked.trained),
+            *windows,
+        ),
         summary=dataset_summary([one.stats for one in readable if one.stats], samples, words),
     )
 
@@ -150,6 +158,22 @@ def _looked_at(run: Run, found: Found, *, draws: bool) -> _LookedAt:
         by_lot=bool(chosen),
         remarks=(held_out_in_words(chosen, len(scanned)),),
     )
+
+
+def _unused_by_either(findings: Sequence[Finding], scanned: Sequence[ScannedImage]) -> Iterator[Finding]:
+    """Without those on references that the other side uses: trained and held-out pairs may share folders."""
+    used = {file for one in scanned for file in one.sample.references}
+    yield from (each for each in findings if each.rule != UNUSED_REFERENCE.id or each.file not in used)
+
+
+def _beside_pairs(wanted: DataConfig) -> Iterator[str]:
+    """What lies beside the folders of pairs, and is not read."""
+    folder = Path(wanted.folder).expanduser()
+    if wanted.edits and pair_folders(folder):
+        read = (BEFORE, AFTER, HELD_OUT, "readme")
+        left = [each.name for each in sorted(folder.iterdir()) if each.stem.casefold() not in read]
+        if shown := [name for name in left if not name.startswith(".")]:
+            yield f"{folder}: beside before and after left alone: {named(shown)}; masks and tables belong into after"
 
 
 def planned_held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
@@ -210,7 +234,8 @@ def sources_of(wanted: DataConfig) -> list[SourceConfig]:
 
 
 def _found(wanted: DataConfig) -> Found:
-    return find(sources_of(wanted), source_options(wanted))
+    found = find(sources_of(wanted), source_options(wanted))
+    return replace(found, remarks=(*found.remarks, *_beside_pairs(wanted)))
 
 
 def _held_out(wanted: DataConfig) -> Found:
@@ -218,7 +243,8 @@ def _held_out(wanted: DataConfig) -> Found:
     folder = Path(wanted.held_out).expanduser() if wanted.held_out else _held_out_folder(wanted)
     if folder is None:
         return Found()
-    own = replace(wanted, folder=str(folder))
+    elsewhere = () if pair_folders(folder) else wanted.reference_folders
+    own = replace(wanted, folder=str(folder), reference_folders=elsewhere)
     source = replace(sources_of(own)[0], repeats=1)  # what goes around captions goes around these
     found = find([source], replace(source_options(own), mask_folder=None, apart=()))
     return Found(samples=found.samples, findings=tuple(each for each in found.findings if each.rule in PAIRING))
@@ -250,6 +276,7 @@ def source_options(wanted: DataConfig) -> SourceOptions:
         caption_lines=wanted.caption_lines,
         masks=wanted.masks,
         mask_folder=Path(wanted.mask_folder) if wanted.mask_folder else None,
+        pairs=wanted.edits,
         reference_folders=tuple(_reference_folders(wanted)),
         apart=(Path(wanted.held_out).expanduser(),) if wanted.held_out else (),
     )
@@ -258,8 +285,8 @@ def source_options(wanted: DataConfig) -> SourceOptions:
 def _reference_folders(wanted: DataConfig) -> Iterator[Path]:
     """Those that are named, else the one of a folder of pairs."""
     pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
-    named = [Path(each).expanduser() for each in wanted.reference_folders]
-    yield from [pairs[0]] if pairs else named
+    chosen = [Path(each).expanduser() for each in wanted.reference_folders]
+    yield from chosen or ([pairs[0]] if pairs else [])
 
 
 def _subject_boxes(run: Run) -> SubjectBoxes:

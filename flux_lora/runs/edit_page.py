@@ -44,6 +44,7 @@ def write_edit_page(
         scores=evaluation.scores,
         limits=limits_of(run.config),
         without_training=evaluation.record.without_training,
+        doubts=evaluation.record.doubts,
         choice=evaluation.choice,
         curve=curve_of(folder),
         frames=tuple(frames_of(folder)),

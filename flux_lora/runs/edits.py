@@ -25,14 +25,13 @@ from flux_lora.render.kept import image_file, render_kept
 from flux_lora.render.pipeline import render
 from flux_lora.render.sheets import contact_sheet
 from flux_lora.render.spec import RenderSpec, Weights
-from flux_lora.runs.candidates import BASE, Candidate, limits_of
+from flux_lora.runs.candidates import BASE, FIRST_SEED, Candidate, limits_of, sized
 from flux_lora.runs.dataset import RunDataset, planned_held_out
 from flux_lora.runs.folder import RunFolder
+from flux_lora.runs.manifest import references_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import Checkpoint
 
-FIRST_SEED = 1000
-"""Not a seed of training or previews."""
 MOST_PAIRS = 8
 """Held-out pairs that are judged; more say little new, and each is drawn by every candidate."""
 PREVIEWED = 2
@@ -52,21 +51,9 @@ class AskedEdit:
 
 
 def refuse_unpaired(run: Run, dataset: RunDataset) -> None:
-    """Raises ConfigError where pairs are trained on as if they were photos, or photos as pairs; where they have other
-    numbers of references, or more than the base takes."""
+    """Raises ConfigError where images have other numbers of references than others, or more than the base takes."""
     samples, most = [*dataset.samples, *dataset.held_out], run.family.most_references
     counts = {len(sample.references): sample for sample in samples}
-    if run.config.data.edits and not max(counts, default=0):
-        raise ConfigError(
-            f"data.kind is edit, and no image of {run.config.data.folder} says what it was before",
-            fix="put the images into two folders, before and after, each pair under one name, or set "
-            "data.reference_folders; one subject without pairs: recipe=product",
-        )
-    if not run.config.data.edits and max(counts, default=0):
-        raise ConfigError(
-            f"{run.config.data.folder} holds pairs, and data.kind is {run.config.data.kind}",
-            fix="take recipe=edit, or data.kind=edit; without data.reference_folders and such a column they are photos",
-        )
     if len(counts) > 1:
         fewest, many = min(counts), max(counts)
         raise ConfigError(
@@ -152,6 +139,16 @@ def before_file(folder: RunFolder) -> Path:
     return folder.evaluation / "before.png"
 
 
+def shown_before(run: Run) -> Path | None:
+    """That image; where nothing was judged, the first that a trained one was made from. None where that is gone."""
+    place = before_file(run.folder)
+    first = next((file for file in references_trained_on(run.folder) if file.is_file()), None)
+    if not place.is_file() and first:
+        image = open_image(first, run.config.data.alpha)
+        _keep(sized(image, run.config.data.resolution, run.family.pixels_per_token), place)
+    return place if place.is_file() else None
+
+
 def references_of(run: Run, files: Sequence[Path]) -> tuple[Tensor, ...]:
     """Latents of images that are shown as they are, each 1CHW."""
     encode = run.encoders.open_image_encoder()
@@ -162,8 +159,10 @@ def references_of(run: Run, files: Sequence[Path]) -> tuple[Tensor, ...]:
 def _keep_before(run: Run, asked: AskedEdit) -> None:
     """The first reference alone: with several, programs beside the file begin with that one."""
     image = preprocess_references(asked.prepared, run.config.data.alpha, run.family.pixels_per_token)[0]
-    place = before_file(run.folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
+    _keep(image, before_file(run.folder))
+
+
+def _keep(image: Image.Image, place: Path) -> None:
     with replacing(place, sync=False) as beside:
         image.save(beside, "PNG")
 

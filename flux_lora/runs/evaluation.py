@@ -25,6 +25,7 @@ from flux_lora.evaluate.second_opinion import Embed, disagreements, nearer
 from flux_lora.render.kept import image_file, spec_in
 from flux_lora.render.spec import RenderSpec
 from flux_lora.runs.candidates import (
+    FIRST_SEED,
     Candidate,
     Drawer,
     Dropped,
@@ -44,8 +45,6 @@ from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
 DESCRIBED = "described"
 """Folder of what the base draws of evaluate.description."""
-FIRST_SEED = 1000
-"""Not a seed of training or previews."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,9 @@ def _judged_as_edit(run: Run, dataset: RunDataset, checkpoints: Sequence[Checkpo
     asked = held_out_edits(run, dataset)
     found = judge_edits(run, asked, checkpoints, run.load_pipeline())
     base = found.base["edited"]
+    doubts = tuple(_seen_before(run.config, dataset))
     unedited = f"Without training, the base makes {base.value:.0%} of the edit ({base.low:.0%} to {base.high:.0%})."
-    record = EvaluationRecord(spec=asked[0].spec, held_out=found.pairs, doubts=(), without_training=unedited)
+    record = EvaluationRecord(spec=asked[0].spec, held_out=found.pairs, doubts=doubts, without_training=unedited)
     return Evaluation(found.scores, found.choice, record)
 
 

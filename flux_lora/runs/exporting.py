@@ -23,11 +23,12 @@ from flux_lora.errors import ModelError, RunError
 from flux_lora.evaluate.choice import Verdict
 from flux_lora.runs.evaluation import chosen_images_folder, chosen_scores
 from flux_lora.runs.folder import RunFolder
-from flux_lora.runs.manifest import fingerprint_in, images_trained_on
+from flux_lora.runs.manifest import captions_trained_on, fingerprint_in, images_trained_on
 from flux_lora.runs.run import Run
 from flux_lora.runs.sharing import bundle_place, write_shared_files
 from flux_lora.runs.summary import note, read_summary
 from flux_lora.share.card import IMAGES
+from flux_lora.share.workflow import BEFORE
 from flux_lora.share.write import CANVAS, EXAMPLE, PROMPT
 from flux_lora.train.checkpoints import Checkpoint, complete_checkpoints
 
@@ -142,7 +143,7 @@ def refuse_taken_places(config: RunConfig, folder: RunFolder, wanted: Sequence[P
     ours = {Path(file).resolve() for file in (*(each["file"] for each in files), *places)}
     first, taken = wanted[0].resolve(), {place.resolve() for place in wanted} - ours
     if first.parent not in {place.parent for place in ours}:
-        taken |= {first.parent / name for name in (CANVAS, PROMPT, EXAMPLE, IMAGES)}
+        taken |= {first.parent / name for name in (CANVAS, PROMPT, EXAMPLE, IMAGES, BEFORE)}
         taken |= {bundle_place(first)} if config.export.bundle else set()
     for place in sorted(taken):
         if place.exists() and folder.export.resolve() not in place.parents:
@@ -154,7 +155,7 @@ def _label(run: Run, title: str) -> Label:
     drawn = _chosen_image(folder)
     return Label(
         title=title,
-        trigger=config.data.trigger,
+        trigger=config.data.trigger or next(iter(captions_trained_on(folder)), ""),
         class_word=config.data.class_word,
         base=config.model.name,
         architecture=family.release_like(config.model.name).architecture,

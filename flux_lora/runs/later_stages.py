@@ -10,6 +10,7 @@ from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
 from flux_lora.runs.dataset import RunDataset, reasons_off
+from flux_lora.runs.edits import refuse_unpaired
 from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places, title_of_run
 from flux_lora.runs.manifest import images_trained_on, pixels_trained_on
@@ -38,6 +39,7 @@ def refuse_unjudged(run: Run, dataset: RunDataset) -> None:
             fix="put data.held_out_images and the photos back to what they were, or judge by photos that it has not "
             "seen, in a folder held_out inside data.folder",
         )
+    refuse_unpaired(run, dataset)
     described(run.config, dataset)
     if run.config.data.edits:
         return

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from flux_lora.atomic import write_text
@@ -91,6 +92,11 @@ def images_trained_on(folder: RunFolder) -> frozenset[str]:
 def captions_trained_on(folder: RunFolder) -> list[str]:
     """The first caption of each of them."""
     return [line["captions"][0] for line in _of_the_subject(folder) if line["captions"]]
+
+
+def references_trained_on(folder: RunFolder) -> list[Path]:
+    """What they were made from, for an edit."""
+    return [Path(file) for line in _of_the_subject(folder) for file in line.get("made_from", ())]
 
 
 def pixels_trained_on(folder: RunFolder) -> frozenset[str]:

@@ -326,7 +326,8 @@ class Planner:
 
     @property
     def _rendered_side(self) -> int:
-        return max(self.config.preview.size, self.config.data.resolution)
+        data = self.config.data
+        return data.resolution if data.edits else max(self.config.preview.size, data.resolution)
 
 
 def planner_for(config: RunConfig, family: ModelFamily, source: ModelSource) -> Planner:

@@ -17,8 +17,9 @@ from flux_lora.models.family import Pipeline
 from flux_lora.render.kept import image_file, save_image
 from flux_lora.render.pipeline import render
 from flux_lora.render.spec import RenderSpec
-from flux_lora.runs.edits import before_file, references_of
-from flux_lora.runs.evaluation import FIRST_SEED, chosen_images_folder, chosen_scores, evaluation_record
+from flux_lora.runs.candidates import FIRST_SEED
+from flux_lora.runs.edits import before_file, references_of, shown_before
+from flux_lora.runs.evaluation import chosen_images_folder, chosen_scores, evaluation_record
 from flux_lora.runs.folder import RunFolder
 from flux_lora.runs.manifest import captions_trained_on, images_trained_on
 from flux_lora.runs.run import Run, spec_of
@@ -42,7 +43,7 @@ def write_shared_files(
     files = [_weights(each) for each in proofs]
     record = evaluation_record(folder)
     spec = record.spec if record else _usual_spec(run)
-    before = before_file(folder) if record and spec.made_from else None
+    before = shown_before(run) if spec.made_from else None
     images = _images(run, spec, Path(proofs[0].file), pipeline) if record else ()
     product = SharedModel(
         title=title_of(Path(proofs[0].file)),

@@ -59,6 +59,14 @@ def test_an_edit_of_all_places_is_scored_too():
     assert scored([pair.after for pair in pairs], pairs)["edited"].value == 1.0
 
 
+def test_where_nearly_all_is_changed_nothing_is_left_to_leave_alone():
+    before = scene(1)
+    after = Image.new("RGB", before.size, (250, 250, 250))
+    after.paste(before.crop((0, 0, 12, 8)))
+    drawn = Image.new("RGB", before.size, (250, 250, 250))
+    assert scored([drawn] * 2, [EditPair(before, after)] * 2)["untouched"].value == 1.0
+
+
 def test_what_makes_no_more_of_it_than_the_base_is_nothing_to_ship():
     base = candidate(0, 0.3)
     found = choose_edit([candidate(100, 0.31), candidate(200, 0.3)], base, LIMITS)

@@ -17,7 +17,7 @@ from torch import Tensor
 from flux_lora.config.choices import AlphaPolicy, MaskMode
 from flux_lora.data.bucketing.crops import crop_to_bucket, scale_box
 from flux_lora.data.bucketing.plan import Prepared
-from flux_lora.data.images.decode import Decoded, decode
+from flux_lora.data.images.decode import Decoded, alpha_of_reference, decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
 from flux_lora.data.images.resize import resize_region
 from flux_lora.errors import DataError
@@ -77,8 +77,8 @@ def preprocess(prepared: Prepared, alpha: AlphaPolicy, masks: MaskMode, pixels_p
 def preprocess_references(prepared: Prepared, alpha: AlphaPolicy, pixels_per_token: int) -> list[Image.Image]:
     """What the image is made from: cropped as it is where the shape is the same, else whole, at about the bucket's
     area in whole image tokens. DataError where a file cannot be used."""
-    composited = AlphaPolicy.composite if alpha is AlphaPolicy.mask else alpha
-    return [_reference(file, prepared, composited, pixels_per_token) for file in prepared.sample.references]
+    own = alpha_of_reference(alpha)
+    return [_reference(file, prepared, own, pixels_per_token) for file in prepared.sample.references]
 
 
 def digest_of_pixels(image: Image.Image) -> str:

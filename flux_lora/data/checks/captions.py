@@ -49,16 +49,18 @@ def judge_missing_captions(samples: Sequence[Sample], words: SubjectWords) -> It
 def judge_held_out_captions(held_out: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
     """Held-out images without a caption."""
     asked = f"a {words.trigger} {words.class_word}".strip()
+    asked = "what most of the others say" if words.kind == "edit" else repr(asked)
     for sample in held_out:
         if not sample.captions:
-            said = f"is held out and has no caption: it is asked for as {asked!r}"
+            said = f"is held out and has no caption: it is asked for as {asked}"
             yield HELD_OUT_CAPTION.at(sample.image, said, f"say in {caption_name(sample)} what else is in the image")
 
 
 def _judge_missing(sample: Sample, words: SubjectWords) -> Iterator[Finding]:
     """A caption file that cannot be decoded is no finding here: sources/captions.py reports it."""
     teaches = words.trigger and sample.role is SourceRole.subject
-    content = f"that says {words.trigger!r}" if teaches else "that says what it shows"
+    shown = "that says what is done" if words.kind == "edit" else "that says what it shows"
+    content = f"that says {words.trigger!r}" if teaches else shown
     fix = f"write a sentence {content} in {caption_name(sample)}"
     file = sample.caption_file
     if file is None or not file.is_file():

@@ -1,10 +1,13 @@
 """Pairs of an edit that do not lie over each other, or between which nothing happens."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from flux_lora.config.choices import Severity
+from flux_lora.data.checks.subject_words import SubjectWords, common_folder
 from flux_lora.data.findings import Finding, Rule
+from flux_lora.data.samples import Sample
 from flux_lora.data.scan import ScannedImage
+from flux_lora.data.sources.source import REFERENCE_MISSING
 
 PAIR_SAME = Rule("pair-same", Severity.warning, "An image that is what it was made from teaches to change nothing.")
 PAIR_MOVED = Rule(
@@ -18,6 +21,19 @@ PAIR_SHAPE = Rule(
     "Before and after of different shapes do not lie over each other; each is taken whole, at a size of its own.",
 )
 PAIR_RULES: tuple[Rule, ...] = (PAIR_SAME, PAIR_MOVED, PAIR_SHAPE)
+
+
+def judge_unpaired(samples: Sequence[Sample], words: SubjectWords) -> Iterator[Finding]:
+    """Images of an edit that nothing says what they were made from: one finding where that is so of all."""
+    without = [sample for sample in samples if not sample.references]
+    if words.kind != "edit" or not without:
+        return
+    fix = "put the images into two folders, before and after, each pair under one name, or set data.reference_folders"
+    if len(without) == len(samples):
+        yield REFERENCE_MISSING.at(common_folder(samples), "holds no pairs: no image says what it was before", fix)
+        return
+    for sample in without:
+        yield REFERENCE_MISSING.at(sample.image, "has nothing that says what it was before", fix)
 
 
 def judge_pairs(scanned: Iterable[ScannedImage]) -> Iterator[Finding]:

@@ -35,7 +35,7 @@ from flux_lora.data.checks.image_quality import (
 )
 from flux_lora.data.checks.language import LANGUAGE_RULES, judge_language
 from flux_lora.data.checks.masks import MASK_RULES, judge_masks
-from flux_lora.data.checks.pairs import PAIR_RULES, judge_pairs
+from flux_lora.data.checks.pairs import PAIR_RULES, judge_pairs, judge_unpaired
 from flux_lora.data.checks.spelling_variants import SPELLING_RULES, judge_spellings
 from flux_lora.data.checks.subject_words import SubjectWords
 from flux_lora.data.checks.tokens import TOKEN_RULES, judge_tokens
@@ -120,7 +120,13 @@ CAPTION_CHECKS = (
 IMAGE_CHECKS = (
     Check(QUALITY_RULES, lambda given: judge_image_quality(given.stats, resolution=given.resolution)),
     Check(MASK_RULES, lambda given: judge_masks(given.scanned)),
-    Check(PAIR_RULES, lambda given: judge_pairs([*given.scanned, *given.held_out])),
+    Check(
+        PAIR_RULES,
+        lambda given: chain(
+            judge_unpaired([*given.samples, *(one.sample for one in given.held_out)], given.words),
+            judge_pairs([*given.scanned, *given.held_out]),
+        ),
+    ),
     Check(DUPLICATE_RULES, lambda given: judge_duplicates(given.stats, given.held_out_stats, vectors=given.vectors)),
     Check(WATERMARK_RULES, lambda given: judge_watermarks([one.image for one in given.stats], given.ocr_lines)),
     Check(SHARED_MARK_RULES, lambda given: judge_shared_marks(given.stats)),

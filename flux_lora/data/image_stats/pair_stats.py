@@ -42,7 +42,8 @@ def measure_pair(before: Image.Image, after: Image.Image) -> PairStats:
     if float(np.abs(one - other).max()) < SAME:
         return PairStats(same=True)
     peak, (down, across) = _peak(one, other)
-    zoomed = {zoom: _peak(_zoomed(before, zoom), other)[0] for zoom in ZOOMS}
+    shrunk = before.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    zoomed = {zoom: _peak(_zoomed(shrunk, zoom), other)[0] for zoom in ZOOMS}
     best = max(zoomed, key=lambda zoom: zoomed[zoom])
     if zoomed[best] >= CLEAR and zoomed[best] > CLEARER * peak:
         return PairStats(zoom=best)
@@ -56,9 +57,9 @@ def _small(image: Image.Image) -> NDArray[np.float64]:
     return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
 
 
-def _zoomed(image: Image.Image, zoom: float) -> NDArray[np.float64]:
+def _zoomed(small: Image.Image, zoom: float) -> NDArray[np.float64]:
     """About the middle; beyond its sides the image is cut off, or black goes on."""
-    small, edge = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), (SIDE - SIDE / zoom) / 2
+    edge = (SIDE - SIDE / zoom) / 2
     matrix = (1 / zoom, 0, edge, 0, 1 / zoom, edge)
     return np.asarray(small.transform((SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR), float)
 

@@ -85,6 +85,11 @@ class Decoded:
         return self.image.width * self.reduced, self.image.height * self.reduced
 
 
+def alpha_of_reference(alpha: AlphaPolicy) -> AlphaPolicy:
+    """What becomes of transparency in what an image was made from: it has no mask of its own."""
+    return AlphaPolicy.composite if alpha is AlphaPolicy.mask else alpha
+
+
 def decode(file: Path, alpha: AlphaPolicy, *, cover: tuple[int, int] | None = None) -> Decoded:
     """The image upright, sRGB, opaque, 8 bits a channel. DataError where it cannot be decoded, or alpha is refused.
 

@@ -67,7 +67,7 @@ def table_captions(
             earlier = by_image.get(image, CaptionSource(table, ()))
             new = (caption for text in row.texts for caption in captions_of(text, lines))
             captions = dict.fromkeys((*earlier.captions, *new))
-            references = tuple(table.parent / normpath(name.replace("\\", "/")) for name in row.references)
+            references = tuple(Path(normpath(table.parent / name.replace("\\", "/"))) for name in row.references)
             by_image[image] = CaptionSource(
                 table,
                 tuple(captions),

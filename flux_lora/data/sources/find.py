@@ -94,7 +94,10 @@ def find(sources: Sequence[SourceConfig], options: SourceOptions) -> Found:
         samples, unpaired = with_references(samples, [each.expanduser() for each in options.reference_folders], roots)
         findings += unpaired
     made_from = {file for sample in samples for file in sample.references}
-    samples = [sample for sample in samples if sample.image not in made_from]
+    if made_from and not options.pairs:
+        remarks.append("a table says what images were made from, which is not read: recipe=edit trains on pairs")
+        samples, made_from = [replace(sample, references=()) for sample in samples], set()
+    samples = [sample for sample in samples if sample.references or sample.image not in made_from]
     masked = sum(sample.mask is not None for sample in samples)
     if masked:
         remarks.append(f"{masked} of {len(samples)} images have masks; masked loss on")

@@ -1,6 +1,6 @@
 """What each image is made from: pairs of before and after, by the same name. A reference is never a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,24 +30,37 @@ def with_references(
     """
     without = [str(sample.image) for sample in samples if not sample.references]
     found: dict[str, list[Path]] = {image: [] for image in without}
-    findings = []
+    findings: list[Finding] = []
     for folder in folders:
         if not folder.is_dir():
             raise DataError(
                 f"{folder} is not a folder", fix="set data.reference_folders to the folders of what was before"
             )
-        listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
-        files = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
-        for file, images in pair_by_stem(files, folder, without, roots, owner=stem_place):
-            for image in images:
-                found[image].append(Path(file))
-            if not images:
-                fix = "give it the name of the image that was made of it, or take it out"
-                findings.append(UNUSED_REFERENCE.at(Path(file), "is what no image was made from, by its name", fix))
+        for image, file in _pairs(folder, without, roots, findings):
+            found[image].append(file)
     for image, references in found.items():
-        if folders and len(references) != len(folders):
+        if references and len(references) < len(folders):
             problem = f"has {len(references)} of {len(folders)} references of its name"
-            fix = f"put what it was made from into {folders[-1]}, under the name {Path(image).stem}"
+            fix = f"put one into each of {', '.join(map(str, folders))}, under the name {Path(image).stem}"
             findings.append(REFERENCE_MISSING.at(Path(image), problem, fix))
     paired = [replace(each, references=each.references or tuple(found[str(each.image)])) for each in samples]
     return paired, findings
+
+
+def _pairs(
+    folder: Path, images: Sequence[str], roots: Sequence[Path], findings: list[Finding]
+) -> Iterator[tuple[str, Path]]:
+    """An image and its reference in one folder. A file of which two images claim to be made is none's, and neither is a
+    second one of a name."""
+    listed = list_folder(folder, recursive=True).get(EntryKind.file, [])
+    files = [file for file in listed if ending_of(file) in IMAGE_ENDINGS]
+    taken: set[str] = set()
+    for file, claiming in pair_by_stem(files, folder, images, roots, owner=stem_place):
+        several = len({stem_place(image) for image in claiming}) > 1
+        new = [] if several else [image for image in claiming if image not in taken]
+        taken.update(new)
+        yield from ((image, Path(file)) for image in new)
+        if not new:
+            problem = "is what several images were made from, by its name" if several else "was made into no image"
+            fix = "give each pair a name of its own, or take it out"
+            findings.append(UNUSED_REFERENCE.at(Path(file), problem, fix))

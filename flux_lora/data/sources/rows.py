@@ -10,7 +10,8 @@ from itertools import chain
 from math import isfinite, nan
 from pathlib import Path
 
-from flux_lora.data.samples import Box
+from flux_lora.data.samples import IMAGE_ENDINGS, Box
+from flux_lora.data.sources.listing import ending_of
 from flux_lora.data.sources.source import CAPTION_COLUMN, FILE_COLUMN, REFERENCE_COLUMNS, Columns
 from flux_lora.data.sources.text_files import LINE_ENDS, read_text_file
 from flux_lora.errors import DataError
@@ -96,17 +97,14 @@ def box_of(values: Mapping[str, object]) -> Box | None:
 
 
 def references_of(values: Mapping[str, object]) -> tuple[str, ...]:
-    """Names of the images that a row's was made from; none where it has no such column.
-
-    Raises UnreadableError for anything but file names.
-    """
-    column = next((name for name in REFERENCE_COLUMNS if values.get(name)), "")
-    value = values.get(column)
-    listed: list[object] = value if isinstance(value, list) else [] if value is None else [value]
-    names = tuple(each for each in listed if isinstance(each, str) and each and _is_printable(each))
-    if len(names) < len(listed):
-        raise UnreadableError(f"has something else than names of image files in {column!r}")
-    return names
+    """Names of the images that a row's was made from; none where no such column holds names of image files alone."""
+    for column in REFERENCE_COLUMNS:
+        value = values.get(column)
+        listed = value if isinstance(value, list) else [value]
+        names = [each for each in listed if isinstance(each, str) and ending_of(each) in IMAGE_ENDINGS]
+        if len(names) == len(listed) and all(map(_is_printable, names)):
+            return tuple(names)
+    return ()
 
 
 def _number(value: object) -> float:

@@ -140,8 +140,10 @@ class SourceOptions:
     masks: MaskMode = MaskMode.auto
     mask_folder: Path | None = None
     """Folder of masks named as their images; without it, folders named `masks` among the images."""
+    pairs: bool = False
+    """Whether what images were made from is looked for."""
     reference_folders: tuple[Path, ...] = ()
-    """Folders with what each image was made from, under its name."""
+    """Folders with it, each image under the name of what it became; else a table names it."""
     apart: tuple[Path, ...] = ()
     """Folders to skip wherever they lie, such as the held-out images. A source itself is always read."""
     unpacked: Path = field(default_factory=images_folder)

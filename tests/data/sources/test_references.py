@@ -21,7 +21,7 @@ def images(folder: Path, *names: str) -> Path:
 
 
 def read_pairs(folder: Path, *references: Path) -> Found:
-    return find([SourceConfig(path=str(folder))], SourceOptions(reference_folders=references))
+    return find([SourceConfig(path=str(folder))], SourceOptions(pairs=True, reference_folders=references))
 
 
 def rules(found: Found) -> list[str]:
@@ -49,14 +49,47 @@ def test_references_have_the_name_of_their_image_whatever_their_ending_and_stand
 
 def test_an_image_without_its_pair_and_a_pair_without_its_image_are_named(tmp_path: Path):
     images(tmp_path, "after/a.png", "after/b.png", "before/a.png", "before/c.png")
-    found = read_pairs(tmp_path / "after", tmp_path / "before")
+    images(tmp_path, "pose/a.png", "pose/b.png")
+    found = read_pairs(tmp_path / "after", tmp_path / "before", tmp_path / "pose")
     assert sorted(rules(found)) == ["reference-missing", "unused-reference"]
     assert {finding.file.name for finding in found.findings} == {"b.png", "c.png"}
 
 
 def test_a_name_that_stands_in_two_folders_is_no_pair_of_either(tmp_path: Path):
     images(tmp_path, "after/x/a.png", "after/y/a.png", "before/a.png")
-    assert "reference-missing" in rules(read_pairs(tmp_path / "after", tmp_path / "before"))
+    found = read_pairs(tmp_path / "after", tmp_path / "before")
+    assert rules(found) == ["unused-reference"] and not any(sample.references for sample in found.samples)
+
+
+def test_a_reference_that_images_of_two_sources_have_the_name_of_is_none_s(tmp_path: Path):
+    images(tmp_path, "a/after/1.png", "b/after/1.png", "a/before/1.png")
+    sources = [SourceConfig(path=str(tmp_path / name / "after")) for name in ("a", "b")]
+    found = find(sources, SourceOptions(pairs=True, reference_folders=(tmp_path / "a" / "before",)))
+    assert rules(found) == ["unused-reference"] and not any(sample.references for sample in found.samples)
+
+
+def test_a_second_file_of_a_name_takes_no_other_folder_s_place(tmp_path: Path):
+    images(tmp_path, "after/a.png", "one/a.png", "one/a.jpg", "two/b.png")
+    found = read_pairs(tmp_path / "after", tmp_path / "one", tmp_path / "two")
+    assert sorted(rules(found)) == ["reference-missing", "unused-reference", "unused-reference"]
+
+
+def test_an_image_that_is_made_and_made_from_stays_a_sample(tmp_path: Path):
+    rows = [{"file_name": f"{a}.png", "text": "on", "reference": f"{b}.png"} for a, b in ("ba", "cb")]
+    write_jsonl(images(tmp_path, "a.png", "b.png", "c.png") / "metadata.jsonl", *rows)
+    assert {sample.image.name: sample.references[0].name for sample in read_pairs(tmp_path).samples} == {
+        "b.png": "a.png",
+        "c.png": "b.png",
+    }
+
+
+def test_a_table_may_name_references_in_a_folder_above_it(tmp_path: Path):
+    write_jsonl(
+        images(tmp_path, "out/1.png", "in/1.png") / "out" / "metadata.jsonl",
+        {"file_name": "1.png", "text": "x", "reference": "../in/1.png"},
+    )
+    (sample,) = find([SourceConfig(path=str(tmp_path))], SourceOptions(pairs=True)).samples
+    assert sample.references == (tmp_path / "in" / "1.png",)
 
 
 def test_a_mask_mark_in_the_name_of_a_reference_is_part_of_its_name(tmp_path: Path):
@@ -80,9 +113,19 @@ def test_a_table_names_references_and_they_are_no_samples(tmp_path: Path, column
     assert len(found.samples) == (3 if len(listed) == 1 else 2)
 
 
-def test_a_reference_that_is_no_name_is_an_unreadable_row(tmp_path: Path):
-    write_jsonl(images(tmp_path, "a.png") / "metadata.jsonl", {"file_name": "a.png", "text": "x", "reference": 7})
-    assert any("has something else than names of image files" in each.problem for each in read_pairs(tmp_path).findings)
+@pytest.mark.parametrize("value", [7, "catalogue number 12", {"bytes": "x"}, ["a.png", 3], None])
+def test_another_column_of_that_name_is_no_reference(tmp_path: Path, value: object):
+    write_jsonl(images(tmp_path, "a.png") / "metadata.jsonl", {"file_name": "a.png", "text": "x", "reference": value})
+    found = read_pairs(tmp_path)
+    assert [sample.references for sample in found.samples] == [()] and not found.findings
+
+
+def test_pairs_of_a_table_are_photos_where_no_edit_is_trained_and_that_is_said(tmp_path: Path):
+    rows = [{"file_name": "after/a.png", "text": "edit", "reference": "before/a.png"}]
+    write_jsonl(images(tmp_path, "after/a.png", "before/a.png") / "metadata.jsonl", *rows)
+    found = find([SourceConfig(path=str(tmp_path))], SourceOptions())
+    assert [sample.references for sample in found.samples] == [(), ()]
+    assert any("recipe=edit trains on pairs" in remark for remark in found.remarks)
 
 
 def test_a_reference_folder_that_is_not_there_is_refused(tmp_path: Path):
