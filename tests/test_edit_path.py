@@ -12,6 +12,7 @@ from flux_lora.adapter.header import read_header
 from flux_lora.commands.run import run
 from flux_lora.commands.terminal import FELL_SHORT
 from flux_lora.config.compose import compose_config
+from flux_lora.config.rules import without_effect
 from flux_lora.data.batches import BatchOptions, apart_by_traits, batch_at
 from flux_lora.data.cache.maintenance import named_in
 from flux_lora.errors import ConfigError, DataError, RunError
@@ -242,6 +243,12 @@ def test_more_references_than_the_base_takes_are_refused(tiny_flux: Path, tmp_pa
 def test_what_an_edit_has_no_use_for_is_refused(tiny_flux: Path, pairs: Path, tmp_path: Path, setting: str):
     with pytest.raises(ConfigError, match=setting.partition("=")[0]):
         compose_config(edit_settings(tiny_flux, pairs, tmp_path / "run", setting))
+
+
+def test_what_only_subjects_have_a_use_for_is_said(tiny_flux: Path, pairs: Path, tmp_path: Path):
+    more = ["evaluate.max_leakage=0.5", "preview.size=64", "evaluate.checkpoints=3"]
+    said = list(without_effect(compose_config(edit_settings(tiny_flux, pairs, tmp_path / "run", *more))))
+    assert sorted(said) == ["evaluate.max_leakage does nothing for an edit", "preview.size does nothing for an edit"]
 
 
 def test_reference_folders_without_an_edit_are_refused(tiny_flux: Path, pairs: Path, tmp_path: Path):

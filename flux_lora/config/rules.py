@@ -25,6 +25,10 @@ WHOLE_WEIGHTS = (AdapterKind.lokr, AdapterKind.loha)
 """Kinds whose change of a weight peft makes whole, in the shape that the weight is stored in."""
 MOST_STRENGTH = 2.0
 """Of an adapter that is judged: what is shipped has to be right at 1."""
+ONLY_FOR_SUBJECTS = frozenset(
+    ("checkpoints", "max_leakage", "min_adherence", "max_bleeding", "max_copying", "max_artefacts", "size")
+)
+"""Knobs of evaluation and previews."""
 MODE_SCALES = (-1.0, 1.75)
 """Between these, mode sampling never goes back on its way from noise to data (2 / (pi - 2) at most)."""
 
@@ -192,6 +196,17 @@ def without_effect(config: RunConfig) -> Iterator[str]:
     repeats = max(config.data.repeats, *(source.repeats for source in config.data.sources), 1)
     if config.data.crop is CropMode.random and repeats == 1:
         yield "data.crop is random, and each image has one crop for the whole run: each of data.repeats is another"
+    if config.data.edits:
+        yield from _only_for_subjects(config)
+
+
+def _only_for_subjects(config: RunConfig) -> Iterator[str]:
+    """An edit is judged by its pairs, at every checkpoint, and drawn at their sizes."""
+    for name, section in (("evaluate", config.evaluate), ("preview", config.preview)):
+        usual = {each.name: each.default for each in fields(section)}
+        for knob in ONLY_FOR_SUBJECTS & usual.keys():
+            if vars(section)[knob] != usual[knob]:
+                yield f"{name}.{knob} does nothing for an edit"
 
 
 def _pixels(config: RunConfig) -> Iterator[Broken]:

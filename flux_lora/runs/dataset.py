@@ -112,13 +112,7 @@ def read_dataset(run: Run, *, draws: bool = False) -> RunDataset:
         subject_boxes=boxes,
         plan=planned,
         tokenizers=tokenizers,
-        remarks=(
-            *found.remarks,
-            *_beside_pairs(wanted),
-            *looked.remarks,
-            *_masked_by_alpha(wanted, looked.trained),
-            *windows,
-        ),
+        remarks=(*found.remarks, *looked.remarks, *_masked_by_alpha(wanted, looked.trained), *windows),
         summary=dataset_summary([one.stats for one in readable if one.stats], samples, words),
     )
 
