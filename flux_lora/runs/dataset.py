@@ -170,6 +170,23 @@ def _beside_pairs(wanted: DataConfig) -> Iterator[str]:
             yield f"{folder}: beside before and after left alone: {named(shown)}; masks and tables belong into after"
 
 
+def refuse_unpaired(run: Run, dataset: RunDataset) -> None:
+    """Raises ConfigError where images have other numbers of references than others, or more than the base takes."""
+    samples, most = [*dataset.samples, *dataset.held_out], run.family.most_references
+    counts = {len(sample.references): sample for sample in samples}
+    if len(counts) > 1:
+        fewest, many = min(counts), max(counts)
+        raise ConfigError(
+            f"{counts[fewest].image} has {fewest} references, and {counts[many].image} has {many}",
+            fix="give every image as many, in the same order",
+        )
+    if max(counts, default=0) > most:
+        raise ConfigError(
+            f"each image has {max(counts)} references, and {run.family.name} takes {most or 'none'}",
+            fix="leave some out" if most else "train on another base, such as model=flux_kontext",
+        )
+
+
 def planned_held_out(run: Run, dataset: RunDataset) -> tuple[Prepared, ...]:
     """Held-out images at the first resolution, where they are asked about: for their loss, and as pairs. One without a
     caption is asked for by trigger and class; a pair by what most of the trained ones say."""

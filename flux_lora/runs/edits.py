@@ -16,7 +16,6 @@ from flux_lora.data.bucketing.plan import Prepared
 from flux_lora.data.cache import EncodedDataset, EncodedSample, EncodeOptions, encode_all
 from flux_lora.data.cache.preprocess import preprocess_references, to_pixels
 from flux_lora.data.images.decode import open_image
-from flux_lora.errors import ConfigError
 from flux_lora.evaluate.choice import Choice
 from flux_lora.evaluate.edits import EditPair, choose_edit, score_edits
 from flux_lora.evaluate.scores import Score
@@ -48,23 +47,6 @@ class AskedEdit:
     after: Tensor  # 1CHW, what is wanted
     prepared: Prepared
     """The pair's files, bucket and crop."""
-
-
-def refuse_unpaired(run: Run, dataset: RunDataset) -> None:
-    """Raises ConfigError where images have other numbers of references than others, or more than the base takes."""
-    samples, most = [*dataset.samples, *dataset.held_out], run.family.most_references
-    counts = {len(sample.references): sample for sample in samples}
-    if len(counts) > 1:
-        fewest, many = min(counts), max(counts)
-        raise ConfigError(
-            f"{counts[fewest].image} has {fewest} references, and {counts[many].image} has {many}",
-            fix="give every image as many, in the same order",
-        )
-    if max(counts, default=0) > most:
-        raise ConfigError(
-            f"each image has {max(counts)} references, and {run.family.name} takes {most or 'none'}",
-            fix="leave some out" if most else "train on another base, such as model=flux_kontext",
-        )
 
 
 def held_out_edits(run: Run, dataset: RunDataset) -> list[AskedEdit]:

@@ -9,8 +9,7 @@ from flux_lora.adapter.write_proven import export_paths
 from flux_lora.data.checks.duplicates import HELD_OUT_TWIN
 from flux_lora.data.held_out import FEWEST, ONE_OF
 from flux_lora.errors import ConfigError, DataError, RunError
-from flux_lora.runs.dataset import RunDataset, reasons_off
-from flux_lora.runs.edits import refuse_unpaired
+from flux_lora.runs.dataset import RunDataset, reasons_off, refuse_unpaired
 from flux_lora.runs.evaluation import described, load_judges
 from flux_lora.runs.exporting import refuse_taken_places, title_of_run
 from flux_lora.runs.manifest import images_trained_on, pixels_trained_on

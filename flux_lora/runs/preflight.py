@@ -15,8 +15,7 @@ from flux_lora.data.checks.registry import ALL_RULES, refuse_errors
 from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.report.formats import counted
 from flux_lora.errors import ConfigError
-from flux_lora.runs.dataset import RunDataset, read_dataset, sources_of
-from flux_lora.runs.edits import refuse_unpaired
+from flux_lora.runs.dataset import RunDataset, read_dataset, refuse_unpaired, sources_of
 from flux_lora.runs.resume import refuse_resume
 from flux_lora.runs.run import Run
 from flux_lora.train.checkpoints import complete_checkpoints
