@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from itertools import product
 
@@ -88,8 +88,9 @@ class RenderSpec:
     steps: int = 20
     guidance: float = 3.5
     """The guidance embed's value, or the scale of real classifier-free guidance where the family uses that."""
-    made_from: str = ""
-    """Digest of the images that all of them are made from; empty where they are made from words alone."""
+    made_from: str = field(default="", repr=False)
+    """Digest of the images that all of them are made from; empty where they are made from words alone. Not in the text
+    of a spec, of which names of class images are made, and from these the noise of preservation."""
 
     def shots(self) -> tuple[Shot, ...]:
         """Every prompt with every seed; all seeds of a prompt stand together."""
