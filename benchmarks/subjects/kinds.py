@@ -30,6 +30,7 @@ WAYS: Mapping[str, tuple[str, ...]] = {
     RECIPE: (),
     "DoRA": ("adapter.kind=dora", *LYCORIS),
     "LoKr": ("adapter.kind=lokr", *LYCORIS),
+    "LoKr at 1e-2": ("adapter.kind=lokr", "train.learning_rate=1e-2", *LYCORIS),
     "LoHa": ("adapter.kind=loha", *LYCORIS),
     "Adafactor": ("train.optimizer=adafactor",),
     "Muon": ("train.optimizer=muon",),

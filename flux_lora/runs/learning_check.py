@@ -16,7 +16,7 @@ from flux_lora.adapter.attach import adapter_modules, without_adapter
 from flux_lora.adapter.inspection import norm_of
 from flux_lora.adapter.layer_types import Adapter, delta_of
 from flux_lora.adapter.peft_modules import whole_weight
-from flux_lora.config.choices import OptimizerName
+from flux_lora.config.choices import AdapterKind, OptimizerName
 from flux_lora.config.schema import RunConfig
 from flux_lora.data.batches import Batch
 from flux_lora.data.cache import EncodedSample
@@ -39,6 +39,7 @@ BANDS: dict[OptimizerName, tuple[float, float]] = {
     OptimizerName.adafactor: (1.0, 3.0), OptimizerName.lion: (0.1, 1 / 3),
 }  # fmt: skip
 """The ends of the rates that work, as multiples of those with AdamW. Prodigy finds its own."""
+LOKR_LEARNS_LITTLE = "; with LoRA, that is: LoKr learned next to nothing at its rate (benchmarks/results/kinds.md)"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ def rate_in_words(config: RunConfig) -> str:
         return said
     low, high = (end * times for end, times in zip(band, BANDS[train.optimizer], strict=True))
     where = "below" if effective < low else "above" if effective > high else "within"
-    return f"{said}, {where} the {low:.1e} to {high:.1e} known to work with {train.optimizer} on {config.model.name}"
+    said += f", {where} the {low:.1e} to {high:.1e} known to work with {train.optimizer} on {config.model.name}"
+    return f"{said}{LOKR_LEARNS_LITTLE}" if adapter.kind is AdapterKind.lokr else said
 
 
 class LearningCheck:

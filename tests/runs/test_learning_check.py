@@ -91,6 +91,10 @@ WORDS = ("recipe=product", "data.folder=photos", "data.trigger=zorb", "data.clas
         (("train.learning_rate=1e-3",), "above the"),
         (("train.optimizer=lion",), "within the 5.0e-06 to 1.3e-04 known to work with lion"),
         (("model.learning_rates=[]",), "effective rate 1.0e-04"),
+        (
+            ("adapter.kind=lokr", "export.dialects=[lycoris]", "evaluate.strengths=[1.0]"),
+            "LoKr learned next to nothing",
+        ),
     ],
 )
 def test_the_effective_rate_is_said_with_the_band_that_works(words: tuple[str, ...], said: str):
