@@ -97,7 +97,7 @@ def _page(subjects: Sequence[Subject], folder: Path) -> Iterator[str]:
     yield "# Layer types and optimizers"
     yield ""
     yield (
-        f"By `python -m benchmarks.subjects.kinds`, on {len(subjects)} subjects that are only reported on, one "
+        f"By `python -m benchmarks.subjects.kinds`, on up to {len(subjects)} subjects that are only reported on, one "
         "training seed: the demo's recipe, which is LoRA of rank 16 with AdamW at 3e-3 for 2400 steps, with another "
         "layer type or optimizer. Its last checkpoint at strength 1, 24 images with the trigger, 24 of the class, 16 "
         "of other things, judged as in learned.md. Behind each share its difference from the recipe, paired by "

@@ -85,7 +85,7 @@ class AdapterConfig:
     """The LoRA."""
 
     kind: AdapterKind = AdapterKind.lora
-    """lora is what every program reads. lokr makes a file of a few MB, and learned next to nothing at LoRA's rate on
+    """lora is what every program reads. lokr makes a file of a few MB, and learned next to nothing at LoRA's rates on
     mini; dora and loha take longer and learn as much (benchmarks/results/kinds.md). Who reads them: docs/files.md."""
     rank: int = 16
     """Rank of each layer. 16 holds a face or a plain product, 32 labels and texture; above 64 images blur."""

@@ -39,7 +39,7 @@ BANDS: dict[OptimizerName, tuple[float, float]] = {
     OptimizerName.adafactor: (1.0, 3.0), OptimizerName.lion: (0.1, 1 / 3),
 }  # fmt: skip
 """The ends of the rates that work, as multiples of those with AdamW. Prodigy finds its own."""
-LOKR_LEARNS_LITTLE = "; with LoRA, that is: LoKr learned next to nothing at its rate (benchmarks/results/kinds.md)"
+LOKR_LEARNS_LITTLE = "; with LoRA, that is: LoKr learned next to nothing there (benchmarks/results/kinds.md)"
 
 
 @dataclass(frozen=True)
