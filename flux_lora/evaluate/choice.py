@@ -159,19 +159,20 @@ def choose_checkpoint(scores: Sequence[Score], limits: ChoiceLimits) -> Choice:
     learned = [score for score in scores if has_learned(score, limits)]
     if not learned:
         best = max(scores, key=lambda score: (score["likeness"].value, -score.step))
-        return _choice(best, _why_nothing(best, scores, limits), Verdict.nothing, [best])
+        return choice_of(best, _why_nothing(best, scores, limits), Verdict.nothing, [best])
     within = [score for score in learned if _excess(score, limits) == 0]
     if not within:
         best = min(learned, key=lambda score: (_excess(score, limits), score.step))
-        return _choice(best, _why_not_yet(best, limits), Verdict.not_yet, [best])
+        return choice_of(best, _why_not_yet(best, limits), Verdict.not_yet, [best])
     top = max(within, key=lambda score: score["likeness"].value)
     equals = [score for score in within if _no_clear_gap(top, score)]
     chosen = min(equals, key=lambda score: (abs(score.strength - 1), _in_percent(score["leakage"].value), score.step))
     why = _why(chosen, top, len(within), len(scores), limits)
-    return _choice(chosen, why, Verdict.ship, equals)
+    return choice_of(chosen, why, Verdict.ship, equals)
 
 
-def _choice(score: Score, why: str, verdict: Verdict, equals: Sequence[Score]) -> Choice:
+def choice_of(score: Score, why: str, verdict: Verdict, equals: Sequence[Score]) -> Choice:
+    """Of this candidate; its range of strengths is that of its checkpoint among those that are as good."""
     strengths = [each.strength for each in equals if each.step == score.step]
     span = (min(strengths), max(strengths))
     return Choice(score.step, score.strength, why, verdict is Verdict.ship, verdict, span)

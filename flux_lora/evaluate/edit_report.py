@@ -8,7 +8,6 @@ from PIL import Image
 from flux_lora.atomic import write_text
 from flux_lora.evaluate.choice import Choice, ChoiceLimits, score_of
 from flux_lora.evaluate.edits import MIN_UNTOUCHED
-from flux_lora.evaluate.plots import along, draw_loss
 from flux_lora.evaluate.report import (
     SMALL,
     Curve,
@@ -17,9 +16,8 @@ from flux_lora.evaluate.report import (
     FileCheck,
     Frame,
     StageSeconds,
-    folded_in_words,
     page_environment,
-    verdict_in_words,
+    shared_parts,
 )
 from flux_lora.evaluate.scores import Score
 
@@ -67,7 +65,6 @@ class EditReport:
 
 def write_edit_report(report: EditReport, file: Path) -> Path:
     """Write the page, whole or not at all."""
-    steps = [step for step, _ in report.curve.losses]
     page = (
         page_environment()
         .get_template("edit.html.j2")
@@ -75,10 +72,7 @@ def write_edit_report(report: EditReport, file: Path) -> Path:
             report=report,
             chosen=score_of(report.choice, report.scores),
             least={"edited": report.limits.min_recognised, "untouched": MIN_UNTOUCHED},
-            drawing=draw_loss(report.curve.losses) if len(report.curve.losses) > 1 else None,
-            marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
-            verdict=verdict_in_words(report.choice, report.file),
-            folded=folded_in_words(report.choice) if report.file and report.choice.passes else "",
+            **shared_parts(report.curve, report.choice, report.file),
             small=all(max(each.lora.size) <= SMALL for each in report.shown),
         )
     )

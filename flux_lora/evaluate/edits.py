@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from flux_lora.evaluate.choice import CLEAR, Choice, ChoiceLimits, Verdict
+from flux_lora.evaluate.choice import CLEAR, Choice, ChoiceLimits, Verdict, choice_of
 from flux_lora.evaluate.estimate import Estimate, difference, estimate
 from flux_lora.evaluate.features import SOFTNESS, colours_of
 from flux_lora.evaluate.scores import Score
@@ -54,12 +54,12 @@ def choose_edit(scores: Sequence[Score], base: Score, limits: ChoiceLimits) -> C
     learned = [score for score in scores if _beats(score, base) and score["edited"].value >= limits.min_learned]
     if not learned:
         best = max(scores, key=lambda score: score["edited"].value)
-        return _choice(best, _why_nothing(best, base, scores, limits), Verdict.nothing, [best])
+        return choice_of(best, _why_nothing(best, base, scores, limits), Verdict.nothing, [best])
     kept = [score for score in learned if score["untouched"].value >= MIN_UNTOUCHED]
     within = [score for score in kept if score["edited"].value >= limits.min_recognised]
     if not within:
         best = max(kept or learned, key=lambda score: score["edited"].value * score["untouched"].value)
-        return _choice(best, _why_not_yet(best, limits), Verdict.not_yet, [best])
+        return choice_of(best, _why_not_yet(best, limits), Verdict.not_yet, [best])
     top = max(within, key=lambda score: score["edited"].value)
     gaps = [(score, difference(top["edited"], score["edited"])) for score in within]
     equals = [score for score, gap in gaps if gap.low <= 0 and gap.value < CLEAR]
@@ -70,7 +70,7 @@ def choose_edit(scores: Sequence[Score], base: Score, limits: ChoiceLimits) -> C
         f"{_range(chosen['edited'])} of it, where the base makes {base['edited'].value:.0%}, and leaves "
         f"{chosen['untouched'].value:.0%} of the rest alone."
     )
-    return _choice(chosen, why, Verdict.ship, equals)
+    return choice_of(chosen, why, Verdict.ship, equals)
 
 
 def _measured(pair: EditPair, image: Image.Image) -> tuple[float, float]:
@@ -94,12 +94,6 @@ def _beats(score: Score, base: Score) -> bool:
     """By more than a few places, and beyond chance."""
     gain = difference(score["edited"], base["edited"])
     return gain.value >= CLEAR and gain.low > 0
-
-
-def _choice(score: Score, why: str, verdict: Verdict, equals: Sequence[Score]) -> Choice:
-    strengths = [each.strength for each in equals if each.step == score.step]
-    span = (min(strengths), max(strengths))
-    return Choice(score.step, score.strength, why, verdict is Verdict.ship, verdict, span)
 
 
 def _why_nothing(best: Score, base: Score, scores: Sequence[Score], limits: ChoiceLimits) -> str:

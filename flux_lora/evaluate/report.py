@@ -271,9 +271,19 @@ def folded_in_words(choice: Choice) -> str:
     return f"{what}. " if choice.strength == 1 else f"{what}, with its strength of {choice.strength:g} in the weights. "
 
 
+def shared_parts(curve: Curve, choice: Choice, file: ExportedFile | None) -> dict[str, object]:
+    """What the pages of a subject and of an edit have alike, by the templates' names."""
+    steps = [step for step, _ in curve.losses]
+    return {
+        "drawing": draw_loss(curve.losses) if len(curve.losses) > 1 else None,
+        "marks": [(step, along(step, steps)) for step in curve.checkpoints],
+        "verdict": verdict_in_words(choice, file),
+        "folded": folded_in_words(choice) if file and choice.passes else "",
+    }
+
+
 def write_report(report: Report, file: Path) -> Path:
     """Write the page, whole or not at all."""
-    steps = [step for step, _ in report.curve.losses]
     page = (
         page_environment()
         .get_template("report.html.j2")
@@ -281,11 +291,8 @@ def write_report(report: Report, file: Path) -> Path:
             report=report,
             chosen=report.chosen,
             metrics=[(metric, limit_on(metric)) for metric in METRICS],
-            drawing=draw_loss(report.curve.losses) if len(report.curve.losses) > 1 else None,
-            marks=[(step, along(step, steps)) for step in report.curve.checkpoints],
             learned={id(score) for score in report.scores if has_learned(score, report.limits)},
-            verdict=verdict_in_words(report.choice, report.file),
-            folded=folded_in_words(report.choice) if report.file and report.choice.passes else "",
+            **shared_parts(report.curve, report.choice, report.file),
             strengths=[each / (report.choice.strength if report.file else 1) for each in report.choice.strengths],
             sentence=result_in_words(report.trigger, report.class_word, report.chosen),
             plots=draw_scores(report.scores, report.choice, report.limits),

@@ -18,6 +18,7 @@ from flux_lora.data.cache.preprocess import to_pixels
 from flux_lora.data.checks.subject_words import subjects
 from flux_lora.data.images.decode import open_image
 from flux_lora.data.images.masks import read_mask
+from flux_lora.data.images.resize import in_whole_tokens
 from flux_lora.data.samples import Sample
 from flux_lora.evaluate.baseline import Baseline, Photos
 from flux_lora.evaluate.choice import ChoiceLimits
@@ -197,9 +198,8 @@ def _masks(files: Sequence[Path | None]) -> Tensor | None:
 
 def sized(image: Image.Image, side: int, step: int) -> Image.Image:
     """About side x side pixels in area, of whole image tokens."""
-    scale = side / (image.width * image.height) ** 0.5
-    width, height = (max(1, round(length * scale / step)) * step for length in image.size)
-    return image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    size = in_whole_tokens(image.size, side * side, step)
+    return image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def _rows(images: Sequence[Image.Image], length: int) -> Iterator[Sequence[Image.Image]]:

@@ -163,7 +163,7 @@ def _unused_by_either(findings: Sequence[Finding], scanned: Sequence[ScannedImag
 def _beside_pairs(wanted: DataConfig) -> Iterator[str]:
     """What lies beside the folders of pairs, and is not read."""
     folder = Path(wanted.folder).expanduser()
-    if wanted.edits and pair_folders(folder):
+    if _pair_folders(wanted):
         read = (BEFORE, AFTER, HELD_OUT, "readme")
         left = [each.name for each in sorted(folder.iterdir()) if each.stem.casefold() not in read]
         if shown := [name for name in left if not name.startswith(".")]:
@@ -232,7 +232,7 @@ def reasons_off(wanted: CheckConfig) -> dict[str, str]:
 
 def sources_of(wanted: DataConfig) -> list[SourceConfig]:
     """data.folder, and what data.sources adds. Of a folder of pairs, what the images became is the source."""
-    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
+    pairs = _pair_folders(wanted)
     first = SourceConfig(
         path=str(pairs[1]) if pairs else wanted.folder,
         repeats=wanted.repeats,
@@ -293,9 +293,14 @@ def source_options(wanted: DataConfig) -> SourceOptions:
     )
 
 
+def _pair_folders(wanted: DataConfig) -> tuple[Path, Path] | None:
+    """Those of data.folder, for an edit."""
+    return pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
+
+
 def _reference_folders(wanted: DataConfig) -> Iterator[Path]:
     """Those that are named, else the one of a folder of pairs."""
-    pairs = pair_folders(Path(wanted.folder).expanduser()) if wanted.edits else None
+    pairs = _pair_folders(wanted)
     chosen = [Path(each).expanduser() for each in wanted.reference_folders]
     yield from chosen or ([pairs[0]] if pairs else [])
 

@@ -19,7 +19,7 @@ from flux_lora.data.bucketing.crops import crop_to_bucket, scale_box
 from flux_lora.data.bucketing.plan import Prepared
 from flux_lora.data.images.decode import Decoded, alpha_of_reference, decode
 from flux_lora.data.images.masks import has_shape_of, read_mask
-from flux_lora.data.images.resize import resize_region
+from flux_lora.data.images.resize import in_whole_tokens, resize_region
 from flux_lora.errors import DataError
 
 Weights = NDArray[np.float32]
@@ -90,9 +90,8 @@ def _reference(file: Path, prepared: Prepared, alpha: AlphaPolicy, pixels_per_to
     image, bucket = decode(file, alpha).image, prepared.bucket
     if has_shape_of(image, prepared.size):
         return crop_to_bucket(image, scale_box(prepared.box, prepared.size, image.size), bucket)
-    scale = (bucket.width * bucket.height / (image.width * image.height)) ** 0.5
-    width, height = (max(1, round(side * scale / pixels_per_token)) * pixels_per_token for side in image.size)
-    return resize_region(image, (width, height), (0.0, 0.0, float(image.width), float(image.height)))
+    size = in_whole_tokens(image.size, bucket.area, pixels_per_token)
+    return resize_region(image, size, (0.0, 0.0, float(image.width), float(image.height)))
 
 
 def _refuse_another_size(prepared: Prepared, decoded: Decoded) -> None:

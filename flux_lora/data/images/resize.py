@@ -24,6 +24,13 @@ def resize_region(image: Image.Image, size: tuple[int, int], edges: Edges) -> Im
     return _by_torch(part, size) if torch_knows_lanczos() else part.resize(size, Image.Resampling.LANCZOS)
 
 
+def in_whole_tokens(size: tuple[int, int], area: int, pixels_per_token: int) -> tuple[int, int]:
+    """The width and height of an image of this size at about so many pixels, in whole image tokens."""
+    scale = area**0.5 / (size[0] * size[1]) ** 0.5
+    width, height = (max(1, round(side * scale / pixels_per_token)) * pixels_per_token for side in size)
+    return width, height
+
+
 @cache
 def torch_knows_lanczos() -> bool:
     """Whether this torch has a uint8 Lanczos resize, which older ones do not."""
